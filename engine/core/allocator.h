@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace decant {
+
+struct MemoryStatistics {
+  size_t in_use_bytes = 0;       ///< handed out and not yet given back, rounded up to size classes
+  size_t cached_bytes = 0;       ///< given back, kept for the next request
+  size_t peak_in_use_bytes = 0;  ///< the most that was ever in use at once
+  uint64_t system_requests = 0;  ///< how often the operating system was asked
+};
+
+/// The storage of all CPU tensors. Blocks are aligned to 64 bytes, rounded up to one of four size
+/// classes per power of two (so at most a quarter is wasted) and kept for reuse: a training step
+/// that repeats takes nothing from the operating system.
+/// With DECANT_CHECK_MEMORY (preset `debug`) fresh blocks are filled with NaN, and red zones around
+/// them are looked at when they come back; a damaged one throws Error at the next request.
+/// All functions may be called from any thread.
+namespace cpu_memory {
+
+/// Throws Error with requested, in use, cached and limit where the limit or the system forbids it.
+void* allocate(size_t bytes);
+void release(void* block, size_t bytes) noexcept;
+
+MemoryStatistics statistics();
+void reset_peak();
+/// Gives cached blocks back to the system.
+void release_cache();
+/// The most that may be in use; 0 means no limit but the system's.
+void set_limit(size_t bytes);
+
+}  // namespace cpu_memory
+}  // namespace decant

@@ -1,0 +1,108 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <ostream>
+#include <string_view>
+
+#include "engine/core/error.h"
+
+namespace decant {
+
+/// f32 is the working type. f64 exists on the CPU only, as the arithmetic that gradient checks
+/// trust. Integers hold class labels and counters, u8 holds images and masks.
+enum class DType : uint8_t { f32, f64, i32, i64, u8 };
+
+constexpr size_t size_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+    case DType::i32:
+      return 4;
+    case DType::f64:
+    case DType::i64:
+      return 8;
+    case DType::u8:
+      return 1;
+  }
+  return 0;
+}
+
+constexpr std::string_view name_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return "float32";
+    case DType::f64:
+      return "float64";
+    case DType::i32:
+      return "int32";
+    case DType::i64:
+      return "int64";
+    case DType::u8:
+      return "uint8";
+  }
+  return "unknown";
+}
+
+inline std::ostream& operator<<(std::ostream& out, DType dtype) {
+  return out << name_of(dtype);
+}
+
+constexpr bool is_real(DType dtype) {
+  return dtype == DType::f32 || dtype == DType::f64;
+}
+
+template <class T>
+struct DTypeOf;
+template <>
+struct DTypeOf<float> {
+  static constexpr DType kValue = DType::f32;
+};
+template <>
+struct DTypeOf<double> {
+  static constexpr DType kValue = DType::f64;
+};
+template <>
+struct DTypeOf<int32_t> {
+  static constexpr DType kValue = DType::i32;
+};
+template <>
+struct DTypeOf<int64_t> {
+  static constexpr DType kValue = DType::i64;
+};
+template <>
+struct DTypeOf<uint8_t> {
+  static constexpr DType kValue = DType::u8;
+};
+
+/// Calls `f.operator()<T>()` with float or double, the types ops compute in.
+template <class F>
+decltype(auto) with_real_type(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::f32:
+      return f.template operator()<float>();
+    case DType::f64:
+      return f.template operator()<double>();
+    default:
+      throw Error(str("with_real_type: expected float32 or float64, got ", dtype));
+  }
+}
+
+/// Calls `f.operator()<T>()` with the C++ type named by `dtype`.
+template <class F>
+decltype(auto) with_type(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::f32:
+      return f.template operator()<float>();
+    case DType::f64:
+      return f.template operator()<double>();
+    case DType::i32:
+      return f.template operator()<int32_t>();
+    case DType::i64:
+      return f.template operator()<int64_t>();
+    case DType::u8:
+      return f.template operator()<uint8_t>();
+  }
+  throw Error("with_type: unknown dtype");
+}
+
+}  // namespace decant

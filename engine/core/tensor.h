@@ -1,0 +1,128 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <span>
+
+#include "engine/core/device.h"
+#include "engine/core/dtype.h"
+#include "engine/core/shape.h"
+
+namespace decant {
+
+/// A block of memory that tensors share. `version` grows with every write, so that a value kept
+/// for the backward pass can tell whether it is still the value that was kept (see Saved).
+class Storage {
+ public:
+  Storage(size_t bytes, Device device);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  std::byte* data() { return data_; }
+  size_t bytes() const { return bytes_; }
+
+  std::atomic<uint64_t> version = 0;
+
+ private:
+  std::byte* data_;
+  size_t bytes_;
+};
+
+/// A dense, row-major array of numbers on one device. Copies share storage; `clone` does not. A
+/// tensor knows nothing of gradients (see autograd/variable.h).
+/// Images are [N, H, W, C].
+class Tensor {
+ public:
+  Tensor() = default;
+
+  /// Uninitialised memory: NaN in builds that check memory.
+  explicit Tensor(Shape shape, DType dtype = DType::f32, Device device = Device::cpu);
+
+  static Tensor full(Shape shape, double value, DType dtype = DType::f32);
+  static Tensor zeros(Shape shape, DType dtype = DType::f32) { return full(shape, 0, dtype); }
+
+  /// Tensor::of<float>({2, 2}, {1, 2, 3, 4}); throws Error where the counts differ.
+  template <class T>
+  static Tensor of(Shape shape, std::span<const T> values);
+  template <class T>
+  static Tensor of(Shape shape, std::initializer_list<T> values) {
+    return of<T>(shape, std::span<const T>(values.begin(), values.size()));
+  }
+
+  bool defined() const { return storage_ != nullptr; }
+  const Shape& shape() const { return shape_; }
+  int64_t size() const { return shape_.size(); }
+  DType dtype() const { return dtype_; }
+  Device device() const { return device_; }
+
+  /// First element, for reading. Throws Error where T is not the tensor's type.
+  template <class T>
+  const T* data() const {
+    check_type(DTypeOf<T>::kValue);
+    return reinterpret_cast<const T*>(bytes());
+  }
+  /// First element, for writing: ask for it once per write, since it counts as one.
+  template <class T>
+  T* mutable_data() {
+    check_type(DTypeOf<T>::kValue);
+    ++storage_->version;
+    return reinterpret_cast<T*>(bytes());
+  }
+
+  template <class T>
+  std::span<const T> values() const {
+    return {data<T>(), static_cast<size_t>(size())};
+  }
+  template <class T>
+  std::span<T> mutable_values() {
+    return {mutable_data<T>(), static_cast<size_t>(size())};
+  }
+
+  /// The only element, whatever its type, as a double. Throws Error if there are several.
+  double item() const;
+
+  /// The same numbers under another shape of the same size; shares storage.
+  Tensor reshape(Shape shape) const;
+  /// `shape.size()` consecutive elements from `offset` on; shares storage.
+  Tensor view(int64_t offset, Shape shape) const;
+  Tensor clone() const;
+  /// The values converted to `dtype`; this tensor itself where it has that type already.
+  Tensor to(DType dtype) const;
+
+  void fill(double value);
+  /// Copies values from a tensor of the same shape, type and device.
+  void copy_from(const Tensor& source);
+
+  uint64_t version() const { return storage_->version; }
+  /// Whether nobody else refers to this memory, so that it may be overwritten unseen.
+  bool sole_owner() const { return storage_.use_count() == 1; }
+  bool shares_storage(const Tensor& other) const { return storage_ == other.storage_; }
+
+ private:
+  void check_type(DType wanted) const;
+  std::byte* bytes() const {
+    return storage_->data() + static_cast<size_t>(offset_) * size_of(dtype_);
+  }
+
+  Shape shape_;
+  DType dtype_ = DType::f32;
+  Device device_ = Device::cpu;
+  int64_t offset_ = 0;  // in elements
+  std::shared_ptr<Storage> storage_;
+};
+
+template <class T>
+Tensor Tensor::of(Shape shape, std::span<const T> values) {
+  check(static_cast<int64_t>(values.size()) == shape.size(), "Tensor::of: shape ", shape, " holds ",
+        shape.size(), " values, got ", values.size());
+  Tensor t(shape, DTypeOf<T>::kValue);
+  T* out = t.mutable_data<T>();
+  for (const T& value : values) *out++ = value;
+  return t;
+}
+
+}  // namespace decant

@@ -1,0 +1,96 @@
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cmath>
+
+#include "engine/core/affine.h"
+#include "engine/core/allocator.h"
+#include "engine/core/parallel.h"
+#include "engine/core/rng.h"
+#include "engine/core/tensor.h"
+
+using namespace decant;
+
+TEST_CASE("philox reproduces the known answers of its authors") {
+  // Random123 1.x, kat_vectors, philox4x32 10.
+  using Block = std::array<uint32_t, 4>;
+  CHECK(philox({0, 0, 0, 0}, {0, 0}) == Block{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  CHECK(philox({~0U, ~0U, ~0U, ~0U}, {~0U, ~0U}) ==
+        Block{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
+  CHECK(philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}) ==
+        Block{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
+}
+
+TEST_CASE("random numbers are independent of the order of asking and have the right moments") {
+  const Rng rng(RngKey::of(7, "test"));
+  const double first = rng.normal(3);
+  double sum = 0;
+  double squares = 0;
+  constexpr int kCount = 100000;
+  for (uint64_t i = 0; i < kCount; ++i) {
+    const double v = rng.normal(i);
+    sum += v;
+    squares += v * v;
+  }
+  CHECK(rng.normal(3) == first);
+  CHECK(std::fabs(sum / kCount) < 4 / std::sqrt(kCount));
+  CHECK(std::fabs(squares / kCount - 1) < 4 * std::sqrt(2.0 / kCount));
+  CHECK(Rng(RngKey::of(7, "test", 1)).uniform(0) != rng.uniform(0));
+  CHECK(Rng(RngKey::of(7, "test").part("a")).uniform(0) != rng.uniform(0));
+  for (uint64_t i = 0; i < 1000; ++i) CHECK(rng.below(i, 7) < 7);
+}
+
+TEST_CASE("parallel_for runs every chunk once, nested or not, and rethrows") {
+  for (const int threads : {1, 2, 7}) {
+    set_num_threads(threads);
+    for (int repeat = 0; repeat < 200; ++repeat) {
+      std::array<std::atomic<int>, 37> hits{};
+      parallel_for(37, [&](int64_t i) { ++hits[static_cast<size_t>(i)]; });
+      for (const auto& h : hits) REQUIRE(h == 1);
+    }
+    std::atomic<int> inner = 0;
+    parallel_for(5, [&](int64_t) { parallel_for(5, [&](int64_t) { ++inner; }); });
+    CHECK(inner == 25);
+    CHECK_THROWS_AS(parallel_for(9, [](int64_t i) { check(i != 4, "four"); }), Error);
+  }
+  set_num_threads(2);
+}
+
+TEST_CASE("affine maps compose right to left and invert") {
+  const Affine a = Affine::rotation(30, 5, 7) * Affine::translation(2, -1);
+  const auto p = a(3, 4);
+  const auto back = a.inverse()(p[0], p[1]);
+  CHECK(back[0] == doctest::Approx(3));
+  CHECK(back[1] == doctest::Approx(4));
+  const auto up = Affine::rotation(90, 0, 0)(1, 0);  // counter-clockwise on the screen: upwards
+  CHECK(up[0] == doctest::Approx(0));
+  CHECK(up[1] == doctest::Approx(-1));
+  CHECK_THROWS_AS(Affine::scaling(0, 1).inverse(), Error);
+}
+
+TEST_CASE("tensors share storage until cloned, and know their type") {
+  Tensor a = Tensor::of<float>({2, 3}, {1, 2, 3, 4, 5, 6});
+  Tensor b = a.reshape({3, 2});
+  b.mutable_data<float>()[5] = 9;
+  CHECK(a.data<float>()[5] == 9);
+  const Tensor c = a.clone();
+  a.fill(0);
+  CHECK(c.data<float>()[5] == 9);
+  CHECK(a.view(2, {2}).shape() == Shape{2});
+  CHECK_THROWS_WITH_AS(a.data<double>(), "Tensor: holds float32, asked for float64", Error);
+  CHECK_THROWS_AS(a.reshape({7}), Error);
+  CHECK_THROWS_AS(a.view(5, {2}), Error);
+}
+
+TEST_CASE("the allocator reuses blocks and reports exhaustion with figures") {
+  { const Tensor warm({1000, 1000}); }
+  const auto before = cpu_memory::statistics();
+  for (int i = 0; i < 10; ++i) const Tensor t({1000, 1000});
+#ifndef __SANITIZE_ADDRESS__
+  CHECK(cpu_memory::statistics().system_requests == before.system_requests);
+#endif
+  CHECK(cpu_memory::statistics().in_use_bytes == before.in_use_bytes);
+  cpu_memory::set_limit(before.in_use_bytes + (1U << 20U));
+  CHECK_THROWS_WITH_AS(Tensor({10000, 1000}), doctest::Contains("requested 40000000 bytes"), Error);
+  cpu_memory::set_limit(0);
+}

@@ -1,0 +1,43 @@
+# Fails if a room includes from a room it may not know (architecture: engine <- nn <- kd <- apps,
+# engine <- data <- apps). Run by ctest, or: cmake -P tests/include_rules.cmake
+cmake_minimum_required(VERSION 3.24)
+set(rooms engine nn data kd apps tests)
+set(may_include_engine engine)
+set(may_include_nn     engine nn)
+set(may_include_data   engine data)
+set(may_include_kd     engine nn kd)
+set(may_include_apps   engine nn data kd apps)
+set(may_include_tests  ${rooms})
+
+# Inside the engine: core <- cpu <- autograd <- ops <- check, and io on core alone.
+set(parts core cpu autograd ops check io)
+set(may_include_core     core)
+set(may_include_cpu      core cpu)
+set(may_include_autograd core autograd)
+set(may_include_ops      core cpu autograd ops)
+set(may_include_check    core autograd ops check)
+set(may_include_io       core io)
+
+get_filename_component(root ${CMAKE_CURRENT_LIST_DIR} DIRECTORY)
+
+# Checks the sources of one folder: the first path element after `prefix` must be allowed.
+function(check_folder folder prefix all allowed)
+  file(GLOB_RECURSE sources ${root}/${folder}/*.h ${root}/${folder}/*.cpp ${root}/${folder}/*.cu
+       ${root}/${folder}/*.cuh)
+  foreach(source IN LISTS sources)
+    file(STRINGS ${source} includes REGEX "^#include \"${prefix}")
+    foreach(line IN LISTS includes)
+      string(REGEX REPLACE "^#include \"${prefix}([^/\"]+)/.*" "\\1" target "${line}")
+      if(target IN_LIST all AND NOT target IN_LIST allowed)
+        message(SEND_ERROR "${source}: ${folder} may not include ${prefix}${target}: ${line}")
+      endif()
+    endforeach()
+  endforeach()
+endfunction()
+
+foreach(room IN LISTS rooms)
+  check_folder(${room} "" "${rooms}" "${may_include_${room}}")
+endforeach()
+foreach(part IN LISTS parts)
+  check_folder(engine/${part} "engine/" "${parts}" "${may_include_${part}}")
+endforeach()
