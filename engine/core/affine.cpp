@@ -24,7 +24,8 @@ Affine Affine::rotation(double degrees, double cx, double cy) {
 
 Affine Affine::inverse() const {
   const double d = determinant();
-  check(std::isfinite(d) && d != 0, "Affine::inverse: expected a determinant other than 0, got ", d);
+  check(std::isfinite(d) && d != 0, "Affine::inverse: expected a determinant other than 0, got ",
+        d);
   const double a = m[4] / d;
   const double b = -m[1] / d;
   const double e = -m[3] / d;

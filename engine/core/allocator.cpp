@@ -48,6 +48,7 @@ struct Pool {
   MemoryStatistics statistics;
   size_t limit = 0;
   std::atomic<bool> damaged = false;
+  std::atomic<bool> poison = DECANT_RED_ZONES != 0;
 };
 
 // Never destroyed: tensors in static storage may be released after it otherwise.
@@ -115,9 +116,9 @@ void* allocate(size_t bytes) {
   auto* start = static_cast<unsigned char*>(block);
   if constexpr (kRedZone > 0) {
     std::memset(start, kRedZoneByte, kRedZone);
-    std::memset(start + kRedZone, kPoisonByte, bytes);
     std::memset(start + kRedZone + bytes, kRedZoneByte, kRedZone);
   }
+  if (p.poison) std::memset(start + kRedZone, kPoisonByte, bytes);
   return start + kRedZone;
 }
 
@@ -153,6 +154,10 @@ void reset_peak() {
 void release_cache() {
   const std::scoped_lock lock(pool().mutex);
   release_cache_locked(pool());
+}
+
+void set_poison(bool on) {
+  pool().poison = on;
 }
 
 void set_limit(size_t bytes) {

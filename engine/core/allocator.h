@@ -15,8 +15,9 @@ struct MemoryStatistics {
 /// The storage of all CPU tensors. Blocks are aligned to 64 bytes, rounded up to one of four size
 /// classes per power of two (so at most a quarter is wasted) and kept for reuse: a training step
 /// that repeats takes nothing from the operating system.
-/// With DECANT_CHECK_MEMORY (preset `debug`) fresh blocks are filled with NaN, and red zones around
-/// them are looked at when they come back; a damaged one throws Error at the next request.
+/// With DECANT_CHECK_MEMORY (preset `debug`) fresh blocks are filled with NaN (see set_poison), and
+/// red zones around them are looked at when they come back; a damaged one throws Error at the next
+/// request.
 /// All functions may be called from any thread.
 namespace cpu_memory {
 
@@ -28,6 +29,8 @@ MemoryStatistics statistics();
 void reset_peak();
 /// Gives cached blocks back to the system.
 void release_cache();
+/// Whether fresh blocks are filled with NaN, so that reading what was never written shows.
+void set_poison(bool on);
 /// The most that may be in use; 0 means no limit but the system's.
 void set_limit(size_t bytes);
 

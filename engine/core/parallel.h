@@ -25,17 +25,15 @@ template <class F>
 void parallel_for(int64_t count, F&& f) {
   using Function = std::remove_reference_t<F>;
   detail::run_chunks(
-      count,
-      [](void* context, int64_t chunk) { (*static_cast<Function*>(context))(chunk); },
+      count, [](void* context, int64_t chunk) { (*static_cast<Function*>(context))(chunk); },
       const_cast<void*>(static_cast<const void*>(&f)));
 }
 
 /// Calls f(begin, end) for consecutive ranges of `grain` elements that cover [0, size).
 template <class F>
 void parallel_ranges(int64_t size, int64_t grain, F&& f) {
-  parallel_for((size + grain - 1) / grain, [&](int64_t chunk) {
-    f(chunk * grain, std::min(size, (chunk + 1) * grain));
-  });
+  parallel_for((size + grain - 1) / grain,
+               [&](int64_t chunk) { f(chunk * grain, std::min(size, (chunk + 1) * grain)); });
 }
 
 /// Elements per chunk for loops that do a few operations per element: large enough to outweigh the

@@ -44,9 +44,7 @@ class Shape {
     return axis < 0 ? axis + rank_ : axis;
   }
 
-  std::span<const int64_t> extents() const {
-    return {extents_.data(), static_cast<size_t>(rank_)};
-  }
+  std::span<const int64_t> extents() const { return {extents_.data(), static_cast<size_t>(rank_)}; }
 
   bool operator==(const Shape&) const = default;
 

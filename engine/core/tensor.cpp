@@ -20,8 +20,8 @@ Tensor::Tensor(Shape shape, DType dtype, Device device)
     : shape_(shape),
       dtype_(dtype),
       device_(device),
-      storage_(std::make_shared<Storage>(static_cast<size_t>(shape.size()) * size_of(dtype),
-                                         device)) {}
+      storage_(
+          std::make_shared<Storage>(static_cast<size_t>(shape.size()) * size_of(dtype), device)) {}
 
 Tensor Tensor::full(Shape shape, double value, DType dtype) {
   Tensor t(shape, dtype);
@@ -74,9 +74,8 @@ Tensor Tensor::to(DType dtype) const {
 }
 
 void Tensor::fill(double value) {
-  with_type(dtype_, [&]<class T>() {
-    std::ranges::fill(mutable_values<T>(), static_cast<T>(value));
-  });
+  with_type(dtype_,
+            [&]<class T>() { std::ranges::fill(mutable_values<T>(), static_cast<T>(value)); });
 }
 
 void Tensor::copy_from(const Tensor& source) {

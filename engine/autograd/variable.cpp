@@ -1,0 +1,208 @@
+#include "engine/autograd/variable.h"
+
+#include <algorithm>
+#include <atomic>
+#include <unordered_set>
+#include <utility>
+
+#include "engine/core/parallel.h"
+
+namespace decant {
+
+/// The op that made a value, or a leaf.
+struct Node {
+  const OpInfo* op = nullptr;  // nullptr: a leaf
+  std::vector<std::shared_ptr<Node>> inputs;
+  std::vector<Shape> input_shapes;
+  Backward backward;
+  uint64_t id = 0;  // creation order: inputs always have smaller ids than outputs
+  bool used = false;
+
+  // During a backward pass: the sum so far of what the node's readers sent back. Of a leaf: its
+  // gradient, which stays. `holds_gradient` tells a view of a flat buffer that waits for its first
+  // value from one that has it.
+  Tensor gradient;
+  bool holds_gradient = false;
+
+  Node() = default;
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+};
+
+// Releasing a chain of a million nodes recursively would overflow the stack, so a node hands its
+// inputs to this loop instead.
+Node::~Node() {
+  std::vector<std::shared_ptr<Node>> pending = std::move(inputs);
+  while (!pending.empty()) {
+    const std::shared_ptr<Node> node = std::move(pending.back());
+    pending.pop_back();
+    if (node == nullptr || node.use_count() > 1) continue;
+    std::ranges::move(node->inputs, std::back_inserter(pending));
+    node->inputs.clear();
+  }
+}
+
+namespace {
+
+std::atomic<uint64_t> next_id = 1;
+thread_local bool grad_mode = true;
+
+void add_in_place(Tensor& into, const Tensor& term) {
+  with_real_type(into.dtype(), [&]<class T>() {
+    T* sum = into.mutable_data<T>();
+    const T* t = term.data<T>();
+    parallel_ranges(into.size(), kElementGrain, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) sum[i] += t[i];
+    });
+  });
+}
+
+// Adds a term to what a node has gathered. Memory that an op or a caller still holds is never
+// written to: the first term is kept as it came, and copied only once a second one arrives.
+void gather(Node& node, const Tensor& term) {
+  const bool leaf = node.op == nullptr;
+  if (leaf && node.gradient.defined()) {  // memory of its own, or a view of a flat buffer
+    node.holds_gradient ? add_in_place(node.gradient, term) : node.gradient.copy_from(term);
+  } else if (leaf) {
+    node.gradient = term.clone();
+  } else if (!node.holds_gradient) {
+    node.gradient = term;
+  } else {
+    if (!node.gradient.sole_owner()) node.gradient = node.gradient.clone();
+    add_in_place(node.gradient, term);
+  }
+  node.holds_gradient = true;
+}
+
+// All nodes that `root` depends on, newest first, which is a topological order.
+std::vector<Node*> reachable(Node* root) {
+  std::vector<Node*> order = {root};
+  std::unordered_set<Node*> seen = {root};
+  for (size_t i = 0; i < order.size(); ++i)
+    for (const auto& input : order[i]->inputs)
+      if (input != nullptr && seen.insert(input.get()).second) order.push_back(input.get());
+  std::ranges::sort(order, std::ranges::greater(), &Node::id);
+  return order;
+}
+
+void run_backward(Node& node) {
+  std::vector<bool> wanted;
+  for (const auto& input : node.inputs) wanted.push_back(input != nullptr);
+  const std::vector<Tensor> dx = node.backward(node.gradient, Wanted(std::move(wanted)));
+  node.backward = nullptr;
+  node.gradient = Tensor();
+  check(dx.size() == node.inputs.size(), node.op->name, ": backward returned ", dx.size(),
+        " gradients for ", node.inputs.size(), " inputs");
+  for (size_t i = 0; i < dx.size(); ++i) {
+    if (node.inputs[i] == nullptr) continue;
+    check(dx[i].defined(), node.op->name, ": backward returned no gradient for input ", i);
+    check(dx[i].shape() == node.input_shapes[i], node.op->name, ": backward returned ",
+          dx[i].shape(), " for input ", i, " of shape ", node.input_shapes[i]);
+    gather(*node.inputs[i], dx[i]);
+  }
+}
+
+}  // namespace
+
+Variable::Variable(Tensor value) : value_(std::move(value)), id_(next_id++) {}
+
+Variable Variable::leaf(Tensor value) {
+  Variable v(std::move(value));
+  v.node_ = std::make_shared<Node>();
+  v.node_->id = v.id_;
+  return v;
+}
+
+Variable Variable::leaf(Tensor value, Tensor gradient) {
+  check(gradient.shape() == value.shape() && gradient.dtype() == value.dtype(),
+        "Variable::leaf: expected a gradient of ", value.dtype(), ' ', value.shape(), ", got ",
+        gradient.dtype(), ' ', gradient.shape());
+  Variable v = leaf(std::move(value));
+  v.node_->gradient = std::move(gradient);
+  return v;
+}
+
+const Tensor& Variable::grad() const {
+  check(node_ != nullptr && node_->op == nullptr, "Variable::grad: expected a leaf");
+  static const Tensor none;
+  return node_->holds_gradient ? node_->gradient : none;
+}
+
+void Variable::clear_grad() {
+  check(node_ != nullptr && node_->op == nullptr, "Variable::clear_grad: expected a leaf");
+  node_->holds_gradient = false;
+}
+
+bool grad_enabled() {
+  return grad_mode;
+}
+
+NoGrad::NoGrad() : previous_(std::exchange(grad_mode, false)) {}
+NoGrad::~NoGrad() {
+  grad_mode = previous_;
+}
+
+const Tensor& Saved::get() const {
+  check(!tensor_.defined() || tensor_.version() == version_, "Saved: a value of shape ",
+        tensor_.shape(), " kept for the backward pass was overwritten before it ran");
+  return tensor_;
+}
+
+Variable make_result(const OpInfo& op, Tensor y, const std::vector<Variable>& inputs,
+                     Backward backward) {
+  Variable result(std::move(y));
+  if (grad_mode && std::ranges::any_of(inputs, &Variable::requires_grad)) {
+    auto node = std::make_shared<Node>();
+    node->op = &op;
+    node->id = result.id_;
+    node->backward = std::move(backward);
+    for (const Variable& input : inputs) {
+      node->inputs.push_back(input.node_);
+      node->input_shapes.push_back(input.shape());
+    }
+    result.node_ = std::move(node);
+  }
+  return result;
+}
+
+void trace_step(const OpInfo& op, Attributes attributes, const std::vector<Variable>& inputs,
+                const Variable& y) {
+  Trace::Step step{.op = &op,
+                   .attributes = std::move(attributes),
+                   .inputs = {},
+                   .input_shapes = {},
+                   .output = y.id(),
+                   .output_shape = y.shape(),
+                   .scope = {}};
+  for (const Variable& input : inputs) {
+    step.inputs.push_back(input.id());
+    step.input_shapes.push_back(input.shape());
+  }
+  Trace::active()->add(std::move(step));
+}
+
+void backward(const Variable& y, const Tensor& seed) {
+  check(y.requires_grad(), "backward: nothing below this value needs a gradient");
+  check(seed.shape() == y.shape() && seed.dtype() == y.dtype(), "backward: expected a seed of ",
+        y.dtype(), ' ', y.shape(), ", got ", seed.dtype(), ' ', seed.shape());
+  const std::vector<Node*> order = reachable(y.node_.get());
+  for (const Node* node : order)
+    check(!node->used, "backward: second pass through the same graph, first at op ",
+          node->op == nullptr ? "" : node->op->name);
+  gather(*y.node_, seed);
+  for (Node* node : order) {
+    if (node->op == nullptr) continue;
+    node->used = true;
+    // A node stays without a gradient where every reader declared it unwanted; none does so here,
+    // since a reader's inputs are wanted exactly where they have a node.
+    run_backward(*node);
+  }
+}
+
+void backward(const Variable& y) {
+  check(y.shape().size() == 1, "backward: expected one element or a seed, got ", y.shape());
+  backward(y, Tensor::full(y.shape(), 1, y.dtype()));
+}
+
+}  // namespace decant

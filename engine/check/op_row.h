@@ -1,0 +1,52 @@
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/autograd/variable.h"
+
+namespace decant {
+
+/// One row of the op table: an op, or a whole term built of ops, closed over its options as a
+/// function of its tensor inputs. All checks of a row (gradient_check.h) follow from it.
+struct OpRow {
+  std::string op;              ///< OpInfo::name; of a composed term its own name, "kd.logits.kld"
+  std::string variant;         ///< what this row adds: "stride 2, groups 4"
+  std::vector<Tensor> inputs;  ///< float64 values, away from kinks; the float32 checks convert them
+  std::function<Variable(const std::vector<Variable>& x)> call;
+
+  /// How many products the longest sum of the forward or backward pass adds up: sets the float32
+  /// tolerance kappa sqrt(products) 2^-24.
+  double products = 1;
+  double kappa = 1;
+  /// Inputs that no gradient flows into (targets, masks, a teacher's maps): asking for one must
+  /// leave it without.
+  std::vector<size_t> constants = {};
+  /// Too large to be differenced entry by entry: the gradient is checked along random directions.
+  bool large = false;
+};
+
+/// A call that must be refused with an Error whose message contains `message`, which by the
+/// project's grammar begins with the op's name.
+struct RejectRow {
+  std::string op;
+  std::string what;  ///< "rank 3 input"
+  std::function<void()> call;
+  std::string message;
+};
+
+/// Adds rows to the table; a file-scope constant of each rows_*.cpp holds what it returns. The
+/// functions are called when the table is first asked for.
+bool register_rows(std::vector<OpRow> (*rows)(), std::vector<RejectRow> (*rejects)() = nullptr);
+
+const std::vector<OpRow>& op_rows();
+const std::vector<RejectRow>& reject_rows();
+
+/// Standard normal float64 values, the same for the same shape and seed.
+Tensor randn(Shape shape, uint64_t seed = 1);
+/// Uniform float64 values in [low, high).
+Tensor uniform(Shape shape, double low, double high, uint64_t seed = 1);
+
+}  // namespace decant

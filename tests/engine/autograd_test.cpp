@@ -1,0 +1,107 @@
+#include <doctest/doctest.h>
+
+#include "engine/autograd/variable.h"
+#include "engine/check/op_row.h"
+#include "engine/ops/pointwise.h"
+
+using namespace decant;
+
+namespace {
+
+Tensor ones(const Shape& shape) {
+  return Tensor::full(shape, 1, DType::f64);
+}
+
+}  // namespace
+
+TEST_CASE("backward frees a million-node chain") {
+  Variable x = Variable::leaf(randn({1}));
+  const Variable start = x;
+  for (int i = 0; i < 1'000'000; ++i) x = sigmoid(x);
+  backward(x);
+  CHECK(start.grad().defined());
+}
+
+TEST_CASE("a graph edge keeps no activation alive") {
+  const Variable x = Variable::leaf(randn({1000}));
+  Variable y = relu(x);  // relu saves x and y; the chain below saves its own
+  y = record(*registered_ops()[0], y.value().clone(), {y},
+             [](const Tensor& dy, const Wanted&) { return std::vector<Tensor>{dy}; });
+  // Only y itself holds its tensor: no node does.
+  CHECK(y.value().sole_owner());
+}
+
+TEST_CASE("a second backward through the same graph is an Error") {
+  const Variable x = Variable::leaf(randn({3}));
+  const Variable y = sigmoid(x);
+  backward(y, ones({3}));
+  CHECK_THROWS_WITH_AS(backward(y, ones({3})), doctest::Contains("second pass"), Error);
+  const Variable z = relu(y);
+  CHECK_THROWS_WITH_AS(backward(z, ones({3})), doctest::Contains("second pass"), Error);
+}
+
+TEST_CASE("a value used twice gathers both gradients, and passes add up until cleared") {
+  Variable x = Variable::leaf(randn({3}));
+  const auto twice = [&] {  // d/dx of 2 relu(x), by hand
+    const Variable y = relu(x);
+    static const OpInfo kSum = {.name = "sum_of_two", .formula = "", .source = ""};
+    Tensor s = y.value().clone();
+    return record(kSum, s, {y, y}, [](const Tensor& dy, const Wanted&) {
+      return std::vector<Tensor>{dy, dy};
+    });
+  };
+  backward(twice(), ones({3}));
+  for (size_t i = 0; i < 3; ++i)
+    CHECK(x.grad().values<double>()[i] == (x.value().values<double>()[i] > 0 ? 2 : 0));
+  backward(twice(), ones({3}));
+  for (size_t i = 0; i < 3; ++i)
+    CHECK(x.grad().values<double>()[i] == (x.value().values<double>()[i] > 0 ? 4 : 0));
+  x.clear_grad();
+  CHECK_FALSE(x.grad().defined());
+}
+
+TEST_CASE("a leaf's gradient lands in the view it was given") {
+  Tensor flat = Tensor::full({6}, 7, DType::f64);
+  const Variable x = Variable::leaf(randn({3}), flat.view(2, {3}));
+  backward(sigmoid(x), ones({3}));
+  CHECK(flat.values<double>()[1] == 7);
+  CHECK(flat.values<double>()[2] == x.grad().values<double>()[0]);
+  CHECK(flat.values<double>()[2] < 1);
+  CHECK(flat.values<double>()[5] == 7);
+}
+
+TEST_CASE("a saved value that was overwritten is an Error, not a wrong gradient") {
+  Tensor value = randn({3});
+  const Variable x = Variable::leaf(value);
+  const Variable y = sigmoid(x);
+  value.mutable_data<double>()[0] = 5;
+  CHECK_THROWS_WITH_AS(backward(y, ones({3})), doctest::Contains("overwritten"), Error);
+}
+
+TEST_CASE("under NoGrad results are constants") {
+  const Variable x = Variable::leaf(randn({3}));
+  {
+    const NoGrad guard;
+    CHECK_FALSE(sigmoid(x).requires_grad());
+  }
+  CHECK(sigmoid(x).requires_grad());
+  CHECK_FALSE(sigmoid(x.detach()).requires_grad());
+  CHECK_THROWS_AS(backward(x.detach(), ones({3})), Error);
+}
+
+TEST_CASE("a trace keeps ops, options, shapes and edges") {
+  const Variable x(randn({3}));
+  const Trace trace;
+  Variable y;
+  {
+    const Trace::Scope scope("encoder");
+    const Trace::Scope inner("layer1");
+    y = relu(sigmoid(x));
+  }
+  REQUIRE(trace.steps().size() == 2);
+  CHECK(trace.steps()[0].op->name == "sigmoid");
+  CHECK(trace.steps()[0].inputs[0] == x.id());
+  CHECK(trace.steps()[1].inputs[0] == trace.steps()[0].output);
+  CHECK(trace.steps()[1].output == y.id());
+  CHECK(trace.steps()[1].scope == "encoder.layer1");
+}
