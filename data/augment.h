@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/image_io.h"
+#include "engine/core/affine.h"
+#include "engine/core/rng.h"
+#include "engine/core/tensor.h"
+
+namespace decant::data {
+
+/// An image with its mask on its way through a pipeline.
+/// Pixels are float in 0 .. 255 until Normalize; unlike Albumentations on 8-bit images we do not
+/// round after each transform (at most half a grey level apart), but we do clip noise to 0 .. 255.
+struct Frame {
+  int width = 0;
+  int height = 0;
+  int channels = 0;
+  std::vector<float> image;   ///< [height, width, channels]
+  std::vector<uint8_t> mask;  ///< [height, width], 0 or 1; empty where the image has none
+  Affine geometry;            ///< position in the source image -> position in this frame
+
+  Frame() = default;
+  explicit Frame(const Image& picture, const Image& mask_picture = {});
+
+  Tensor image_tensor() const;  ///< [1, H, W, C] f32
+};
+
+class Transform;
+
+/// Both views of one image for distillation with different augmentations.
+struct ViewPair {
+  Frame teacher;              ///< the shared framing and Normalize only
+  Frame student;              ///< everything
+  Affine teacher_to_student;  ///< position in the teacher's view -> position in the student's
+};
+
+/// A list of transforms, Albumentations 1.3.1 by name, arguments, defaults and meaning.
+/// Transform number t draws from key.part("t"), so a result depends on the key and the list only.
+class Pipeline {
+ public:
+  /// Our short form [{"name": "HorizontalFlip", "p": 0.5}, ...], or the dictionary that
+  /// Albumentations' to_dict writes (a Compose of known transforms).
+  /// Throws Error naming the transform or argument that is unknown, with the nearest known one.
+  static Pipeline from_json(const nlohmann::json& json);
+
+  /// none         Resize to size, Normalize (what evaluation and prediction use)
+  /// weak         Resize to size * 1.125 (144 for 128, 252 for 224), RandomCrop to size, Normalize
+  /// strong       weak, with ShiftScaleRotate, GaussNoise, PixelDropout before Normalize
+  /// strong_flip  strong, with HorizontalFlip after the crop (not in the paper's list)
+  /// Throws Error naming the presets.
+  static Pipeline preset(std::string_view name, int size);
+  static std::vector<std::string> preset_names();
+
+  /// The short form with every argument written out.
+  nlohmann::json to_json() const;
+
+  /// `key`: of(seed, purpose, epoch, hash of the sample's id).
+  void apply(Frame& frame, const RngKey& key) const;
+
+  /// The leading run of Resize, PadIfNeeded and RandomCrop is shared; of the rest the teacher's
+  /// view gets Normalize only. The student's view equals apply() with the same key.
+  ViewPair apply_pair(const Frame& source, const RngKey& key) const;
+
+ private:
+  std::vector<std::shared_ptr<const Transform>> transforms_;
+};
+
+/// Names of all transforms, sorted.
+std::vector<std::string> transform_names();
+
+}  // namespace decant::data

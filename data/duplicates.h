@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+
+namespace decant::data {
+
+/// What two pictures of the same thing have in common whatever their size, format or brightness:
+/// a 64-bit difference hash, and a thumbnail of 16 x 16 grey values with mean 0 and length 1.
+struct Fingerprint {
+  uint64_t hash = 0;
+  std::vector<float> thumbnail;
+};
+
+/// hash: the picture averaged to 9 x 8 cells, one bit per horizontal neighbour pair (left < right).
+/// Source: N. Krawetz 2013, "Kind of like that" (dHash).
+Fingerprint fingerprint(const Image& image);
+
+/// Near-duplicates: hashes differ in at most `kHashBits` bits, and the thumbnails correlate by at
+/// least `kCorrelation`. The second test is ours: the images of one scanner share so much of their
+/// layout that the hash alone joins images of different patients.
+constexpr int kHashBits = 8;
+constexpr double kCorrelation = 0.97;
+bool near_duplicates(const Fingerprint& a, const Fingerprint& b);
+
+/// Ids of near-duplicates, each group of two and more once, linked transitively. Unreadable images
+/// are in no group. Decodes every image, on all threads of the pool.
+std::vector<std::vector<std::string>> duplicate_groups(const Dataset& dataset);
+
+}  // namespace decant::data
