@@ -1,0 +1,29 @@
+#pragma once
+
+#include "engine/autograd/variable.h"
+
+namespace decant {
+
+struct MatmulOptions {
+  bool transpose_a = false;
+  bool transpose_b = false;
+
+  void visit(auto&& v) const {
+    v("transpose_a", transpose_a);
+    v("transpose_b", transpose_b);
+  }
+};
+
+/// Product of two matrices.
+///   a [M, K] ([K, M] with transpose_a), b [K, N] ([N, K] with transpose_b) -> y [M, N]
+///   y = op(a) op(b)
+/// Throws Error unless both are matrices of one real type whose inner sizes agree.
+Variable matmul(const Variable& a, const Variable& b, const MatmulOptions& options = {});
+
+/// A fully connected layer.
+///   x [.., in], w [out, in], b [out] or absent -> y [.., out]
+///   y = x w^T + b
+/// Throws Error if the sizes do not agree.
+Variable linear(const Variable& x, const Variable& w, const Variable& b = {});
+
+}  // namespace decant
