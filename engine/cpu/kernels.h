@@ -1,0 +1,153 @@
+#pragma once
+
+// The border between ordinary code and the kernels that are compiled once per instruction set.
+// This header is all that those files include, and it holds data only: an inline function or a
+// template compiled with AVX-512 could replace the copy that older processors run (see README.md).
+
+#include <cstddef>
+#include <cstdint>
+
+namespace decant::cpu {
+
+/// What a product adds to.
+enum class Start : int32_t { zero, bias, accumulate };
+
+/// Pointwise functions that the norm kernels apply on the way.
+enum class PointwiseKind : int32_t { none, relu, relu6, hard_swish };
+
+/// A run of consecutive elements that starts `offset` elements after a row's first.
+struct Segment {
+  int64_t offset;
+  int64_t length;
+};
+
+/// Rows of a product with the rows of A as they lie in memory: the sums of a convolution over its
+/// taps, or A B.
+///   c[i, j] = start + sum over segments s, k < s.length of a[i * a_stride + s.offset + k] b[., j]
+/// b is packed [sum of lengths, width], columns beyond `columns` zero.
+struct RowsArgs {
+  int64_t rows;
+  int64_t columns;  // written; at most width
+  const float* a;
+  int64_t a_stride;
+  const Segment* segments;
+  int64_t segment_count;
+  const float* b;
+  int64_t width;  // a whole number of vectors, at most max_width
+  Start start;
+  const float* bias;  // [width] where start is bias
+  float* c;
+  int64_t c_stride;
+};
+
+/// Sums of outer products: weight gradients, or A^T B.
+///   c[i, j] = start + sum over lines l, p < pixels of
+///             a[lines[l] + p * a_stride + i] b[(l * pixels + p) * width + j]
+struct OuterArgs {
+  int64_t rows;
+  int64_t columns;
+  const float* a;
+  int64_t a_stride;
+  const int64_t* lines;  // where in a each line begins
+  int64_t line_count;
+  int64_t pixels;  // of a line
+  const float* b;
+  int64_t width;
+  Start start;  // zero or accumulate
+  float* c;
+  int64_t c_stride;
+};
+
+/// One filter per channel.
+///   y[i, c] = bias[c] + sum over taps t of x[i * x_stride + taps[t] + c] w[t, c]
+struct DepthwiseArgs {
+  int64_t pixels;
+  int64_t channels;
+  const float* x;
+  int64_t x_stride;
+  const int64_t* taps;
+  int64_t tap_count;
+  const float* w;     // [tap_count, channels]
+  const float* bias;  // [channels] or null
+  float* y;
+  int64_t y_stride;
+};
+
+///   dw[t, c] += sum over i of x[i * x_stride + taps[t] + c] dy[i * dy_stride + c]
+struct DepthwiseGradientArgs {
+  int64_t pixels;
+  int64_t channels;
+  const float* x;
+  int64_t x_stride;
+  const int64_t* taps;
+  int64_t tap_count;
+  const float* dy;
+  int64_t dy_stride;
+  float* dw;  // [tap_count, channels]
+};
+
+/// b[k, j] = a[j * a_stride + k] for k < rows, j < columns; zero for columns <= j < width.
+struct TransposeArgs {
+  int64_t rows;
+  int64_t columns;
+  const float* a;
+  int64_t a_stride;
+  float* b;
+  int64_t width;
+};
+
+/// Mean and sum of squared deviations of each channel of x [pixels, channels].
+struct MomentsArgs {
+  int64_t pixels;
+  int64_t channels;
+  const float* x;
+  float* mean;
+  float* m2;
+};
+
+/// Per channel constants of batch normalization, z = (x - mean) * gain + shift + residual.
+struct NormArgs {
+  int64_t pixels;
+  int64_t channels;
+  PointwiseKind activation;
+  const float* x;
+  const float* mean;
+  const float* gain;
+  const float* shift;
+  const float* residual;  // or null
+  float* y;               // forward: act(z)
+
+  // Backward, with dz = dy act'(z):
+  const float* dy;
+  float* dz;            // sums: written where not null
+  float* sum_dz;        // sums: sum over pixels of dz
+  float* sum_dz_x;      // sums: sum over pixels of dz (x - mean)
+  const float* offset;  // gradient: dx = dz gain + (x - mean) slope + offset
+  const float* slope;
+  float* dx;
+};
+
+/// The kernels of one instruction set. All work on float32, all are deterministic: an element's
+/// sum runs in the order of the formula, whatever the tile it falls into.
+struct Kernels {
+  int64_t lanes;      // of a vector
+  int64_t max_width;  // of a packed panel
+  void (*rows)(const RowsArgs&);
+  void (*outer)(const OuterArgs&);
+  void (*depthwise)(const DepthwiseArgs&);
+  void (*depthwise_gradient)(const DepthwiseGradientArgs&);
+  void (*transpose)(const TransposeArgs&);
+  void (*moments)(const MomentsArgs&);
+  void (*normalize)(const NormArgs&);
+  void (*normalize_sums)(const NormArgs&);
+  void (*normalize_gradient)(const NormArgs&);
+  /// Independent multiply-adds in registers, `count` times 16 vectors: the measure of a machine's
+  /// peak, against which benchmarks state their speed. Returns a number that depends on all.
+  float (*peak)(int64_t count);
+};
+
+const Kernels& kernels_portable();
+const Kernels& kernels_avx2();
+const Kernels& kernels_avx512();
+
+}  // namespace decant::cpu
