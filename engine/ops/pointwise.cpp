@@ -9,6 +9,8 @@ namespace {
 template <class Op>
 Variable map(const OpInfo& info, const Variable& input) {
   const Tensor& x = input.value();
+  check(x.defined() && is_real(x.dtype()), info.name, ": expected float32 or float64 values, got ",
+        x.defined() ? name_of(x.dtype()) : "none");
   Tensor y(x.shape(), x.dtype(), x.device());
   ON_DEVICE(x, map_forward<Op>, x, y);
 

@@ -10,4 +10,8 @@ namespace decant {
 DECANT_POINTWISE_OPS(DECANT_DECLARE)
 #undef DECANT_DECLARE
 
+/// y = x where x > 0, slope * x elsewhere.
+/// Source: Maas et al. 2013, "Rectifier nonlinearities improve neural network acoustic models".
+Variable leaky_relu(const Variable& x, double slope);
+
 }  // namespace decant

@@ -28,6 +28,20 @@ struct Relu {
   }
 };
 
+struct Relu6 {
+  static constexpr std::string_view kName = "relu6";
+  static constexpr std::string_view kFormula = "y = min(max(x, 0), 6)";
+  static constexpr std::string_view kSource = "Krizhevsky 2010; Howard et al. 2017";
+  template <class T>
+  HOST_DEVICE static T f(T x) {
+    return x > T(0) ? (x < T(6) ? x : T(6)) : T(0);
+  }
+  template <class T>
+  HOST_DEVICE static T df(T x, T /*y*/) {
+    return x > T(0) && x < T(6) ? T(1) : T(0);
+  }
+};
+
 struct Sigmoid {
   static constexpr std::string_view kName = "sigmoid";
   static constexpr std::string_view kFormula = "y = 1 / (1 + exp(-x))";
@@ -42,9 +56,161 @@ struct Sigmoid {
   }
 };
 
+struct Tanh {
+  static constexpr std::string_view kName = "tanh";
+  static constexpr std::string_view kFormula = "y = tanh(x)";
+  static constexpr std::string_view kSource = "LeCun et al. 1998";
+  template <class T>
+  HOST_DEVICE static T f(T x) {
+    return std::tanh(x);
+  }
+  template <class T>
+  HOST_DEVICE static T df(T /*x*/, T y) {
+    return T(1) - y * y;
+  }
+};
+
+struct Silu {
+  static constexpr std::string_view kName = "silu";
+  static constexpr std::string_view kFormula = "y = x sigmoid(x)";
+  static constexpr std::string_view kSource = "Elfwing et al. 2018; Ramachandran et al. 2017";
+  template <class T>
+  HOST_DEVICE static T f(T x) {
+    return x / (T(1) + std::exp(-x));
+  }
+  template <class T>
+  HOST_DEVICE static T df(T x, T /*y*/) {
+    const T s = Sigmoid::f(x);
+    return s * (T(1) + x * (T(1) - s));
+  }
+};
+
+struct HardSigmoid {
+  static constexpr std::string_view kName = "hard_sigmoid";
+  static constexpr std::string_view kFormula = "y = min(max(x + 3, 0), 6) / 6";
+  static constexpr std::string_view kSource = "Howard et al. 2019";
+  template <class T>
+  HOST_DEVICE static T f(T x) {
+    return Relu6::f(x + T(3)) * T(1.0 / 6);
+  }
+  template <class T>
+  HOST_DEVICE static T df(T x, T /*y*/) {
+    return x > T(-3) && x < T(3) ? T(1.0 / 6) : T(0);
+  }
+};
+
+struct HardSwish {
+  static constexpr std::string_view kName = "hard_swish";
+  static constexpr std::string_view kFormula = "y = x min(max(x + 3, 0), 6) / 6";
+  static constexpr std::string_view kSource = "Howard et al. 2019";
+  template <class T>
+  HOST_DEVICE static T f(T x) {
+    return x * HardSigmoid::f(x);
+  }
+  template <class T>
+  HOST_DEVICE static T df(T x, T /*y*/) {
+    return x <= T(-3) ? T(0) : (x < T(3) ? x * T(1.0 / 3) + T(0.5) : T(1));
+  }
+};
+
+struct Exp {
+  static constexpr std::string_view kName = "exp";
+  static constexpr std::string_view kFormula = "y = exp(x)";
+  static constexpr std::string_view kSource = "elementary";
+  template <class T>
+  HOST_DEVICE static T f(T x) {
+    return std::exp(x);
+  }
+  template <class T>
+  HOST_DEVICE static T df(T /*x*/, T y) {
+    return y;
+  }
+};
+
+struct Log {
+  static constexpr std::string_view kName = "log";
+  static constexpr std::string_view kFormula = "y = log(x)";
+  static constexpr std::string_view kSource = "elementary";
+  template <class T>
+  HOST_DEVICE static T f(T x) {
+    return std::log(x);
+  }
+  template <class T>
+  HOST_DEVICE static T df(T x, T /*y*/) {
+    return T(1) / x;
+  }
+};
+
+struct Sqrt {
+  static constexpr std::string_view kName = "sqrt";
+  static constexpr std::string_view kFormula = "y = sqrt(x)";
+  static constexpr std::string_view kSource = "elementary";
+  template <class T>
+  HOST_DEVICE static T f(T x) {
+    return std::sqrt(x);
+  }
+  template <class T>
+  HOST_DEVICE static T df(T /*x*/, T y) {
+    return T(0.5) / y;
+  }
+};
+
+struct Abs {
+  static constexpr std::string_view kName = "abs";
+  static constexpr std::string_view kFormula = "y = |x|, derivative 0 at 0";
+  static constexpr std::string_view kSource = "elementary";
+  template <class T>
+  HOST_DEVICE static T f(T x) {
+    return std::abs(x);
+  }
+  template <class T>
+  HOST_DEVICE static T df(T x, T /*y*/) {
+    return x > T(0) ? T(1) : (x < T(0) ? T(-1) : T(0));
+  }
+};
+
+struct Square {
+  static constexpr std::string_view kName = "square";
+  static constexpr std::string_view kFormula = "y = x^2";
+  static constexpr std::string_view kSource = "elementary";
+  template <class T>
+  HOST_DEVICE static T f(T x) {
+    return x * x;
+  }
+  template <class T>
+  HOST_DEVICE static T df(T x, T /*y*/) {
+    return T(2) * x;
+  }
+};
+
+struct Softplus {
+  static constexpr std::string_view kName = "softplus";
+  static constexpr std::string_view kFormula = "y = log(1 + exp(x))";
+  static constexpr std::string_view kSource = "Dugas et al. 2001";
+  template <class T>
+  HOST_DEVICE static T f(T x) {
+    return (x > T(0) ? x : T(0)) + std::log1p(std::exp(-std::abs(x)));
+  }
+  template <class T>
+  HOST_DEVICE static T df(T x, T /*y*/) {
+    return Sigmoid::f(x);
+  }
+};
+
 }  // namespace decant::pointwise
 
 /// Every pointwise op. A new op is one struct above and one line here.
 #define DECANT_POINTWISE_OPS(X) \
   X(relu, Relu)                 \
-  X(sigmoid, Sigmoid)
+  X(relu6, Relu6)               \
+  X(sigmoid, Sigmoid)           \
+  X(tanh, Tanh)                 \
+  X(silu, Silu)                 \
+  X(hard_sigmoid, HardSigmoid)  \
+  X(hard_swish, HardSwish)      \
+  X(exp, Exp)                   \
+  X(log, Log)                   \
+  X(sqrt, Sqrt)                 \
+  X(abs, Abs)                   \
+  X(square, Square)             \
+  X(softplus, Softplus)
