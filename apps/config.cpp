@@ -1,0 +1,89 @@
+#include "apps/config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "data/augment.h"
+
+namespace decant::apps {
+namespace {
+
+void check_choice(std::string_view key, const std::string& value,
+                  const std::vector<std::string>& choices) {
+  if (std::find(choices.begin(), choices.end(), value) != choices.end()) return;
+  std::string list;
+  for (const std::string& choice : choices) list += (list.empty() ? "" : ", ") + choice;
+  throw Error(str(key, ": expected one of ", list, "; got \"", value, "\"",
+                  suggestion(value, choices)));
+}
+
+template <class T>
+void check_least(std::string_view key, T value, T least) {
+  check(value >= least, key, ": expected at least ", least, ", got ", value);
+}
+
+}  // namespace
+
+void validate(const TrainConfig& c, bool distilling) {
+  check(!c.model.is_null(), "model: expected a network, got none (--model unet/resnet18)");
+  check(!c.data.path.empty(), "data.path: expected a data set, got none (--data DIR)");
+  check_least("data.size", c.data.size, 8);
+  check_least<int64_t>("data.fold", c.data.fold, 0);
+  check(c.data.in_channels == 1 || c.data.in_channels == 3,
+        "data.in_channels: expected 1 or 3, got ", c.data.in_channels);
+  check_least<int64_t>("data.cache_mb", c.data.cache_mb, 0);
+  check_choice("loss", c.loss, {"ce", "dice", "ce_dice"});
+  check_choice("optim.name", c.optim.name, {"adam", "adamw", "sgd"});
+  check(c.optim.lr > 0 && std::isfinite(c.optim.lr),
+        "optim.lr: expected a number above 0, got ", c.optim.lr);
+  check_least("optim.weight_decay", c.optim.weight_decay, 0.0);
+  check(c.optim.momentum >= 0 && c.optim.momentum < 1,
+        "optim.momentum: expected 0 or more and below 1, got ", c.optim.momentum);
+  check_least("optim.clip", c.optim.clip, 0.0);
+  check_choice("schedule.name", c.schedule.name, {"poly", "cosine", "step", "constant"});
+  check_least("schedule.power", c.schedule.power, 0.0);
+  check_least<int64_t>("schedule.warmup_steps", c.schedule.warmup_steps, 0);
+  check_least<int64_t>("schedule.step_epochs", c.schedule.step_epochs, 1);
+  check_least("schedule.last_lr", c.schedule.last_lr, 0.0);
+  check_least<int64_t>("epochs", c.epochs, 1);
+  check_least<int64_t>("batch", c.batch, 1);
+  check_least<int64_t>("patience", c.patience, 0);
+  check_least<int64_t>("previews", c.previews, 0);
+  check_least("threads", c.threads, 0);
+  check_choice("metric", c.metric, {"val_loss", "val_dice"});
+  check(c.device != "cuda", "device: cuda was asked for; this build has no CUDA, use --device cpu");
+  check_choice("device", c.device, {"cpu", "cuda"});
+  check(c.init.empty() || c.init.starts_with("encoder="),
+        "init: expected encoder=FILE.safetensors, got \"", c.init, "\"");
+  if (distilling) {
+    check(!c.distill.teacher.empty(),
+          "distill.teacher: expected a run folder or checkpoint, got none (--teacher RUN)");
+    check(!c.distill.preset.empty() || !c.distill.spec.is_null(),
+          "distill: expected a preset or a spec, got neither (--preset L_KLD)");
+  } else {
+    check(c.distill.teacher.empty() && c.distill.preset.empty() && c.distill.spec.is_null(),
+          "distill: expected nothing in a plain training run; use `decant distill`");
+  }
+}
+
+Json run_json(TrainConfig config) {
+  Json json = to_json(keys_of(config));
+  json.erase("threads");
+  json.erase("device");
+  return json;
+}
+
+Json resolve_augment(const Json& augment) {
+  if (!augment.is_string()) return augment;
+  const std::string name = augment.get<std::string>();
+  const std::vector<std::string> presets = data::Pipeline::preset_names();
+  if (std::find(presets.begin(), presets.end(), name) != presets.end()) return augment;
+  if (name.ends_with(".json") || std::filesystem::exists(name)) return read_json_file(name);
+  std::string list;
+  for (const std::string& preset : presets) list += preset + ", ";
+  throw Error(str("augment: expected ", list, "or FILE.json; got \"", name, "\"",
+                  suggestion(name, presets)));
+}
+
+}  // namespace decant::apps

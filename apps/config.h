@@ -1,0 +1,135 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "apps/options.h"
+
+namespace decant::apps {
+
+struct DataConfig {
+  std::string path;
+  std::string layout = "auto";
+  std::string split;
+  int64_t fold = 0;
+  uint64_t split_seed = 0;
+  int size = 128;
+  int in_channels = 3;
+  int64_t cache_mb = 1024;
+
+  void visit(auto&& v) {
+    v("path", path, "folder or CSV file with images and masks", "--data");
+    v("layout", layout, "auto, manifest, busi, udiat or folders", "--layout");
+    v("split", split, "manifest, random:K:TRAIN[:VAL], kfold:K[:test] or FILE.json; random:1:0.8",
+      "--split");
+    v("fold", fold, "which of the K splits, from 0", "--fold");
+    v("split_seed", split_seed, "of the split, apart from the run's seed", "--split-seed");
+    v("size", size, "side of the square the network sees", "--size");
+    v("in_channels", in_channels, "3, or 1 for grey", "--in-channels");
+    v("cache_mb", cache_mb, "memory for decoded images");
+  }
+};
+
+struct OptimConfig {
+  std::string name = "adam";
+  double lr = 3e-4;
+  double weight_decay = 0;
+  double momentum = 0.9;
+  double clip = 0;
+
+  void visit(auto&& v) {
+    v("name", name, "adam, adamw or sgd", "--optimizer");
+    v("lr", lr, "learning rate at the start", "--lr");
+    v("weight_decay", weight_decay, "adam, sgd: added to the gradient; adamw: decoupled");
+    v("momentum", momentum, "of sgd (Nesterov)");
+    v("clip", clip, "largest norm of the gradient; 0 does not clip", "--clip");
+  }
+};
+
+struct ScheduleConfig {
+  std::string name = "poly";
+  double power = 0.9;
+  int64_t warmup_steps = 0;
+  int64_t step_epochs = 30;
+  double gamma = 0.1;
+  double last_lr = 0;
+
+  void visit(auto&& v) {
+    v("name", name, "poly, cosine, step or constant", "--schedule");
+    v("power", power, "poly: lr (1 - t/T)^power");
+    v("warmup_steps", warmup_steps, "steps of linear rise to lr");
+    v("step_epochs", step_epochs, "step: epochs between drops");
+    v("gamma", gamma, "step: factor of each drop");
+    v("last_lr", last_lr, "cosine: where it ends");
+  }
+};
+
+struct DistillConfig {
+  std::string teacher;
+  std::string preset;
+  Json spec = nullptr;
+
+  void visit(auto&& v) {
+    v("teacher", teacher, "run folder or checkpoint of the teacher", "--teacher");
+    v("preset", preset, "one of the twelve: L_MSE ... HReg_KLD_WAug", "--preset");
+    v("spec", spec, "terms, weights and view in full; replaces the preset");
+  }
+};
+
+/// A whole run: what train and distill read from flags, a file and key=value, and what a run
+/// folder keeps as config.json. The defaults are meant to train a Unet-resnet18 from scratch on a
+/// few hundred ultrasound images.
+struct TrainConfig {
+  Json model = nullptr;
+  DataConfig data;
+  Json augment = "strong_flip";
+  std::string loss = "ce";
+  OptimConfig optim;
+  ScheduleConfig schedule;
+  int64_t epochs = 80;
+  int64_t batch = 8;
+  bool drop_last = false;
+  uint64_t seed = 0;
+  std::string metric = "val_loss";
+  int64_t patience = 0;
+  std::string init;
+  int64_t previews = 4;
+  DistillConfig distill;
+  int threads = 0;
+  std::string device = "cpu";
+
+  void visit(auto&& v) {
+    v("model", model, "decoder/encoder, thin_unet, or a network's JSON", "--model");
+    v.section("data", data);
+    v("augment", augment, "none, weak, strong, strong_flip or FILE.json", "--augment");
+    v("loss", loss, "supervised: ce, dice or ce_dice", "--loss");
+    v.section("optim", optim);
+    v.section("schedule", schedule);
+    v("epochs", epochs, "passes over the training images", "--epochs");
+    v("batch", batch, "images per step", "--batch");
+    v("drop_last", drop_last, "leave out a last batch that is not full");
+    v("seed", seed, "of weights, order and augmentation", "--seed");
+    v("metric", metric, "chooses best.safetensors: val_loss or val_dice", "--metric");
+    v("patience", patience, "stop after that many epochs without a better metric; 0 never",
+      "--patience");
+    v("init", init, "encoder=FILE.safetensors: pretrained encoder weights", "--init");
+    v("previews", previews, "validation images drawn after each better epoch");
+    v.section("distill", distill);
+    v("threads", threads, "0 takes what the machine has", "--threads");
+    v("device", device, "cpu (this build has no CUDA)", "--device");
+  }
+};
+
+/// Throws Error naming the key where a value makes no sense. `distilling`: a teacher and terms are
+/// needed; otherwise they are refused.
+void validate(const TrainConfig& config, bool distilling);
+
+/// The config as a run folder keeps it: without `threads` and `device`, which change nothing that
+/// a run writes, so that equal runs have equal files.
+Json run_json(TrainConfig config);
+
+/// `--augment` and the config key `augment`: a preset's name, a file's name, or the list itself;
+/// returns a name or the list. Throws Error where it is none of these.
+Json resolve_augment(const Json& augment);
+
+}  // namespace decant::apps

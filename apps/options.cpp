@@ -1,0 +1,150 @@
+#include "apps/options.h"
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+namespace decant::apps {
+namespace {
+
+/// Edits between two words: insertions, deletions, replacements and swaps of neighbours.
+/// Source: Damerau 1964, in the restricted form that edits no part twice.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
+  for (size_t i = 0; i <= a.size(); ++i) d[i][0] = i;
+  for (size_t j = 0; j <= b.size(); ++j) d[0][j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    for (size_t j = 1; j <= b.size(); ++j) {
+      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1,
+                          d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0U : 1U)});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
+    }
+  }
+  return d[a.size()][b.size()];
+}
+
+// A value as a message shows it: on one line, and not the whole of a long one.
+std::string shown(const Json& value) {
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (text.size() > 60) text = text.substr(0, 57) + "...";
+  return text;
+}
+
+void set(const Key& key, const Json& value, std::string_view where) {
+  check(key.set(value), where, ": ", key.name, ": expected ", key.expected, ", got ", shown(value));
+}
+
+[[noreturn]] void unknown_key(std::span<const Key> keys, const std::string& name,
+                              std::string_view where) {
+  std::vector<std::string> known;
+  for (const Key& key : keys) known.push_back(key.name);
+  std::string hint = suggestion(name, known);
+  if (hint.empty()) {  // "lr" for "optim.lr": the right word without its section
+    for (const Key& key : keys)
+      if (key.name.ends_with("." + name)) hint = ", did you mean \"" + key.name + "\"?";
+  }
+  throw Error(str(where, ": expected a known key, got \"", name, "\"", hint));
+}
+
+const Key* find(std::span<const Key> keys, const std::string& name) {
+  const auto found =
+      std::find_if(keys.begin(), keys.end(), [&](const Key& key) { return key.name == name; });
+  return found == keys.end() ? nullptr : &*found;
+}
+
+void read_section(std::span<const Key> keys, const Json& json, const std::string& prefix,
+                  std::string_view where) {
+  for (const auto& [word, value] : json.items()) {
+    const std::string name = prefix + word;
+    if (const Key* key = find(keys, name)) {
+      set(*key, value, where);
+      continue;
+    }
+    const bool section = std::any_of(keys.begin(), keys.end(), [&](const Key& key) {
+      return key.name.starts_with(name + ".");
+    });
+    if (!section) unknown_key(keys, name, where);
+    check(value.is_object(), where, ": ", name, ": expected a section {...}, got ", shown(value));
+    read_section(keys, value, name + ".", where);
+  }
+}
+
+}  // namespace
+
+Json to_json(std::span<const Key> keys) {
+  Json json = Json::object();
+  for (const Key& key : keys) {
+    Json* place = &json;
+    std::string_view rest = key.name;
+    for (size_t dot = rest.find('.'); dot != std::string_view::npos; dot = rest.find('.')) {
+      place = &(*place)[std::string(rest.substr(0, dot))];
+      rest.remove_prefix(dot + 1);
+    }
+    (*place)[std::string(rest)] = key.get();
+  }
+  return json;
+}
+
+void read_json(std::span<const Key> keys, const Json& json, std::string_view where) {
+  check(json.is_object(), where, ": expected an object {\"key\": value}, got ", shown(json));
+  read_section(keys, json, "", where);
+}
+
+void set_from_text(const Key& key, std::string_view text, std::string_view where) {
+  if (key.expected == "text") return set(key, std::string(text), where);
+  Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (value.is_discarded()) value = std::string(text);  // JSON keys take a bare word as text
+  set(key, value, where);
+}
+
+void apply_override(std::span<const Key> keys, std::string_view assignment) {
+  const size_t equals = assignment.find('=');
+  check(equals != std::string_view::npos && equals > 0, "expected key=value, got \"", assignment,
+        "\"");
+  const std::string name(assignment.substr(0, equals));
+  const Key* key = find(keys, name);
+  if (key == nullptr) unknown_key(keys, name, assignment);
+  set_from_text(*key, assignment.substr(equals + 1), assignment);
+}
+
+Json read_json_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  check(file.good(), path, ": expected a file of JSON, it cannot be opened");
+  std::vector<std::set<std::string>> open_objects;
+  const auto refuse_twice = [&](int, Json::parse_event_t event, Json& parsed) {
+    if (event == Json::parse_event_t::object_start) open_objects.emplace_back();
+    if (event == Json::parse_event_t::object_end) open_objects.pop_back();
+    if (event == Json::parse_event_t::key) {
+      const std::string key = parsed.get<std::string>();
+      check(open_objects.back().insert(key).second, path, ": expected each key once, got \"", key,
+            "\" twice");
+    }
+    return true;
+  };
+  try {
+    return Json::parse(file, refuse_twice);
+  } catch (const nlohmann::json::exception& error) {
+    // "[json.exception...] parse error at line 3, column 7: ..." without the library's bracket.
+    const std::string_view what = error.what();
+    const size_t bracket = what.find("] ");
+    throw Error(str(path, ": expected JSON, ",
+                    bracket == std::string_view::npos ? what : what.substr(bracket + 2)));
+  }
+}
+
+std::string suggestion(std::string_view word, std::span<const std::string> known) {
+  size_t best = std::max<size_t>(2, word.size() / 3) + 1;
+  const std::string* nearest = nullptr;
+  for (const std::string& candidate : known) {
+    const size_t distance = edit_distance(word, candidate);
+    if (distance < best) {
+      best = distance;
+      nearest = &candidate;
+    }
+  }
+  return nearest == nullptr ? "" : ", did you mean \"" + *nearest + "\"?";
+}
+
+}  // namespace decant::apps
