@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/core/tensor.h"
+
+namespace decant {
+
+struct NamedTensor {
+  std::string name;
+  Tensor tensor;
+};
+
+/// What a safetensors file holds: tensors by unique names, and free words.
+struct TensorFile {
+  std::vector<NamedTensor> tensors;
+  std::map<std::string, std::string> metadata;
+
+  /// nullptr where there is none of that name.
+  const Tensor* find(std::string_view name) const;
+  /// Throws Error naming the tensor.
+  const Tensor& at(std::string_view name) const;
+};
+
+/// Reads a safetensors file: F32, F64, I32, I64, U8 as they are; F16 and BF16 as float32; BOOL as
+/// uint8. Tensors come in the header's order.
+/// Strict: throws Error naming the path and what is wrong where the file is shorter than its header
+/// says, the header is no JSON object or over 100 MB, a name stands there twice, an entry lacks a
+/// field, ranges overlap, leave holes or do not fit their shapes, or bytes are left over.
+/// Source: the format's README and peers.md section 5.1.
+TensorFile read_safetensors(const std::filesystem::path& path);
+/// The same of bytes in memory; `what` stands for the path in messages.
+TensorFile parse_safetensors(std::span<const std::byte> bytes, std::string_view what);
+
+/// The bytes of a file: header in the order given, padded with spaces to a multiple of 8; data of
+/// wider types first, so that every tensor lies aligned. Equal contents give equal bytes.
+/// Throws Error where a name appears twice.
+std::vector<std::byte> safetensors_bytes(const TensorFile& file);
+
+/// Writes the bytes above, whole or not at all (write_file_atomically).
+void write_safetensors(const std::filesystem::path& path, const TensorFile& file);
+
+}  // namespace decant

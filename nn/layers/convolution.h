@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdint>
+
+#include "engine/ops/conv2d.h"
+#include "engine/ops/conv_transpose2d.h"
+#include "nn/module.h"
+
+namespace decant::nn {
+
+// Initial values of a weight with `fan_in` inputs and `fan_out` outputs per value, kernel extents
+// counted in. Sources: He et al. 2015, "Delving deep into rectifiers"; Glorot & Bengio 2010.
+Initializer he_normal(double fan);                          ///< N(0, 2 / fan)
+Initializer he_uniform(double fan_in);                      ///< U(+-sqrt(6 / fan_in))
+Initializer glorot_uniform(double fan_in, double fan_out);  ///< U(+-sqrt(6 / (fan_in + fan_out)))
+Initializer torch_default(double fan_in);  ///< U(+-1 / sqrt(fan_in)), PyTorch's own, for biases too
+
+struct Conv2dSpec {
+  int64_t in = 0, out = 0;
+  int kernel = 3;
+  int stride = 1;
+  int groups = 1;
+  bool bias = false;
+  Initializer weight_init = {};  ///< by default he_normal of the fan-out, as torchvision
+  Initializer bias_init = Initializer::constant(0);
+};
+
+/// A convolution with its weight [out, kernel, kernel, in / groups] and bias [out], padded by
+/// (kernel - 1) / 2 on each side. Named as PyTorch's Conv2d: "weight", "bias".
+class Conv2d : public Module {
+ public:
+  explicit Conv2d(const Conv2dSpec& spec);
+
+  Variable forward(const Variable& x) const;
+  void visit(Visitor& v) override;
+
+  DType dtype() const { return weight_.variable.dtype(); }
+
+ private:
+  Conv2dSpec spec_;
+  Parameter weight_;
+  Parameter bias_;
+};
+
+/// The transposed convolution that doubles a map's sides: kernel 4, stride 2, padding 1, with bias.
+/// weight [in, 4, 4, out]. PyTorch's default initial values, as SMP leaves them.
+class ConvTranspose2d : public Module {
+ public:
+  ConvTranspose2d(int64_t in, int64_t out);
+
+  Variable forward(const Variable& x) const;
+  void visit(Visitor& v) override;
+
+ private:
+  Parameter weight_;
+  Parameter bias_;
+};
+
+}  // namespace decant::nn

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/autograd/variable.h"
+
+namespace decant::nn {
+
+struct LossOptions {
+  std::string name = "ce_dice";  ///< ce, dice or ce_dice (their sum)
+  /// Added to intersection and cardinality of the Dice. 0 is SMP's form: a class that is absent
+  /// from the batch costs nothing and teaches nothing. With 1, say, predicting it costs.
+  double dice_smooth = 0;
+};
+
+/// What a network should have said.
+struct Target {
+  /// [N, H, W, 1] or [N, H, W]. One class: probabilities in [0, 1] of the logits' type (soft
+  /// targets are welcome). Several: class indices 0 .. classes - 1, of any type.
+  Tensor labels;
+  /// Per image, whether it has a mask; empty: all have. Images without one count for nothing: in no
+  /// sum and no divisor.
+  std::vector<bool> has_mask = {};
+};
+
+/// Supervised loss of logits [N, H, W, classes] -> a scalar. Throws Error where the name is unknown
+/// or shapes do not agree. Where no image has a mask it is 0 and has no gradient.
+Variable supervised_loss(const Variable& logits, const Target& target,
+                         const LossOptions& options = {});
+
+/// Mean cross-entropy over pixels: with logits for one class, categorical for several.
+Variable ce_loss(const Variable& logits, const Target& target);
+
+/// 1 - Dice of probabilities p and targets t, pooled over the batch, mean over the classes:
+///   I = (sum p + sum t - sum |p - t|) / 2
+///   loss = 1 - (2 I + smooth) / max(sum p + sum t + smooth, 1e-7)
+/// which is 0 at p = t for soft targets too (the usual I = sum p t is not). With smooth = 0,
+/// classes without a target in the batch give 0 (and count in the mean). Sources: Wang et al. 2023,
+/// "Dice semimetric losses"; peers.md section 1.6.
+Variable dice_loss(const Variable& logits, const Target& target, double smooth = 0);
+
+std::vector<std::string> loss_names();
+
+}  // namespace decant::nn

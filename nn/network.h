@@ -1,0 +1,93 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nn/decoders/decoder.h"
+#include "nn/encoders/encoder.h"
+#include "nn/layers/convolution.h"
+#include "nn/module.h"
+
+namespace decant::nn {
+
+/// Which network: networks are data.
+struct NetworkSpec {
+  std::string decoder = "unet";  ///< one of decoder_names()
+  std::string encoder;           ///< one of encoder_names(); empty: the decoder's own
+  int64_t in_channels = 3;
+  int64_t classes = 1;  ///< logits per pixel; 1 is lesion against background
+  int64_t width = 16;   ///< of the thin encoder and decoder: channels of the first level
+  int64_t depth = 5;    ///< of the thin encoder: the hidden map has stride 2^depth
+
+  /// "unet/resnet18", "thin_unet", "thin_unet:width=8,depth=4": what parse_network reads.
+  std::string name() const;
+
+  bool operator==(const NetworkSpec&) const = default;
+};
+
+/// Reads DECODER[/ENCODER][:KEY=VALUE,...] with the keys in_channels, classes, width, depth; or the
+/// JSON form, as text beginning with '{' or as the path of a file ending in .json.
+/// Throws Error naming the nearest known names where one is unknown.
+NetworkSpec parse_network(std::string_view text);
+
+/// {"decoder": "linknet", "encoder": "mobilenet_v3_small_075", "in_channels": 3, "classes": 1};
+/// width and depth stand there where the network has them. Reading takes defaults for missing keys
+/// and throws Error for unknown ones.
+nlohmann::json to_json(const NetworkSpec& spec);
+NetworkSpec network_spec_from_json(const nlohmann::json& json);
+
+/// What a network says about a batch of images.
+struct Output {
+  Variable logits;  ///< [N, H, W, classes], at the input's size
+  Variable hidden;  ///< [N, h, w, C], the encoder's last map (of the padded input)
+  /// Cell (i, j) of `hidden` is centred on the input's pixel (stride i + offset, stride j +
+  /// offset).
+  double hidden_stride = 1;
+  double hidden_offset = 0;
+};
+
+/// An encoder, a decoder and a convolution that makes logits. Parameter names are those of
+/// segmentation_models.pytorch (SMP): "encoder.*", "decoder.*", "segmentation_head.0.*".
+///
+/// Any input size: the image is padded with zeros at the bottom and the right to multiples of
+/// stride(), and the logits are cropped back. (After normalisation zero is the mean colour.) At
+/// such multiples the results are SMP's; at others they are not: SMP's Unet resizes its maps
+/// instead, and its other networks refuse.
+class Network : public Module {
+ public:
+  explicit Network(const NetworkSpec& spec);
+
+  /// x [N, H, W, in_channels]. Throws Error naming both where the channels do not agree.
+  Output forward(const Variable& x, const Pass& pass = {});
+
+  void visit(Visitor& v) override;
+
+  const NetworkSpec& spec() const { return spec_; }
+  /// What the sides of an input must divide by to be taken without padding.
+  int64_t stride() const { return encoder_->stride(); }
+  int64_t hidden_channels() const { return encoder_->channels().back(); }
+  double hidden_stride() const { return static_cast<double>(encoder_->stride()); }
+  double hidden_offset() const { return encoder_->offset(); }
+  DType dtype() const { return head_.dtype(); }
+  Encoder& encoder() { return *encoder_; }
+
+ private:
+  NetworkSpec spec_;
+  std::unique_ptr<Encoder> encoder_;
+  std::unique_ptr<Decoder> decoder_;
+  Conv2d head_;
+};
+
+/// A network with fresh parameters. `prefix` keeps two networks of one seed apart ("teacher").
+/// Throws Error where the spec names what is not there.
+std::unique_ptr<Network> make_network(const NetworkSpec& spec, uint64_t seed = 0,
+                                      DType dtype = DType::f32, std::string_view prefix = "");
+
+std::vector<std::string> encoder_names();
+std::vector<std::string> decoder_names();
+
+}  // namespace decant::nn

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/io/safetensors.h"
+#include "nn/parameter_set.h"
+
+namespace decant::nn {
+
+/// sgd: Nesterov or heavy-ball momentum, decay added to the gradient (L2).
+/// adam: Kingma & Ba 2015, decay added to the gradient. adamw: Loshchilov & Hutter 2019, decoupled.
+/// All as PyTorch defines them; the learning rate comes with every step.
+struct OptimizerOptions {
+  std::string name = "adam";  ///< sgd, adam or adamw
+  double weight_decay = 0;
+  double momentum = 0.9;  ///< of sgd
+  bool nesterov = true;   ///< of sgd
+  double beta1 = 0.9;     ///< of adam and adamw
+  double beta2 = 0.999;
+  double eps = 1e-8;
+};
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+
+  /// Moves the trainable values by their gradients.
+  virtual void step(double learning_rate) = 0;
+
+  /// What a resumed run needs to go on with the same bits: moments and the count of steps.
+  virtual std::vector<NamedTensor> state() const = 0;
+  /// Throws Error naming what is missing or of another shape or type.
+  virtual void load_state(const std::vector<NamedTensor>& state) = 0;
+};
+
+/// `parameters` must outlive the optimizer. Throws Error where the name is unknown.
+std::unique_ptr<Optimizer> make_optimizer(ParameterSet& parameters,
+                                          const OptimizerOptions& options);
+std::vector<std::string> optimizer_names();
+
+/// Euclidean norm of all trainable gradients together.
+double gradient_norm(ParameterSet& parameters);
+/// Scales the gradients so that their norm is at most `limit` (0: no limit), by limit / (norm +
+/// 1e-6) as PyTorch; returns the norm they had.
+double clip_gradients(ParameterSet& parameters, double limit);
+
+}  // namespace decant::nn
