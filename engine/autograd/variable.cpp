@@ -88,6 +88,7 @@ std::vector<Node*> reachable(Node* root) {
 
 void run_backward(Node& node) {
   std::vector<bool> wanted;
+  wanted.reserve(node.inputs.size());
   for (const auto& input : node.inputs) wanted.push_back(input != nullptr);
   const std::vector<Tensor> dx = node.backward(node.gradient, Wanted(std::move(wanted)));
   node.backward = nullptr;

@@ -3,12 +3,14 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "engine/core/error.h"
@@ -80,8 +82,9 @@ void release_cache_locked(Pool& p) {
                   limit));
 }
 
-bool intact(const unsigned char* zone) {
-  return std::all_of(zone, zone + kRedZone, [](unsigned char b) { return b == kRedZoneByte; });
+// The red zones of a block: before the data, and after it.
+std::array<std::span<unsigned char>, 2> red_zones(unsigned char* block, size_t bytes) {
+  return {std::span(block, kRedZone), std::span(block + kRedZone + bytes, kRedZone)};
 }
 
 }  // namespace
@@ -114,10 +117,7 @@ void* allocate(size_t bytes) {
     s.peak_in_use_bytes = std::max(s.peak_in_use_bytes, s.in_use_bytes);
   }
   auto* start = static_cast<unsigned char*>(block);
-  if constexpr (kRedZone > 0) {
-    std::memset(start, kRedZoneByte, kRedZone);
-    std::memset(start + kRedZone + bytes, kRedZoneByte, kRedZone);
-  }
+  for (const auto zone : red_zones(start, bytes)) std::ranges::fill(zone, kRedZoneByte);
   if (p.poison) std::memset(start + kRedZone, kPoisonByte, bytes);
   return start + kRedZone;
 }
@@ -126,10 +126,9 @@ void release(void* data, size_t bytes) noexcept {
   if (data == nullptr) return;
   Pool& p = pool();
   auto* start = static_cast<unsigned char*>(data) - kRedZone;
-  if constexpr (kRedZone > 0) {
-    if (!intact(start) || !intact(start + kRedZone + bytes)) p.damaged = true;
-    std::memset(start + kRedZone, kPoisonByte, bytes);
-  }
+  for (const auto zone : red_zones(start, bytes))
+    if (std::ranges::any_of(zone, [](auto b) { return b != kRedZoneByte; })) p.damaged = true;
+  if (kRedZone > 0) std::memset(data, kPoisonByte, bytes);
   const size_t rounded = size_class(bytes + 2 * kRedZone);
   const std::scoped_lock lock(p.mutex);
   p.statistics.in_use_bytes -= rounded;

@@ -23,7 +23,7 @@ namespace cpu_memory {
 
 /// Throws Error with requested, in use, cached and limit where the limit or the system forbids it.
 void* allocate(size_t bytes);
-void release(void* block, size_t bytes) noexcept;
+void release(void* data, size_t bytes) noexcept;
 
 MemoryStatistics statistics();
 void reset_peak();

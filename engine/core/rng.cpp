@@ -27,7 +27,7 @@ constexpr uint32_t high(uint64_t v) {
 }  // namespace
 
 RngKey RngKey::of(uint64_t seed, std::string_view purpose, uint64_t step, uint64_t sample) {
-  return {seed, fnv1a64(purpose), step, sample};
+  return {.seed = seed, .purpose = fnv1a64(purpose), .step = step, .sample = sample};
 }
 
 RngKey RngKey::part(std::string_view name) const {

@@ -7,7 +7,7 @@
 
 namespace decant {
 
-Storage::Storage(size_t bytes, Device device) : data_(nullptr), bytes_(bytes) {
+Storage::Storage(size_t bytes, Device device) : bytes_(bytes) {
   check(device == Device::cpu, "Storage: this program was built without CUDA");
   data_ = static_cast<std::byte*>(cpu_memory::allocate(bytes));
 }

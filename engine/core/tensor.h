@@ -28,7 +28,7 @@ class Storage {
   std::atomic<uint64_t> version = 0;
 
  private:
-  std::byte* data_;
+  std::byte* data_ = nullptr;
   size_t bytes_;
 };
 
