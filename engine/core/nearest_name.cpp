@@ -1,0 +1,42 @@
+#include "engine/core/nearest_name.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+namespace decant {
+namespace {
+
+// Optimal string alignment distance; cost(i, j) is that of the first i and j characters.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  const size_t width = b.size() + 1;
+  std::vector<size_t> table((a.size() + 1) * width);
+  const auto cost = [&](size_t i, size_t j) -> size_t& { return table[i * width + j]; };
+  for (size_t i = 0; i <= a.size(); ++i) cost(i, 0) = i;
+  for (size_t j = 0; j <= b.size(); ++j) cost(0, j) = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t substitution = cost(i - 1, j - 1) + (a[i - 1] != b[j - 1]);
+      cost(i, j) = std::min({cost(i - 1, j) + 1, cost(i, j - 1) + 1, substitution});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        cost(i, j) = std::min(cost(i, j), cost(i - 2, j - 2) + 1);
+    }
+  }
+  return cost(a.size(), b.size());
+}
+
+}  // namespace
+
+std::string nearest_name(std::string_view wanted, std::span<const std::string> names) {
+  std::string best;
+  size_t least = std::numeric_limits<size_t>::max();
+  for (const std::string& name : names) {
+    const size_t distance = edit_distance(wanted, name);
+    if (distance >= least) continue;
+    least = distance;
+    best = name;
+  }
+  return best;
+}
+
+}  // namespace decant

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace decant {
+
+/// The name of fewest insertions, deletions, substitutions and swaps of neighbours from `wanted`,
+/// the first of them on a tie; "" where there are no names. For messages: "did you mean ...".
+std::string nearest_name(std::string_view wanted, std::span<const std::string> names);
+
+}  // namespace decant
