@@ -1,0 +1,93 @@
+#include "kd/map_pair.h"
+
+#include <utility>
+#include <vector>
+
+#include "engine/core/error.h"
+#include "engine/ops/affine_warp.h"
+#include "engine/ops/pool.h"
+#include "engine/ops/resize.h"
+
+namespace decant::kd {
+namespace {
+
+void check_maps(const std::string& op, const Variable& student, const Variable& teacher) {
+  check(student.defined() && teacher.defined(), op,
+        ": expected a map of both networks, got none of ",
+        student.defined() ? "the teacher" : "the student");
+  const Shape& s = student.shape();
+  const Shape& t = teacher.shape();
+  check(s.rank() == 4 && t.rank() == 4 && s[0] == t[0], op,
+        ": expected maps [N, h, w, C] of one batch, got student ", s, " and teacher ", t);
+}
+
+// How often `coarse` goes into `fine` along both axes, or 0.
+int64_t whole_factor(const Shape& fine, const Shape& coarse) {
+  if (coarse[1] == 0 || coarse[2] == 0) return 0;
+  const int64_t factor = fine[1] / coarse[1];
+  return fine[1] == factor * coarse[1] && fine[2] == factor * coarse[2] ? factor : 0;
+}
+
+// Each pixel of the result is the mean of factor x factor pixels and lies at their centre.
+MapOnImage pooled(const MapOnImage& fine, int64_t factor) {
+  return {.map = avg_pool2d(fine.map, {.kernel = factor}),
+          .stride = fine.stride * static_cast<double>(factor),
+          .offset = fine.offset + fine.stride * static_cast<double>(factor - 1) / 2};
+}
+
+MapPair warped(const std::string& op, const Variable& student, const MapOnImage& teacher,
+               std::span<const Affine> teacher_to_student) {
+  const Shape& shape = teacher.map.shape();
+  check(static_cast<int64_t>(teacher_to_student.size()) == shape[0], op,
+        ": expected one map of the plane per image, got ", teacher_to_student.size(),
+        " for a teacher's map ", shape);
+  std::vector<Affine> moves;
+  for (const Affine& image : teacher_to_student)
+    moves.push_back(on_map(image, teacher.stride, teacher.offset));
+  const WarpOptions options = {.border = Border::constant};
+  return {.student = student,
+          .teacher = affine_warp(teacher.map, moves, shape[1], shape[2], options),
+          .mask = warp_coverage(shape[1], shape[2], moves, shape[1], shape[2], student.dtype())};
+}
+
+}  // namespace
+
+Affine on_map(const Affine& image, double stride, double offset) {
+  const Affine to_map =
+      Affine::scaling(1 / stride, 1 / stride) * Affine::translation(-offset, -offset);
+  return to_map * image * to_map.inverse();
+}
+
+MapPair match_hidden(const std::string& op, MapOnImage student, MapOnImage teacher,
+                     std::span<const Affine> teacher_to_student) {
+  check_maps(op, student.map, teacher.map);
+  teacher.map = teacher.map.detach();
+  const Shape s = student.map.shape();
+  const Shape t = teacher.map.shape();
+  if (const int64_t factor = whole_factor(s, t); factor > 1) {
+    student = pooled(student, factor);
+  } else if (const int64_t inverse = whole_factor(t, s); inverse > 1) {
+    teacher = pooled(teacher, inverse);
+  } else {
+    check(s[1] == t[1] && s[2] == t[2], op,
+          ": expected map sizes that differ by one whole factor, got student ", s, " and teacher ",
+          t);
+  }
+  if (teacher_to_student.empty()) return {student.map, teacher.map, {}};
+  return warped(op, student.map, teacher, teacher_to_student);
+}
+
+MapPair match_logits(const std::string& op, const Variable& student, const Variable& teacher,
+                     std::span<const Affine> teacher_to_student) {
+  check_maps(op, student, teacher);
+  const Shape& s = student.shape();
+  const Shape& t = teacher.shape();
+  check(s[3] == t[3], op, ": expected logits of the same classes, got student ", s, " and teacher ",
+        t);
+  const Variable resized =
+      s == t ? student : resize(student, t[1], t[2], {.mode = Interpolation::bilinear});
+  if (teacher_to_student.empty()) return {resized, teacher.detach(), {}};
+  return warped(op, resized, {.map = teacher.detach()}, teacher_to_student);
+}
+
+}  // namespace decant::kd

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "engine/autograd/variable.h"
+#include "engine/core/affine.h"
+
+namespace decant::kd {
+
+/// One network's map and where its pixels lie: the centre of pixel i is at offset + stride * i of
+/// the image, on both axes.
+struct MapOnImage {
+  Variable map;  ///< [N, h, w, C]
+  double stride = 1;
+  double offset = 0;
+};
+
+/// A student's and a teacher's map on one grid, ready to be compared position by position.
+struct MapPair {
+  Variable student;  ///< [N, h, w, C_S]
+  Variable teacher;  ///< [N, h, w, C_T], a constant
+  Tensor mask;       ///< [N, h, w, 1]: 1 where both are known; undefined where that is everywhere
+};
+
+/// The map's own motion when the image moves: S A S^-1 with S(p) = (p - offset) / stride.
+/// Scaling A's translation by 1 / stride alone would turn a map about the wrong point: half a cell
+/// off for a 7 x 7 map turned by 45 degrees.
+Affine on_map(const Affine& image, double stride, double offset);
+
+/// Two hidden maps on the coarser one's grid. The finer is average-pooled where both its extents
+/// are the same whole multiple of the other's. If `teacher_to_student` is not empty, one affine per
+/// image, the teacher's map is then moved by it to where it would lie had the teacher seen the
+/// student's view, and the mask tells where that is known.
+/// Throws Error beginning with `op` where batches or sizes do not fit, naming both shapes.
+MapPair match_hidden(const std::string& op, MapOnImage student, MapOnImage teacher,
+                     std::span<const Affine> teacher_to_student);
+
+/// The same for logits, which lie at the image's own pixels: the student's are resized (bilinear)
+/// to the teacher's where the sizes differ. Class counts must agree.
+MapPair match_logits(const std::string& op, const Variable& student, const Variable& teacher,
+                     std::span<const Affine> teacher_to_student);
+
+}  // namespace decant::kd
