@@ -45,18 +45,21 @@ struct GradientNorm {
 /// Compares a student's output with its teacher's by the terms of a DistillSpec.
 ///
 /// A module: it holds the regressors, which train with the student, are saved for resume and are
-/// never exported. Its parameters are named "terms.<index of the term>.<convolution>.weight".
+/// never exported: "terms.0.1.weight" is the second convolution's weight of term 0.
 /// Maps of the two networks are matched position by position. Of two hidden maps the finer is
 /// average-pooled to the coarser where the sizes differ by one whole factor, and logits of another
 /// size are resized bilinearly to the teacher's; anything else is an Error naming both shapes.
 class Distiller : public nn::Module {
  public:
-  /// seed: of the regressors' initial weights (by parameter name, so that adding a term leaves the
-  /// others' alone). Throws Error where the spec is invalid (DistillSpec::validate) or the networks
-  /// cannot be compared: other class counts under a logits term, a network without a hidden map.
+  /// The regressors are initialized, by seed and parameter name, so that a further term leaves the
+  /// others' weights alone. Throws Error where the spec is invalid (DistillSpec::validate) or the
+  /// networks cannot be compared: other class counts under a logits term, a network without a
+  /// hidden map.
   Distiller(DistillSpec spec, TapFacts student, TapFacts teacher, uint64_t seed,
             DType dtype = DType::f32);
   ~Distiller() override;
+
+  void visit(nn::Visitor& v) override;
 
   const DistillSpec& spec() const { return spec_; }
 
@@ -83,11 +86,22 @@ class Distiller : public nn::Module {
       const std::function<Variable(const Variable& logits)>& supervised = nullptr) const;
 
  private:
-  struct Term;
+  struct Term {
+    TermSpec spec;
+    std::string name;
+    double share = 0;
+    std::unique_ptr<Regressor> regressor;
+  };
+
+  // One term on `map`, which stands for the student's own hidden map or logits. `frozen`: the
+  // regressor's parameters count as constants.
+  Variable value(const Term& term, const Variable& map, const nn::Output& student,
+                 const nn::Output& teacher, std::span<const Affine> view, bool frozen) const;
+  // The affines that the spec's teacher view calls for: all of them, or none.
+  std::span<const Affine> moves(const nn::Output& teacher,
+                                std::span<const Affine> teacher_to_student) const;
 
   DistillSpec spec_;
-  TapFacts student_;
-  TapFacts teacher_;
   std::vector<Term> terms_;
 };
 
