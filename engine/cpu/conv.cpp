@@ -1,0 +1,183 @@
+#include "engine/cpu/conv.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "engine/core/parallel.h"
+#include "engine/cpu/conv_cases.h"
+#include "engine/cpu/gather.h"
+#include "engine/cpu/level.h"
+#include "engine/cpu/panels.h"
+
+// Forward and input gradient. Work is cut into blocks of output lines, whose source lines fit the
+// second-level cache, times groups of weight panels. Within a block, a part of a panel stays in the
+// first-level cache while all lines pass by.
+
+namespace decant::cpu {
+namespace {
+
+constexpr int64_t kTasks = 32;      // enough to keep many threads busy
+constexpr int64_t kMinPixels = 96;  // of a block, so that each part of a panel is used often
+
+int64_t lines_per_block(const Gather& g, const SourceLines& source) {
+  const int64_t enough = ceil_div(kMinPixels, g.columns);
+  const int64_t shared = ceil_div(g.lines(), kTasks);
+  return std::min(source.lines_in_cache(), std::max(enough, shared));
+}
+
+// Output channels of all groups, and the panels that each group's are packed in.
+struct Outputs {
+  int64_t groups;
+  int64_t channels;  // of a group
+  Panels panels;
+  int64_t depth;  // products of a sum
+
+  int64_t count() const { return groups * panels.count(); }
+  int64_t packed_size() const { return groups * panels.packed_size(depth); }
+  int64_t offset(int64_t group, int64_t panel) const {
+    return group * panels.packed_size(depth) + panels.offset(panel, depth);
+  }
+};
+
+// Bias of each group, padded as the panels are.
+void pad_bias(const Outputs& out, const float* bias, float* padded) {
+  const int64_t width = out.panels.padded_columns();
+  for (int64_t g = 0; g < out.groups; ++g) {
+    std::copy_n(bias + g * out.channels, out.channels, padded + g * width);
+    std::fill(padded + g * width + out.channels, padded + (g + 1) * width, 0.0F);
+  }
+}
+
+void run(const Gather& g, const Outputs& out, const float* source, const float* packed,
+         const float* bias, float* y) {
+  const Kernels& kernels = cpu::kernels();
+  const SourceLines geometry(g);
+  const int64_t source_channels = g.c / out.groups;
+  const int64_t y_channels = out.groups * out.channels;
+  const std::vector<Segment> segments = geometry.segments(source_channels);
+  const int64_t block = lines_per_block(g, geometry);
+  const int64_t blocks = ceil_div(g.lines(), block);
+  const int64_t panel_groups = std::min(out.count(), ceil_div(kTasks, blocks));
+  const int64_t panels_per_task = ceil_div(out.count(), panel_groups);
+
+  parallel_for(blocks * panel_groups, [&](int64_t task) {
+    const int64_t begin = task / panel_groups * block;
+    const int64_t end = std::min(g.lines(), begin + block);
+    const int64_t first_panel = task % panel_groups * panels_per_task;
+    const int64_t last_panel = std::min(out.count(), first_panel + panels_per_task);
+    if (first_panel >= last_panel) return;
+    SourceLines lines(geometry);
+    Scratch buffer(std::max<int64_t>(1, lines.buffer_size(end - begin)));
+    lines.fetch(source, begin, end, buffer.data());
+
+    for (int64_t i = first_panel; i < last_panel; ++i) {
+      const int64_t group = i / out.panels.count();
+      const int64_t panel = i % out.panels.count();
+      const int64_t width = out.panels.width(panel);
+      const int64_t part = panel_part(out.depth, width);
+      for (int64_t k = 0; k == 0 || k < out.depth; k += part) {
+        const std::vector<Segment> taken = cut(segments, k, k + part);
+        RowsArgs args{};
+        args.rows = g.columns;
+        args.columns = out.panels.columns(panel);
+        args.a_stride = lines.pixel_stride();
+        args.segments = taken.data();
+        args.segment_count = static_cast<int64_t>(taken.size());
+        args.b = packed + out.offset(group, panel) + k * width;
+        args.width = width;
+        args.start = k > 0 ? Start::accumulate : bias != nullptr ? Start::bias : Start::zero;
+        if (bias != nullptr)
+          args.bias = bias + group * out.panels.padded_columns() + out.panels.first(panel);
+        args.c_stride = g.step * y_channels;
+        float* c = y + group * out.channels + out.panels.first(panel);
+        for (int64_t line = begin; line < end; ++line) {
+          args.a = lines.line(line) + group * source_channels;
+          args.c = c + g.out_pixel(line) * y_channels;
+          kernels.rows(args);
+        }
+      }
+    }
+  });
+}
+
+// Weights lie as [c_out, depth], the panels hold [depth, c_out of a group].
+void pack_forward(const Outputs& out, const float* w, float* packed) {
+  const Kernels& kernels = cpu::kernels();
+  parallel_for(out.count(), [&](int64_t i) {
+    const int64_t group = i / out.panels.count();
+    const int64_t panel = i % out.panels.count();
+    kernels.transpose({.rows = out.depth,
+                       .columns = out.panels.columns(panel),
+                       .a = w + (group * out.channels + out.panels.first(panel)) * out.depth,
+                       .a_stride = out.depth,
+                       .b = packed + out.offset(group, panel),
+                       .width = out.panels.width(panel)});
+  });
+}
+
+// Row (tap, o) of a panel holds w[o, tap, ..], which is contiguous.
+void pack_input_gradient(const ConvShape& s, const Gather& g, const Outputs& out, const float* w,
+                         float* packed) {
+  const int64_t sources = s.c_out / s.groups;
+  parallel_for(out.count(), [&](int64_t i) {
+    const int64_t group = i / out.panels.count();
+    const int64_t panel = i % out.panels.count();
+    const int64_t columns = out.panels.columns(panel);
+    const int64_t width = out.panels.width(panel);
+    float* to = packed + out.offset(group, panel);
+    for (const Tap& tap : g.taps) {
+      for (int64_t o = group * sources; o < (group + 1) * sources; ++o, to += width) {
+        const float* from =
+            w + ((o * s.kh + tap.r) * s.kw + tap.s) * out.channels + out.panels.first(panel);
+        std::copy_n(from, columns, to);
+        std::fill(to + columns, to + width, 0.0F);
+      }
+    }
+  });
+}
+
+bool is_depthwise(const ConvShape& s) {
+  return s.groups == s.c_in && s.groups == s.c_out && s.groups > 1;
+}
+
+}  // namespace
+
+void conv2d_forward(const ConvShape& shape, const float* x, const float* w, const float* bias,
+                    float* y) {
+  if (is_depthwise(shape)) return depthwise_forward(shape, x, w, bias, y);
+  const ConvShape s = merge_lines(shape);
+  const Outputs out{.groups = s.groups,
+                    .channels = s.c_out / s.groups,
+                    .panels = Panels(kernels(), s.c_out / s.groups),
+                    .depth = s.kh * s.kw * s.c_in / s.groups};
+  Scratch packed(out.packed_size());
+  pack_forward(out, w, packed.data());
+  Scratch padded(out.groups * out.panels.padded_columns());
+  if (bias != nullptr) pad_bias(out, bias, padded.data());
+  run(gather_forward(s), out, x, packed.data(), bias != nullptr ? padded.data() : nullptr, y);
+}
+
+void conv2d_input_gradient(const ConvShape& shape, const float* dy, const float* w,
+                           const float* bias, float* dx) {
+  if (is_depthwise(shape)) return depthwise_input_gradient(shape, dy, w, bias, dx);
+  const ConvShape s = merge_lines(shape);
+  for (const Gather& g : gather_input_gradient(s)) {
+    const auto taps = static_cast<int64_t>(g.taps.size());
+    const Outputs out{.groups = s.groups,
+                      .channels = s.c_in / s.groups,
+                      .panels = Panels(kernels(), s.c_in / s.groups),
+                      .depth = taps * s.c_out / s.groups};
+    Scratch packed(std::max<int64_t>(1, out.packed_size()));
+    pack_input_gradient(s, g, out, w, packed.data());
+    Scratch padded(out.groups * out.panels.padded_columns());
+    if (bias != nullptr) pad_bias(out, bias, padded.data());
+    run(g, out, dy, packed.data(), bias != nullptr ? padded.data() : nullptr, dx);
+  }
+}
+
+void conv2d_weight_gradient(const ConvShape& shape, const float* x, const float* dy, float* dw) {
+  if (is_depthwise(shape)) return depthwise_weight_gradient(shape, x, dy, dw);
+  dense_weight_gradient(merge_lines(shape), x, dy, dw);
+}
+
+}  // namespace decant::cpu

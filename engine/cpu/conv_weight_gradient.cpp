@@ -1,0 +1,156 @@
+#include <algorithm>
+
+#include "engine/core/parallel.h"
+#include "engine/cpu/conv_cases.h"
+#include "engine/cpu/gather.h"
+#include "engine/cpu/level.h"
+#include "engine/cpu/panels.h"
+
+// dw[o, k] is a sum over all pixels of source element k of the pixel's taps times dy[o]. Pixels are
+// cut into slots, each with accumulators of its own that are merged in order, so that the result
+// does not depend on threads; a task is one slot of one panel of output channels.
+
+namespace decant::cpu {
+namespace {
+
+constexpr int64_t kTasks = 16;
+constexpr int64_t kMaxSlots = 16;
+constexpr int64_t kMaxAccumulators = 20'000'000 / sizeof(float);
+constexpr int64_t kChunkPixels = 128;  // of packed dy at a time: 32 KB of the first-level cache
+
+int64_t slots_for(int64_t lines, int64_t panels, int64_t accumulators) {
+  const int64_t wanted = std::min(kMaxSlots, ceil_div(kTasks, panels));
+  return std::clamp<int64_t>(kMaxAccumulators / accumulators, 1, std::min(wanted, lines));
+}
+
+// Copies `columns` channels of `pixels` pixels of dy into rows of `width`, the rest zero.
+float* pack_pixels(const float* dy, int64_t pixels, int64_t channels, int64_t columns,
+                   int64_t width, float* to) {
+  for (int64_t i = 0; i < pixels; ++i, dy += channels, to += width) {
+    std::copy_n(dy, columns, to);
+    std::fill(to + columns, to + width, 0.0F);
+  }
+  return to;
+}
+
+// One group's part of a panel: everything a slot needs to know to add up its pixels.
+struct Slot {
+  const Gather& g;
+  const float* x;
+  const float* dy;
+  int64_t channels;  // of dy, all groups
+  int64_t columns, width;
+  const std::vector<Segment>& segments;
+  int64_t group_offset;  // channels of x before the group
+  float* sum;            // [depth, width]
+};
+
+void add_pixels(const Slot& slot, SourceLines& lines, int64_t begin, int64_t end, float* buffer,
+                float* packed, bool first) {
+  const Kernels& kernels = cpu::kernels();
+  const Gather& g = slot.g;
+  lines.fetch(slot.x, begin, end, buffer);
+  // A chunk is several short lines, or a piece of a long one.
+  const int64_t chunk_lines = std::max<int64_t>(1, kChunkPixels / g.columns);
+  const int64_t pieces = ceil_div(g.columns, kChunkPixels + kChunkPixels / 2);
+  const int64_t piece = ceil_div(g.columns, pieces);
+  for (int64_t l = begin; l < end; l += chunk_lines) {
+    const int64_t last = std::min(end, l + chunk_lines);
+    for (int64_t j = 0; j < g.columns; j += piece) {
+      const int64_t pixels = std::min(piece, g.columns - j);
+      std::vector<int64_t> starts;
+      float* to = packed;
+      for (int64_t line = l; line < last; ++line) {
+        const float* dy = slot.dy + (g.out_pixel(line) + j) * slot.channels;
+        to = pack_pixels(dy, pixels, slot.channels, slot.columns, slot.width, to);
+        starts.push_back(lines.line(line) - lines.line(l));
+      }
+      OuterArgs args{};
+      args.columns = slot.width;
+      args.a_stride = lines.pixel_stride();
+      args.lines = starts.data();
+      args.line_count = last - l;
+      args.pixels = pixels;
+      args.b = packed;
+      args.width = slot.width;
+      args.start = first ? Start::zero : Start::accumulate;
+      args.c = slot.sum;
+      args.c_stride = slot.width;
+      const float* a = lines.line(l) + j * lines.pixel_stride() + slot.group_offset;
+      for (const Segment& s : slot.segments) {
+        args.rows = s.length;
+        args.a = a + s.offset;
+        kernels.outer(args);
+        args.c += s.length * slot.width;
+      }
+      first = false;
+    }
+  }
+}
+
+}  // namespace
+
+void dense_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw) {
+  const Gather g = gather_forward(s);
+  const SourceLines geometry(g);
+  const int64_t channels = s.c_out / s.groups;
+  const int64_t depth = s.kh * s.kw * s.c_in / s.groups;
+  const Panels panels(kernels(), channels);
+  const std::vector<Segment> segments = geometry.segments(s.c_in / s.groups);
+  const int64_t group_size = panels.packed_size(depth);
+  const int64_t size = s.groups * group_size;
+  const int64_t panel_count = s.groups * panels.count();
+  const int64_t lines_per_slot = ceil_div(g.lines(), slots_for(g.lines(), panel_count, size));
+  const int64_t slots = ceil_div(g.lines(), lines_per_slot);
+  Scratch sums(slots * size);
+
+  parallel_for(slots * panel_count, [&](int64_t task) {
+    const int64_t slot = task / panel_count;
+    const int64_t group = task % panel_count / panels.count();
+    const int64_t panel = task % panels.count();
+    const int64_t width = panels.width(panel);
+    const Slot part{
+        .g = g,
+        .x = x,
+        .dy = dy + group * channels + panels.first(panel),
+        .channels = s.c_out,
+        .columns = panels.columns(panel),
+        .width = width,
+        .segments = segments,
+        .group_offset = group * (s.c_in / s.groups),
+        .sum = sums.data() + slot * size + group * group_size + panels.offset(panel, depth)};
+    const int64_t block = std::min(geometry.lines_in_cache(), lines_per_slot);
+    SourceLines lines(geometry);
+    Scratch buffer(std::max<int64_t>(1, lines.buffer_size(block)));
+    const int64_t chunk = std::max(kChunkPixels, g.columns) + kChunkPixels;
+    Scratch packed(chunk * width);
+    const int64_t slot_begin = slot * lines_per_slot;
+    const int64_t slot_end = std::min(g.lines(), slot_begin + lines_per_slot);
+    for (int64_t begin = slot_begin; begin < slot_end; begin += block) {
+      const int64_t end = std::min(slot_end, begin + block);
+      add_pixels(part, lines, begin, end, buffer.data(), packed.data(), begin == slot_begin);
+    }
+  });
+
+  // Merge the slots in order, a tile of dw at a time, turning [depth, width] into [c_out, depth].
+  constexpr int64_t kMergeDepth = 64;
+  const int64_t pieces = ceil_div(depth, kMergeDepth);
+  parallel_for(panel_count * pieces, [&](int64_t task) {
+    const int64_t group = task / pieces / panels.count();
+    const int64_t panel = task / pieces % panels.count();
+    const int64_t width = panels.width(panel);
+    const int64_t begin = task % pieces * kMergeDepth;
+    const int64_t count = (std::min(depth, begin + kMergeDepth) - begin) * width;
+    float* total = sums.data() + group * group_size + panels.offset(panel, depth) + begin * width;
+    for (int64_t slot = 1; slot < slots; ++slot) {
+      const float* other = total + slot * size;
+      for (int64_t i = 0; i < count; ++i) total[i] += other[i];
+    }
+    for (int64_t o = 0; o < panels.columns(panel); ++o) {
+      float* to = dw + (group * channels + panels.first(panel) + o) * depth + begin;
+      for (int64_t k = 0; k < count / width; ++k) to[k] = total[k * width + o];
+    }
+  });
+}
+
+}  // namespace decant::cpu

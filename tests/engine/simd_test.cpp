@@ -1,0 +1,234 @@
+// The SIMD kernels' drivers against plain float64 loops, at every level this processor can run.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "engine/core/error.h"
+#include "engine/core/parallel.h"
+#include "engine/core/rng.h"
+#include "engine/cpu/conv.h"
+#include "engine/cpu/gemm.h"
+#include "engine/cpu/level.h"
+
+using namespace decant;
+
+namespace {
+
+using Floats = std::vector<float>;
+using Doubles = std::vector<double>;
+
+Floats normal(int64_t size, uint64_t seed) {
+  const Rng rng(RngKey::of(seed, "simd test"));
+  Floats values(static_cast<size_t>(size));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(rng.normal(i));
+  return values;
+}
+
+Floats nans(int64_t size) {
+  return Floats(static_cast<size_t>(size), std::numeric_limits<float>::quiet_NaN());
+}
+
+double relative_error(const Floats& got, const Doubles& expected) {
+  REQUIRE(got.size() == expected.size());
+  double difference = 0;
+  double norm = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    difference += (got[i] - expected[i]) * (got[i] - expected[i]);
+    norm += expected[i] * expected[i];
+  }
+  return norm == 0 ? std::sqrt(difference) : std::sqrt(difference / norm);
+}
+
+double tolerance(int64_t products) {
+  return std::sqrt(static_cast<double>(products)) * std::ldexp(1.0, -24);
+}
+
+// Runs f at every supported level with 1, 2 and 7 threads; f returns what must have the same bits
+// for all of them.
+template <class F>
+void at_every_level(const F& f) {
+  const cpu::Level before = cpu::level();
+  const int threads_before = num_threads();
+  for (const cpu::Level level : {cpu::Level::portable, cpu::Level::avx2, cpu::Level::avx512}) {
+    if (!cpu::is_supported(level)) continue;
+    CAPTURE(cpu::name_of(level));
+    cpu::set_level(level);
+    set_num_threads(1);
+    const Floats one = f();
+    for (const int threads : {2, 7}) {
+      set_num_threads(threads);
+      CHECK(f() == one);
+    }
+  }
+  set_num_threads(threads_before);
+  cpu::set_level(before);
+}
+
+struct Case {
+  const char* what;
+  int64_t n, h, w, c_in, c_out, kh, kw, stride, top, bottom, left, right, dilation, groups;
+  cpu::ConvShape shape() const {
+    const int64_t ho = (h + top + bottom - dilation * (kh - 1) - 1) / stride + 1;
+    const int64_t wo = (w + left + right - dilation * (kw - 1) - 1) / stride + 1;
+    return {n, h, w, c_in, ho, wo, c_out, kh, kw, stride, dilation, groups, top, left};
+  }
+};
+
+// Calls f(x index, w index, y index) for every product of the convolution.
+template <class F>
+void for_products(const cpu::ConvShape& s, const F& f) {
+  const int64_t cg = s.c_in / s.groups;
+  const int64_t og = s.c_out / s.groups;
+  for (int64_t n = 0; n < s.n; ++n)
+    for (int64_t i = 0; i < s.ho; ++i)
+      for (int64_t j = 0; j < s.wo; ++j)
+        for (int64_t r = 0; r < s.kh; ++r)
+          for (int64_t t = 0; t < s.kw; ++t) {
+            const int64_t h = i * s.stride + r * s.dilation - s.top;
+            const int64_t w = j * s.stride + t * s.dilation - s.left;
+            if (h < 0 || h >= s.h || w < 0 || w >= s.w) continue;
+            for (int64_t o = 0; o < s.c_out; ++o)
+              for (int64_t c = 0; c < cg; ++c)
+                f(static_cast<size_t>(((n * s.h + h) * s.w + w) * s.c_in + o / og * cg + c),
+                  static_cast<size_t>(((o * s.kh + r) * s.kw + t) * cg + c),
+                  static_cast<size_t>(((n * s.ho + i) * s.wo + j) * s.c_out + o));
+          }
+}
+
+const Case kCases[] = {
+    {"3x3, one vector", 2, 9, 11, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"3x3, whole panel", 2, 8, 8, 32, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"3x3, two panels and a remainder", 1, 5, 13, 20, 83, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"3x3, three vectors", 1, 7, 17, 48, 48, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"3x3, two vectors", 2, 6, 25, 32, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"3x3, deep: several parts of a panel", 8, 4, 4, 96, 128, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"3x3, one channel in, one out", 2, 9, 10, 1, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"3x3, 3 to 8 channels", 1, 9, 10, 3, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"3x3, 16 to 1 channel", 1, 9, 10, 16, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"stem 7x7 stride 2", 2, 22, 26, 3, 64, 7, 7, 2, 3, 3, 3, 3, 1, 1},
+    {"3x3 stride 2, even", 2, 12, 12, 32, 64, 3, 3, 2, 1, 1, 1, 1, 1, 1},
+    {"3x3 stride 2, odd", 2, 11, 13, 16, 24, 3, 3, 2, 1, 1, 1, 1, 1, 1},
+    {"3x3 stride 3, no padding", 1, 13, 15, 8, 8, 3, 3, 3, 0, 0, 0, 0, 1, 1},
+    {"2x2 stride 3: pixels nobody reads", 1, 13, 15, 8, 8, 2, 2, 3, 0, 0, 0, 0, 1, 1},
+    {"1x1", 2, 8, 12, 24, 40, 1, 1, 1, 0, 0, 0, 0, 1, 1},
+    {"1x1 stride 2", 2, 9, 12, 24, 40, 1, 1, 2, 0, 0, 0, 0, 1, 1},
+    {"1x1 with padding", 1, 5, 6, 8, 8, 1, 1, 1, 2, 1, 0, 3, 1, 1},
+    {"asymmetric padding", 2, 8, 9, 8, 16, 3, 3, 2, 0, 1, 0, 1, 1, 1},
+    {"asymmetric kernel 1x5", 2, 8, 9, 8, 16, 1, 5, 1, 0, 0, 2, 2, 1, 1},
+    {"asymmetric kernel 4x1", 2, 8, 9, 8, 16, 4, 1, 1, 1, 2, 0, 0, 1, 1},
+    {"dilation 2", 2, 10, 11, 16, 16, 3, 3, 1, 2, 2, 2, 2, 2, 1},
+    {"dilation 3, stride 2", 1, 14, 13, 8, 16, 3, 3, 2, 3, 3, 3, 3, 3, 1},
+    {"kernel wider than the image", 1, 3, 4, 8, 8, 5, 5, 1, 3, 3, 3, 3, 1, 1},
+    {"groups 4 of 8", 2, 7, 9, 32, 32, 3, 3, 1, 1, 1, 1, 1, 1, 4},
+    {"groups 2, 12 to 40", 2, 7, 9, 24, 80, 3, 3, 2, 1, 1, 1, 1, 1, 2},
+    {"groups 1x1", 2, 7, 9, 24, 12, 1, 1, 1, 0, 0, 0, 0, 1, 3},
+    {"depthwise 3x3", 2, 9, 11, 40, 40, 3, 3, 1, 1, 1, 1, 1, 1, 40},
+    {"depthwise 3x3 stride 2", 2, 9, 12, 19, 19, 3, 3, 2, 1, 1, 1, 1, 1, 19},
+    {"depthwise 5x5", 1, 9, 11, 33, 33, 5, 5, 1, 2, 2, 2, 2, 1, 33},
+    {"depthwise 5x5 stride 2, dilation 2", 1, 17, 18, 16, 16, 5, 5, 2, 4, 4, 4, 4, 2, 16},
+    {"depthwise with multiplier 2", 1, 9, 11, 6, 12, 3, 3, 1, 1, 1, 1, 1, 1, 6},
+    {"long lines: pieces of a line", 1, 3, 401, 8, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"many lines: several blocks", 3, 70, 6, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"one pixel", 4, 1, 1, 24, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+};
+
+}  // namespace
+
+TEST_CASE("convolution and its gradients agree with float64 loops at every level") {
+  for (const Case& c : kCases) {
+    CAPTURE(c.what);
+    const cpu::ConvShape s = c.shape();
+    const int64_t cg = s.c_in / s.groups;
+    const Floats x = normal(s.n * s.h * s.w * s.c_in, 1);
+    const Floats w = normal(s.c_out * s.kh * s.kw * cg, 2);
+    const Floats dy = normal(s.n * s.ho * s.wo * s.c_out, 3);
+    const Floats bias = normal(s.c_out, 4);
+    const Floats input_bias = normal(s.c_in, 5);
+    Doubles y(dy.size());
+    Doubles dx(x.size());
+    Doubles dw(w.size());
+    for (size_t i = 0; i < y.size(); ++i) y[i] = bias[i % bias.size()];
+    for (size_t i = 0; i < dx.size(); ++i) dx[i] = input_bias[i % input_bias.size()];
+    for_products(s, [&](size_t xi, size_t wi, size_t yi) {
+      y[yi] += static_cast<double>(x[xi]) * w[wi];
+      dx[xi] += static_cast<double>(dy[yi]) * w[wi];
+      dw[wi] += static_cast<double>(dy[yi]) * x[xi];
+    });
+    const int64_t taps = s.kh * s.kw;
+
+    at_every_level([&] {
+      Floats got = nans(static_cast<int64_t>(y.size()));
+      cpu::conv2d_forward(s, x.data(), w.data(), bias.data(), got.data());
+      CHECK(relative_error(got, y) < tolerance(taps * cg + 1));
+      return got;
+    });
+    at_every_level([&] {
+      Floats got = nans(static_cast<int64_t>(dx.size()));
+      cpu::conv2d_input_gradient(s, dy.data(), w.data(), input_bias.data(), got.data());
+      CHECK(relative_error(got, dx) < tolerance(taps * s.c_out / s.groups + 1));
+      return got;
+    });
+    at_every_level([&] {
+      Floats got = nans(static_cast<int64_t>(dw.size()));
+      cpu::conv2d_weight_gradient(s, x.data(), dy.data(), got.data());
+      CHECK(relative_error(got, dw) < tolerance(s.n * s.ho * s.wo));
+      return got;
+    });
+  }
+}
+
+TEST_CASE("sgemm agrees with float64 loops at every level") {
+  struct Size {
+    int64_t m, n, k;
+  };
+  const Size sizes[] = {{1, 1, 1},    {5, 3, 7},     {6, 64, 9},    {13, 100, 33}, {97, 48, 300},
+                        {200, 17, 1}, {8, 130, 700}, {100, 16, 40}, {64, 64, 64},  {3, 1, 1000}};
+  for (const Size& size : sizes) {
+    for (const int mode : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}) {
+      const auto [m, n, k] = size;
+      const Floats a = normal(m * k, 1);
+      const Floats b = normal(k * n, 2);
+      const Floats bias = normal(n, 3);
+      const Floats c = normal(m * n, 4);
+      cpu::Gemm g{.m = m, .n = n, .k = k};
+      g.transpose_a = (mode & 1) != 0;
+      g.transpose_b = (mode & 2) != 0;
+      g.accumulate = mode / 4 == 1;
+      if (mode / 4 == 2) g.bias = bias.data();
+      CAPTURE(m);
+      CAPTURE(n);
+      CAPTURE(k);
+      CAPTURE(mode);
+      Doubles expected(c.size());
+      for (int64_t i = 0; i < m; ++i) {
+        for (int64_t j = 0; j < n; ++j) {
+          double sum = g.accumulate ? c[static_cast<size_t>(i * n + j)] : 0;
+          if (g.bias != nullptr) sum += bias[static_cast<size_t>(j)];
+          for (int64_t l = 0; l < k; ++l) {
+            const auto ai = static_cast<size_t>(g.transpose_a ? l * m + i : i * k + l);
+            const auto bi = static_cast<size_t>(g.transpose_b ? j * k + l : l * n + j);
+            sum += static_cast<double>(a[ai]) * b[bi];
+          }
+          expected[static_cast<size_t>(i * n + j)] = sum;
+        }
+      }
+      at_every_level([&] {
+        Floats got = g.accumulate ? c : nans(m * n);
+        cpu::sgemm(g, a.data(), b.data(), got.data());
+        CHECK(relative_error(got, expected) < tolerance(k + 1));
+        return got;
+      });
+    }
+  }
+}
+
+TEST_CASE("a level that the processor cannot run is refused") {
+  CHECK(cpu::is_supported(cpu::Level::portable));
+  for (const cpu::Level level : {cpu::Level::avx2, cpu::Level::avx512}) {
+    if (cpu::is_supported(level)) continue;
+    CHECK_THROWS_AS(cpu::set_level(level), Error);
+  }
+}
