@@ -1,0 +1,147 @@
+// Speed of the three passes of a convolution on the layers of Unet-resnet18, batch 8, 128 x 128:
+// the median of some runs, as a share of the machine's multiply-add peak measured in between (other
+// programs may share the machine, so that milliseconds alone say little).
+//   conv_bench [threads] [filter]
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/core/parallel.h"
+#include "engine/core/tensor.h"
+#include "engine/cpu/conv.h"
+#include "engine/cpu/level.h"
+
+using namespace decant;
+
+namespace {
+
+struct Layer {
+  const char* name;
+  int64_t size, c_in, c_out, kernel, stride, groups;
+  int count;  // in the network
+};
+
+const Layer kLayers[] = {
+    {"stem 7x7 s2", 128, 3, 64, 7, 2, 1, 1},
+    {"64ch 32", 32, 64, 64, 3, 1, 1, 4},
+    {"64->128 s2", 32, 64, 128, 3, 2, 1, 1},
+    {"64->128 1x1 s2", 32, 64, 128, 1, 2, 1, 1},
+    {"128ch 16", 16, 128, 128, 3, 1, 1, 3},
+    {"128->256 s2", 16, 128, 256, 3, 2, 1, 1},
+    {"128->256 1x1 s2", 16, 128, 256, 1, 2, 1, 1},
+    {"256ch 8", 8, 256, 256, 3, 1, 1, 3},
+    {"256->512 s2", 8, 256, 512, 3, 2, 1, 1},
+    {"256->512 1x1 s2", 8, 256, 512, 1, 2, 1, 1},
+    {"512ch 4", 4, 512, 512, 3, 1, 1, 3},
+    {"768->256 8", 8, 768, 256, 3, 1, 1, 1},
+    {"256->256 8", 8, 256, 256, 3, 1, 1, 1},
+    {"384->128 16", 16, 384, 128, 3, 1, 1, 1},
+    {"128->128 16", 16, 128, 128, 3, 1, 1, 1},
+    {"192->64 32", 32, 192, 64, 3, 1, 1, 1},
+    {"64->64 32", 32, 64, 64, 3, 1, 1, 1},
+    {"128->32 64", 64, 128, 32, 3, 1, 1, 1},
+    {"32->32 64", 64, 32, 32, 3, 1, 1, 1},
+    {"32->16 128", 128, 32, 16, 3, 1, 1, 1},
+    {"16->16 128", 128, 16, 16, 3, 1, 1, 1},
+    {"head 16->1 128", 128, 16, 1, 3, 1, 1, 1},
+    // Beyond that network, count 0: not in its sum.
+    {"1x1 16->96 64", 64, 16, 96, 1, 1, 1, 0},
+    {"1x1 96->16 64", 64, 96, 16, 1, 1, 1, 0},
+    {"32x8d 256ch 32", 32, 256, 256, 3, 1, 32, 0},
+    {"32x8d 1024ch 8", 8, 1024, 1024, 3, 1, 32, 0},
+    {"depthwise 3x3 96ch", 64, 96, 96, 3, 1, 96, 0},
+    {"depthwise 3x3 s2", 64, 96, 96, 3, 2, 96, 0},
+    {"depthwise 5x5 96ch", 16, 96, 96, 5, 1, 96, 0},
+};
+
+double seconds(const std::function<void()>& f) {
+  const auto begin = std::chrono::steady_clock::now();
+  f();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// Multiply-add peak of all threads, in FLOP per second.
+double peak() {
+  constexpr int64_t kCount = 200'000;
+  const int threads = num_threads();
+  const cpu::Kernels& kernels = cpu::kernels();
+  const double time = seconds([&] {
+    parallel_for(threads, [&](int64_t) {
+      volatile float sink = kernels.peak(kCount);
+      (void)sink;
+    });
+  });
+  return 2.0 * 12 * static_cast<double>(kernels.lanes * kCount * threads) / time;
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+struct Result {
+  double time;   // of one call
+  double share;  // of the peak
+};
+
+Result measure(double flops, const std::function<void()>& f) {
+  f();
+  const int calls = std::max(1, static_cast<int>(3e-3 / seconds(f)));
+  std::vector<double> times;
+  std::vector<double> shares;
+  for (int i = 0; i < 9; ++i) {
+    const double machine = peak();
+    const double time = seconds([&] {
+                          for (int j = 0; j < calls; ++j) f();
+                        }) /
+                        calls;
+    times.push_back(time);
+    shares.push_back(flops / time / machine);
+  }
+  return {median(times), median(shares)};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc > 1) set_num_threads(std::atoi(argv[1]));
+  const std::string filter = argc > 2 ? argv[2] : "";
+  std::printf("level %s, %d threads, peak %.0f GFLOP/s\n", cpu::name_of(cpu::level()).data(),
+              num_threads(), peak() * 1e-9);
+  std::printf("%-22s %18s %18s %18s\n", "layer, batch 8", "forward", "input gradient",
+              "weight gradient");
+  double total[3] = {};
+  for (const Layer& l : kLayers) {
+    if (std::string(l.name).find(filter) == std::string::npos) continue;
+    const int64_t pad = l.kernel / 2;
+    const int64_t out = (l.size + 2 * pad - l.kernel) / l.stride + 1;
+    const cpu::ConvShape s{8,        l.size,   l.size,   l.c_in, out,      out, l.c_out,
+                           l.kernel, l.kernel, l.stride, 1,      l.groups, pad, pad};
+    Tensor x = Tensor::full({8, l.size, l.size, l.c_in}, 0.5);
+    Tensor y = Tensor::full({8, out, out, l.c_out}, 0.25);
+    Tensor w = Tensor::full({l.c_out, l.kernel, l.kernel, l.c_in / l.groups}, 0.125);
+    float* xp = x.mutable_data<float>();
+    float* yp = y.mutable_data<float>();
+    float* wp = w.mutable_data<float>();
+    const double flops = 2.0 * static_cast<double>(y.size() * w.size() / l.c_out);
+    const Result results[3] = {
+        measure(flops, [&] { cpu::conv2d_forward(s, xp, wp, nullptr, yp); }),
+        measure(flops, [&] { cpu::conv2d_input_gradient(s, yp, wp, nullptr, xp); }),
+        measure(flops, [&] { cpu::conv2d_weight_gradient(s, xp, yp, wp); })};
+    std::printf("%-22s", l.name);
+    for (int i = 0; i < 3; ++i) {
+      std::printf("   %8.3f ms %3.0f %%", results[i].time * 1e3, results[i].share * 100);
+      total[i] += results[i].time * l.count;
+      if (i == 1 && l.c_in == 3) total[i] -= results[i].time;  // nobody asks for it
+    }
+    std::printf("\n");
+    std::fflush(stdout);
+  }
+  std::printf("%-22s   %8.3f ms         %8.3f ms         %8.3f ms, all %.1f ms\n", "Unet-resnet18",
+              total[0] * 1e3, total[1] * 1e3, total[2] * 1e3,
+              (total[0] + total[1] + total[2]) * 1e3);
+}
