@@ -11,13 +11,19 @@ namespace decant::data {
 
 /// One image of a data set and what is known of it.
 struct Sample {
-  std::string id;               ///< file name without suffix; "class/stem" where that is
-                                ///< not unique; unique in its data set
-  std::filesystem::path image;  ///< absolute or relative to the working folder
-  std::vector<std::filesystem::path> masks;  ///< merged by OR; none where none was found
-  std::string class_name;                    ///< "" where unknown
-  std::string patient;                       ///< "" where unknown
-  std::string split;                         ///< of a manifest: train, val, test, or ""
+  std::string id = {};               ///< file name without suffix; "class/stem" where that is
+                                     ///< not unique; unique in its data set
+  std::filesystem::path image = {};  ///< absolute or relative to the working folder
+  std::vector<std::filesystem::path> masks = {};  ///< merged by OR; none where none was found
+  std::string class_name = {};                    ///< "" where unknown
+  std::string patient = {};                       ///< "" where unknown
+  std::string split = {};                         ///< of a manifest: train, val, test, or ""
+};
+
+/// Something remarkable about one file that stops nobody: a mask without an image, for example.
+struct Remark {
+  std::filesystem::path file;
+  std::string what;
 };
 
 /// A folder of images with masks, listed but not decoded.
@@ -25,6 +31,7 @@ struct Dataset {
   std::filesystem::path root;
   std::string layout;           ///< name of the layout it was read as
   std::vector<Sample> samples;  ///< sorted by id, numbers by value: "benign (2)" < "benign (10)"
+  std::vector<Remark> remarks;
 
   /// Throws Error naming the id and the nearest known one.
   const Sample& find(std::string_view id) const;

@@ -66,7 +66,8 @@ Image read_image(const std::filesystem::path& path, int channels);
 /// is told in `values`; callers decide. Throws Error as read_image does.
 Mask read_mask(const std::filesystem::path& path);
 
-/// Width and height from the file's header, without decoding. Throws Error as read_image does.
+/// Width and height from the file's header; the file is checked, not decoded. Throws Error as
+/// read_image does.
 ImageSize read_image_size(const std::filesystem::path& path);
 
 /// Whether the file's name ends as one of the formats do: .png .jpg .jpeg .bmp, in any case.

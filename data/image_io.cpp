@@ -1,0 +1,253 @@
+#include "data/image_io.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <span>
+
+#include "engine/core/error.h"
+#include "engine/io/atomic_file.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#pragma GCC diagnostic ignored "-Wshadow"
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#define STB_IMAGE_STATIC
+#define STB_IMAGE_IMPLEMENTATION
+#define STBI_NO_STDIO
+#define STBI_ONLY_PNG
+#define STBI_ONLY_JPEG
+#define STBI_ONLY_BMP
+#define STBI_MAX_DIMENSIONS 32768
+#include <stb_image.h>
+#define STB_IMAGE_WRITE_STATIC
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#define STBI_WRITE_NO_STDIO
+#include <stb_image_write.h>
+#pragma GCC diagnostic pop
+
+namespace decant::data {
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+
+constexpr int64_t kMaxFileBytes = int64_t{1} << 29;
+constexpr int64_t kMaxPixels = int64_t{1} << 26;
+
+Bytes read_bytes(const std::filesystem::path& path, const char* op) {
+  std::error_code code;
+  const auto status = std::filesystem::status(path, code);
+  check(std::filesystem::exists(status), op, ": no such file: ", path.string());
+  check(std::filesystem::is_regular_file(status), op, ": not a file: ", path.string());
+  std::ifstream in(path, std::ios::binary | std::ios::ate);
+  check(in.good(), op, ": cannot open ", path.string());
+  const auto size = static_cast<int64_t>(in.tellg());
+  check(size > 0, op, ": the file is empty: ", path.string());
+  check(size <= kMaxFileBytes, op, ": expected at most ", kMaxFileBytes, " bytes, got ", size, ": ",
+        path.string());
+  Bytes bytes(static_cast<size_t>(size));
+  in.seekg(0);
+  in.read(reinterpret_cast<char*>(bytes.data()), size);
+  check(in.gcount() == size, op, ": cannot read ", path.string());
+  return bytes;
+}
+
+uint32_t big_endian(const uint8_t* p) {
+  return (uint32_t{p[0]} << 24) | (uint32_t{p[1]} << 16) | (uint32_t{p[2]} << 8) | p[3];
+}
+
+uint32_t crc32(std::span<const uint8_t> bytes) {
+  static const auto table = [] {
+    std::array<uint32_t, 256> t{};
+    for (uint32_t i = 0; i < 256; ++i) {
+      t[i] = i;
+      for (int bit = 0; bit < 8; ++bit) t[i] = (t[i] >> 1) ^ ((t[i] & 1) ? 0xEDB88320U : 0U);
+    }
+    return t;
+  }();
+  uint32_t crc = ~0U;
+  for (const uint8_t byte : bytes) crc = table[(crc ^ byte) & 255] ^ (crc >> 8);
+  return ~crc;
+}
+
+// stb_image ignores checksums and fills what is missing, so that a damaged file would train as a
+// picture. These two look at the whole file first; they return what is wrong, or nullptr.
+
+const char* png_damage(std::span<const uint8_t> bytes) {
+  size_t at = 8;
+  while (at + 12 <= bytes.size()) {
+    const size_t length = big_endian(&bytes[at]);
+    if (length > bytes.size() - at - 12) return "truncated PNG";
+    if (crc32(bytes.subspan(at + 4, length + 4)) != big_endian(&bytes[at + 8 + length]))
+      return "damaged PNG, a checksum does not match";
+    if (std::memcmp(&bytes[at + 4], "IEND", 4) == 0) return nullptr;
+    at += length + 12;
+  }
+  return "truncated PNG";
+}
+
+const char* jpeg_damage(std::span<const uint8_t> bytes) {
+  // Inside the last scan 0xFF is followed by 0 or a restart marker, never by the end marker.
+  for (size_t i = bytes.size() - 1; i-- > 2;) {
+    if (bytes[i] != 0xFF) continue;
+    if (bytes[i + 1] == 0xD9) return nullptr;
+    if (bytes[i + 1] == 0xDA) break;
+  }
+  return "truncated JPEG";
+}
+
+bool starts_with(std::span<const uint8_t> bytes, std::string_view magic) {
+  return bytes.size() > 12 && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
+}
+
+/// Bytes of a file whose header says that it is an image of acceptable size.
+struct Encoded {
+  Bytes bytes;
+  ImageSize size;
+  int channels = 0;
+  int count() const { return static_cast<int>(bytes.size()); }
+};
+
+Encoded read_encoded(const std::filesystem::path& path, const char* op) {
+  Encoded file{read_bytes(path, op), {}, 0};
+  const bool png = starts_with(file.bytes, "\x89PNG\r\n\x1a\n");
+  const bool jpeg = starts_with(file.bytes, "\xFF\xD8\xFF");
+  const bool bmp = starts_with(file.bytes, "BM");
+  check(png || jpeg || bmp, op,
+        ": expected a PNG, JPEG or BMP image, got something else: ", path.string());
+  const char* damage = png ? png_damage(file.bytes) : jpeg ? jpeg_damage(file.bytes) : nullptr;
+  check(damage == nullptr, op, ": ", damage == nullptr ? "" : damage, ": ", path.string());
+  const int known = stbi_info_from_memory(file.bytes.data(), file.count(), &file.size.width,
+                                          &file.size.height, &file.channels);
+  check(known != 0, op, ": ", known ? "" : stbi_failure_reason(), ": ", path.string());
+  const int64_t pixels = int64_t{file.size.width} * file.size.height;
+  check(pixels > 0 && pixels <= kMaxPixels, op, ": expected at most ", kMaxPixels, " pixels, got ",
+        file.size.width, " x ", file.size.height, ": ", path.string());
+  return file;
+}
+
+struct FreePixels {
+  void operator()(void* p) const { stbi_image_free(p); }
+};
+
+std::unique_ptr<uint8_t, FreePixels> decode8(const Encoded& file, int channels,
+                                             const std::filesystem::path& path, const char* op) {
+  int w = 0;
+  int h = 0;
+  int c = 0;
+  std::unique_ptr<uint8_t, FreePixels> pixels(
+      stbi_load_from_memory(file.bytes.data(), file.count(), &w, &h, &c, channels));
+  check(pixels != nullptr, op, ": damaged image (", pixels ? "" : stbi_failure_reason(),
+        "): ", path.string());
+  check(w == file.size.width && h == file.size.height, op, ": damaged image: ", path.string());
+  return pixels;
+}
+
+// 8-bit values of a file with its own channels. Masks of 16 bits hold small numbers or the full
+// range; stb_image would drop the low byte, that is, the whole of a mask of 0 and 1.
+Bytes decode_mask_values(const Encoded& file, const std::filesystem::path& path, const char* op) {
+  const size_t count = static_cast<size_t>(file.size.width) *
+                       static_cast<size_t>(file.size.height) * static_cast<size_t>(file.channels);
+  if (!stbi_is_16_bit_from_memory(file.bytes.data(), file.count())) {
+    const auto pixels = decode8(file, file.channels, path, op);
+    return Bytes(pixels.get(), pixels.get() + count);
+  }
+  int w = 0;
+  int h = 0;
+  int c = 0;
+  const std::unique_ptr<uint16_t, FreePixels> pixels(
+      stbi_load_16_from_memory(file.bytes.data(), file.count(), &w, &h, &c, file.channels));
+  check(pixels != nullptr, op, ": damaged image (", pixels ? "" : stbi_failure_reason(),
+        "): ", path.string());
+  const std::span<const uint16_t> wide(pixels.get(), count);
+  const int shift = *std::max_element(wide.begin(), wide.end()) > 255 ? 8 : 0;
+  Bytes bytes(count);
+  std::transform(wide.begin(), wide.end(), bytes.begin(),
+                 [shift](uint16_t v) { return static_cast<uint8_t>(v >> shift); });
+  return bytes;
+}
+
+// One value per pixel of c interleaved channels: the largest colour, or alpha where only it varies.
+Bytes merge_mask_channels(const Bytes& values, size_t c) {
+  if (c == 1) return values;
+  const bool has_alpha = c == 2 || c == 4;
+  const size_t colours = has_alpha ? c - 1 : c;
+  const size_t pixels = values.size() / c;
+  Bytes colour(pixels);
+  Bytes alpha(pixels, 255);
+  for (size_t i = 0; i < pixels; ++i) {
+    const auto* p = &values[i * c];
+    colour[i] = *std::max_element(p, p + colours);
+    if (has_alpha) alpha[i] = p[colours];
+  }
+  const auto varies = [](const Bytes& b) {
+    return std::any_of(b.begin(), b.end(), [&b](uint8_t v) { return v != b.front(); });
+  };
+  return !varies(colour) && varies(alpha) ? alpha : colour;
+}
+
+}  // namespace
+
+Image read_image(const std::filesystem::path& path, int channels) {
+  check(channels == 1 || channels == 3, "read_image: expected 1 or 3 channels, got ", channels);
+  const Encoded file = read_encoded(path, "read_image");
+  const auto pixels = decode8(file, channels, path, "read_image");
+  Image image(file.size.width, file.size.height, channels);
+  std::copy_n(pixels.get(), image.pixels.size(), image.pixels.begin());
+  return image;
+}
+
+Mask read_mask(const std::filesystem::path& path) {
+  const Encoded file = read_encoded(path, "read_mask");
+  const Bytes values = merge_mask_channels(decode_mask_values(file, path, "read_mask"),
+                                           static_cast<size_t>(file.channels));
+  Mask mask{Image(file.size.width, file.size.height, 1), {}};
+  const int largest = *std::max_element(values.begin(), values.end());
+  int64_t odd = 0;
+  int64_t middle = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    mask.image.pixels[i] = largest == 1 ? values[i] : values[i] > 127;
+    odd += values[i] != 0 && values[i] != largest;
+    middle += values[i] >= 64 && values[i] <= 191;
+  }
+  const auto count = static_cast<double>(values.size());
+  mask.values = {largest, static_cast<double>(odd) / count, static_cast<double>(middle) / count};
+  return mask;
+}
+
+ImageSize read_image_size(const std::filesystem::path& path) {
+  return read_encoded(path, "read_image_size").size;
+}
+
+bool has_image_suffix(const std::filesystem::path& path) {
+  std::string suffix = path.extension().string();
+  std::transform(suffix.begin(), suffix.end(), suffix.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return suffix == ".png" || suffix == ".jpg" || suffix == ".jpeg" || suffix == ".bmp";
+}
+
+void write_png(const std::filesystem::path& path, const Image& image) {
+  check(image.channels == 1 || image.channels == 3 || image.channels == 4,
+        "write_png: expected 1, 3 or 4 channels, got ", image.channels);
+  check(image.width > 0 && image.height > 0 &&
+            image.pixels.size() == Image(image.width, image.height, image.channels).pixels.size(),
+        "write_png: expected ", image.width, " x ", image.height, " x ", image.channels,
+        " values, got ", image.pixels.size());
+  std::vector<std::byte> bytes;
+  const auto append = [](void* context, void* data, int size) {
+    auto& out = *static_cast<std::vector<std::byte>*>(context);
+    const auto* begin = static_cast<const std::byte*>(data);
+    out.insert(out.end(), begin, begin + size);
+  };
+  const int done = stbi_write_png_to_func(append, &bytes, image.width, image.height, image.channels,
+                                          image.pixels.data(), image.width * image.channels);
+  check(done != 0, "write_png: cannot encode ", path.string());
+  write_file_atomically(path, bytes);
+}
+
+}  // namespace decant::data
