@@ -31,8 +31,6 @@ struct Frame {
   Tensor image_tensor() const;  ///< [1, H, W, C] f32
 };
 
-class Transform;
-
 /// Both views of one image for distillation with different augmentations.
 struct ViewPair {
   Frame teacher;              ///< the shared framing and Normalize only
@@ -68,7 +66,10 @@ class Pipeline {
   ViewPair apply_pair(const Frame& source, const RngKey& key) const;
 
  private:
-  std::vector<std::shared_ptr<const Transform>> transforms_;
+  struct Step;
+  void apply_step(size_t index, Frame& frame, const RngKey& key) const;
+
+  std::vector<std::shared_ptr<const Step>> steps_;
 };
 
 /// Names of all transforms, sorted.

@@ -26,8 +26,12 @@ constexpr int kHashBits = 8;
 constexpr double kCorrelation = 0.97;
 bool near_duplicates(const Fingerprint& a, const Fingerprint& b);
 
-/// Ids of near-duplicates, each group of two and more once, linked transitively. Unreadable images
-/// are in no group. Decodes every image, on all threads of the pool.
+/// Ids of near-duplicates, each group of two and more once, linked transitively. ids[i] belongs to
+/// prints[i]; one without a thumbnail (an unreadable image) is in no group.
+std::vector<std::vector<std::string>> group_duplicates(const std::vector<std::string>& ids,
+                                                       const std::vector<Fingerprint>& prints);
+
+/// The same for a data set. Decodes every image, on all threads of the pool.
 std::vector<std::vector<std::string>> duplicate_groups(const Dataset& dataset);
 
 }  // namespace decant::data

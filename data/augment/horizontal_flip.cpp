@@ -1,0 +1,34 @@
+#include <algorithm>
+
+#include "data/augment/transform.h"
+
+namespace decant::data {
+namespace {
+
+/// Mirrors left and right.
+/// Source: Albumentations 1.3.1, HorizontalFlip.
+class HorizontalFlip : public Transform {
+ public:
+  explicit HorizontalFlip(Arguments&) {}
+
+  void apply(Frame& frame, const RngKey&) const override {
+    flip(frame.image, frame, frame.channels);
+    if (!frame.mask.empty()) flip(frame.mask, frame, 1);
+    frame.geometry = Affine{{-1, 0, frame.width - 1.0, 0, 1, 0}} * frame.geometry;
+  }
+
+ private:
+  template <class T>
+  static void flip(std::vector<T>& values, const Frame& frame, int c) {
+    for (int64_t y = 0; y < frame.height; ++y) {
+      const auto row = values.begin() + y * frame.width * c;
+      for (int64_t x = 0; x < frame.width / 2; ++x)
+        std::swap_ranges(row + x * c, row + (x + 1) * c, row + (frame.width - 1 - x) * c);
+    }
+  }
+};
+
+const RegisterTransform<HorizontalFlip> kRegistered("HorizontalFlip", 0.5);
+
+}  // namespace
+}  // namespace decant::data

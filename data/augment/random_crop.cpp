@@ -1,0 +1,54 @@
+#include "data/augment/transform.h"
+#include "engine/core/error.h"
+
+namespace decant::data {
+namespace {
+
+/// Cuts height x width at a random place.
+///   y0 = floor((H - height + 1) u1), x0 = floor((W - width + 1) u2)
+/// Throws Error where the image is smaller.
+/// Source: Albumentations 1.3.1, RandomCrop.
+class RandomCrop : public Transform {
+ public:
+  explicit RandomCrop(Arguments& arguments)
+      : height_(arguments.integer("height")), width_(arguments.integer("width")) {
+    check(height_ > 0 && width_ > 0, "RandomCrop: expected a size above 0, got ", width_, " x ",
+          height_);
+  }
+
+  Role role() const override { return Role::framing; }
+
+  void apply(Frame& frame, const RngKey& key) const override {
+    check(frame.height >= height_ && frame.width >= width_, "RandomCrop: expected at least ",
+          width_, " x ", height_, " pixels, got ", frame.width, " x ", frame.height);
+    const Rng rng(key);
+    const auto y0 =
+        static_cast<int>(rng.below(1, static_cast<uint64_t>(frame.height - height_ + 1)));
+    const auto x0 = static_cast<int>(rng.below(2, static_cast<uint64_t>(frame.width - width_ + 1)));
+    frame.image = crop(frame.image, frame, frame.channels, x0, y0);
+    if (!frame.mask.empty()) frame.mask = crop(frame.mask, frame, 1, x0, y0);
+    frame.width = width_;
+    frame.height = height_;
+    frame.geometry = Affine::translation(-x0, -y0) * frame.geometry;
+  }
+
+ private:
+  template <class T>
+  std::vector<T> crop(const std::vector<T>& in, const Frame& frame, int c, int x0, int y0) const {
+    std::vector<T> out;
+    out.reserve(static_cast<size_t>(height_) * static_cast<size_t>(width_ * c));
+    for (int y = 0; y < height_; ++y) {
+      const auto row = in.begin() + (int64_t{y0 + y} * frame.width + x0) * c;
+      out.insert(out.end(), row, row + int64_t{width_} * c);
+    }
+    return out;
+  }
+
+  int height_;
+  int width_;
+};
+
+const RegisterTransform<RandomCrop> kRegistered("RandomCrop", 1);
+
+}  // namespace
+}  // namespace decant::data
