@@ -34,15 +34,16 @@ std::string class_name(const json& entry) {
 
 // Albumentations' to_dict as our short form.
 json short_form(const json& dictionary) {
-  const auto version = dictionary.value("__version__", std::string("1.3.1"));
-  check(version.starts_with("1."),
-        "augmentation: expected a pipeline of Albumentations 1.x, whose ",
-        "meaning of arguments is followed here, got version ", version);
+  const json version = dictionary.value("__version__", json("1.3.1"));
+  check(version.is_string() && version.get<std::string>().starts_with("1."),
+        "augmentation: expected a pipeline of Albumentations 1.x, whose meaning of arguments is ",
+        "followed here, got version ", version.dump());
   const json& compose = dictionary["transform"];
-  check(class_name(compose) == "Compose" && compose.contains("transforms"),
+  check(class_name(compose) == "Compose" && compose.contains("transforms") &&
+            compose["transforms"].is_array(),
         "augmentation: expected a Compose with transforms, got ", class_name(compose));
-  check(compose.value("p", 1.0) == 1.0, "augmentation: expected Compose with p = 1, got ",
-        compose.value("p", 1.0));
+  check(compose.value("p", json(1)) == json(1.0), "augmentation: expected Compose with p = 1, got ",
+        compose.value("p", json(1)).dump());
   json list = json::array();
   for (json entry : compose["transforms"]) {
     const std::string name = class_name(entry);
