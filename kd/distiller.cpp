@@ -58,7 +58,8 @@ Distiller::Distiller(DistillSpec spec, TapFacts student, TapFacts teacher, uint6
     term.spec = term_spec;
     term.name = same_name == 0 ? name : str(name, '.', same_name + 1);
     term.share = spec_.distill_weight * term_spec.weight;
-    check_taps(term.name, term_spec.pathway, student, teacher);
+    term.op = "kd." + term.name;
+    check_taps(term.op, term_spec.pathway, student, teacher);
     if (term_spec.pathway == Pathway::regressor)
       term.regressor = std::make_unique<Regressor>(term_spec.regressor, student.hidden_channels,
                                                    teacher.hidden_channels);
@@ -89,11 +90,11 @@ Variable Distiller::value(const Term& term, const Variable& map, const nn::Outpu
                           bool frozen) const {
   MapPair maps;
   if (term.spec.pathway == Pathway::logits) {
-    maps = match_logits(term.name, map, teacher.logits, view);
+    maps = match_logits(term.op, map, teacher.logits, view);
   } else {
     // Averaging over channels commutes with pooling and warping, and leaves less to pool and warp.
     const bool average = term.spec.pathway == Pathway::hidden;
-    maps = match_hidden(term.name,
+    maps = match_hidden(term.op,
                         {.map = average ? channel_mean(map) : map,
                          .stride = student.hidden_stride,
                          .offset = student.hidden_offset},
@@ -104,8 +105,8 @@ Variable Distiller::value(const Term& term, const Variable& map, const nn::Outpu
     if (!average) maps.student = term.regressor->forward(maps.student, frozen);
   }
   return term.spec.loss == LossKind::mse
-             ? map_mse(term.name, maps)
-             : map_kld(term.name, maps, term.spec.kld_axis(), term.spec.temperature);
+             ? map_mse(term.op, maps)
+             : map_kld(term.op, maps, term.spec.kld_axis(), term.spec.temperature);
 }
 
 Losses Distiller::loss(const nn::Output& student, const nn::Output& teacher,
@@ -144,7 +145,7 @@ std::vector<GradientNorm> Distiller::gradient_norms(
       return value(term, map, student, teacher, view, /*frozen=*/true);
     };
     const Variable& map = tap(term.spec.pathway, student);
-    check(map.defined(), term.name, ": expected a map of both networks, got none of the student");
+    check(map.defined(), term.op, ": expected a map of both networks, got none of the student");
     norms.push_back({term.name, gradient_norm(map, term.share, term_on)});
   }
   if (supervised)

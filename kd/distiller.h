@@ -89,6 +89,7 @@ class Distiller : public nn::Module {
   struct Term {
     TermSpec spec;
     std::string name;
+    std::string op;  // as Errors begin: "kd.logits.kld"
     double share = 0;
     std::unique_ptr<Regressor> regressor;
   };

@@ -41,10 +41,10 @@ struct RegressorSpec {
 struct TermSpec {
   Pathway pathway = Pathway::logits;
   LossKind loss = LossKind::kld;
-  double temperature = 1;       ///< of kld; mse has none
-  double weight = 1;            ///< within the distillation loss
-  std::optional<KldAxis> axis;  ///< of kld; the pathway's own where empty, see kld_axis()
-  RegressorSpec regressor;      ///< of the regressor pathway
+  double temperature = 1;            ///< of kld; mse has none
+  double weight = 1;                 ///< within the distillation loss
+  std::optional<KldAxis> axis = {};  ///< of kld; the pathway's own where empty, see kld_axis()
+  RegressorSpec regressor = {};      ///< of the regressor pathway
 
   /// classes for logits, spatial for hidden maps, unless `axis` says otherwise.
   KldAxis kld_axis() const;
@@ -67,13 +67,13 @@ enum class TeacherBatchNorm : uint8_t { eval, batch };
 /// What a run distils, and how: loss = distill_weight * sum of weight * term
 ///                                   + supervised_weight * supervised loss.
 struct DistillSpec {
-  std::vector<TermSpec> terms;
+  std::vector<TermSpec> terms = {};
   double distill_weight = 0.5;
   double supervised_weight = 0.5;
   TeacherView teacher_view = TeacherView::same;
   TeacherBatchNorm teacher_batch_norm = TeacherBatchNorm::eval;
   /// Augmentation that the teacher's checkpoint should record ("weak"); empty: any.
-  std::string expects_teacher_augment;
+  std::string expects_teacher_augment = {};
 
   /// For the run header, one line per term: "logits.kld over classes, T 1, weight 0.5 * 1".
   std::string describe() const;
