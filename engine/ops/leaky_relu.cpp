@@ -1,5 +1,6 @@
 #include "engine/core/on_device.h"
 #include "engine/core/parallel.h"
+#include "engine/ops/expect.h"
 #include "engine/ops/pointwise.h"
 
 namespace decant {
@@ -36,7 +37,7 @@ struct LeakyReluOptions {
 
 Variable leaky_relu(const Variable& input, double slope) {
   const Tensor& x = input.value();
-  check(is_real(x.dtype()), "leaky_relu: expected float32 or float64, got ", x.dtype());
+  expect_real(kLeakyRelu, x);
   Tensor y(x.shape(), x.dtype(), x.device());
   ON_DEVICE(x, leaky_select, x, x, slope, y);
 

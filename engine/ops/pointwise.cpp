@@ -1,6 +1,7 @@
 #include "engine/ops/pointwise.h"
 
 #include "engine/core/on_device.h"
+#include "engine/ops/expect.h"
 #include "engine/ops/pointwise_kernels.h"
 
 namespace decant {
@@ -9,8 +10,7 @@ namespace {
 template <class Op>
 Variable map(const OpInfo& info, const Variable& input) {
   const Tensor& x = input.value();
-  check(x.defined() && is_real(x.dtype()), info.name, ": expected float32 or float64 values, got ",
-        x.defined() ? name_of(x.dtype()) : "none");
+  expect_real(info, x);
   Tensor y(x.shape(), x.dtype(), x.device());
   ON_DEVICE(x, map_forward<Op>, x, y);
 

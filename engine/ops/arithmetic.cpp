@@ -1,0 +1,251 @@
+#include "engine/ops/arithmetic.h"
+
+#include <algorithm>
+
+#include "engine/core/on_device.h"
+#include "engine/core/parallel.h"
+#include "engine/ops/expect.h"
+#include "engine/ops/reduce_kernels.h"
+
+namespace decant {
+namespace {
+
+struct Add {
+  template <class T>
+  static T f(T a, T b) {
+    return a + b;
+  }
+};
+struct Subtract {
+  template <class T>
+  static T f(T a, T b) {
+    return a - b;
+  }
+};
+struct Multiply {
+  template <class T>
+  static T f(T a, T b) {
+    return a * b;
+  }
+};
+struct Divide {
+  template <class T>
+  static T f(T a, T b) {
+    return a / b;
+  }
+};
+
+Shape broadcast_shape(const OpInfo& op, const Tensor& a, const Tensor& b) {
+  expect_same_type(op, a, b);
+  const Shape& longer = a.shape().rank() >= b.shape().rank() ? a.shape() : b.shape();
+  const Shape& shorter = a.shape().rank() >= b.shape().rank() ? b.shape() : a.shape();
+  Shape y = longer;
+  for (int i = 1; i <= shorter.rank(); ++i) {
+    check(longer[-i] == shorter[-i] || longer[-i] == 1 || shorter[-i] == 1, op.name,
+          ": shapes do not broadcast, a ", a.shape(), " and b ", b.shape());
+    if (y[-i] == 1) y[-i] = shorter[-i];
+  }
+  return y;
+}
+
+// How two operands are walked through while the result is written in order: the fewest axes that
+// describe it, slowest first, a stride of 0 where an operand is repeated.
+struct Walk {
+  struct Axis {
+    int64_t extent, stride_a, stride_b;
+  };
+  std::vector<Axis> outer;
+  Axis inner = {1, 0, 0};  // strides 0 or 1
+
+  Walk(const Shape& y, const Shape& a, const Shape& b) {
+    std::vector<Axis> fast_first;
+    int64_t stride_a = 1;
+    int64_t stride_b = 1;
+    for (int i = 1; i <= y.rank(); ++i) {
+      const int64_t extent_a = i <= a.rank() ? a[-i] : 1;
+      const int64_t extent_b = i <= b.rank() ? b[-i] : 1;
+      if (y[-i] == 1) continue;
+      const Axis axis = {y[-i], extent_a == 1 ? 0 : stride_a, extent_b == 1 ? 0 : stride_b};
+      stride_a *= extent_a;
+      stride_b *= extent_b;
+      if (!fast_first.empty()) {
+        Axis& last = fast_first.back();
+        if (axis.stride_a == last.stride_a * last.extent &&
+            axis.stride_b == last.stride_b * last.extent) {
+          last.extent *= axis.extent;
+          continue;
+        }
+      }
+      fast_first.push_back(axis);
+    }
+    if (fast_first.empty()) return;
+    inner = fast_first.front();
+    outer.assign(fast_first.rbegin(), fast_first.rend() - 1);
+  }
+};
+
+}  // namespace
+
+namespace cpu {
+namespace {
+
+// y = f(a, b), broadcast.
+template <class F>
+void map_pair(const Tensor& a, const Tensor& b, Tensor& y) {
+  const Walk walk(y.shape(), a.shape(), b.shape());
+  with_real_type(y.dtype(), [&]<class T>() {
+    const T* first = a.data<T>();
+    const T* second = b.data<T>();
+    T* out = y.mutable_data<T>();
+    const auto [length, step_a, step_b] = walk.inner;
+    parallel_ranges(y.size(), kElementGrain, [&, out](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end;) {
+        int64_t row = i / length;
+        const int64_t start = i % length;
+        const int64_t count = std::min(length - start, end - i);
+        const T* p = first + start * step_a;
+        const T* q = second + start * step_b;
+        for (auto axis = walk.outer.rbegin(); axis != walk.outer.rend(); ++axis) {
+          p += row % axis->extent * axis->stride_a;
+          q += row % axis->extent * axis->stride_b;
+          row /= axis->extent;
+        }
+        T* to = out + i;
+        if (step_a == 1 && step_b == 1)
+          for (int64_t k = 0; k < count; ++k) to[k] = F::f(p[k], q[k]);
+        else if (step_a == 1)
+          for (int64_t k = 0; k < count; ++k) to[k] = F::f(p[k], *q);
+        else if (step_b == 1)
+          for (int64_t k = 0; k < count; ++k) to[k] = F::f(*p, q[k]);
+        else
+          to[0] = F::f(*p, *q);
+        i += count;
+      }
+    });
+  });
+}
+
+// y = factor x + c
+void scale_add(const Tensor& x, double factor, double c, Tensor& y) {
+  with_real_type(x.dtype(), [&]<class T>() {
+    const T* in = x.data<T>();
+    T* out = y.mutable_data<T>();
+    const T f = static_cast<T>(factor);
+    const T shift = static_cast<T>(c);
+    parallel_ranges(x.size(), kElementGrain, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) out[i] = f * in[i] + shift;
+    });
+  });
+}
+
+}  // namespace
+}  // namespace cpu
+
+namespace {
+
+const OpInfo& kAdd = register_op({.name = "add", .formula = "y = a + b", .source = "elementary"});
+const OpInfo& kSub = register_op({.name = "sub", .formula = "y = a - b", .source = "elementary"});
+const OpInfo& kMul = register_op({.name = "mul", .formula = "y = a b", .source = "elementary"});
+const OpInfo& kDiv = register_op({.name = "div", .formula = "y = a / b", .source = "elementary"});
+const OpInfo& kScale =
+    register_op({.name = "scale", .formula = "y = factor x", .source = "elementary"});
+const OpInfo& kAddScalar =
+    register_op({.name = "add_scalar", .formula = "y = x + c", .source = "elementary"});
+
+template <class F>
+Tensor pair(const Tensor& a, const Tensor& b, const Shape& shape) {
+  Tensor y(shape, a.dtype(), a.device());
+  ON_DEVICE(a, map_pair<F>, a, b, y);
+  return y;
+}
+
+Tensor scaled(const Tensor& x, double factor, double c) {
+  Tensor y(x.shape(), x.dtype(), x.device());
+  ON_DEVICE(x, scale_add, x, factor, c, y);
+  return y;
+}
+
+}  // namespace
+
+Variable add(const Variable& a, const Variable& b) {
+  const Shape shape = broadcast_shape(kAdd, a.value(), b.value());
+  const Tensor y = pair<Add>(a.value(), b.value(), shape);
+  return record(kAdd, y, {a, b},
+                [sa = a.shape(), sb = b.shape()](const Tensor& dy, const Wanted& wanted) {
+                  return std::vector<Tensor>{wanted[0] ? sum_to(dy, sa) : Tensor(),
+                                             wanted[1] ? sum_to(dy, sb) : Tensor()};
+                });
+}
+
+Variable sub(const Variable& a, const Variable& b) {
+  const Shape shape = broadcast_shape(kSub, a.value(), b.value());
+  const Tensor y = pair<Subtract>(a.value(), b.value(), shape);
+  return record(kSub, y, {a, b},
+                [sa = a.shape(), sb = b.shape()](const Tensor& dy, const Wanted& wanted) {
+                  return std::vector<Tensor>{wanted[0] ? sum_to(dy, sa) : Tensor(),
+                                             wanted[1] ? scaled(sum_to(dy, sb), -1, 0) : Tensor()};
+                });
+}
+
+Variable mul(const Variable& a, const Variable& b) {
+  const Shape shape = broadcast_shape(kMul, a.value(), b.value());
+  const Tensor y = pair<Multiply>(a.value(), b.value(), shape);
+  // Each side is kept for the other's gradient only.
+  return record(
+      kMul, y, {a, b},
+      [shape_a = a.shape(), shape_b = b.shape(), a = b.requires_grad() ? Saved(a) : Saved(),
+       b = a.requires_grad() ? Saved(b) : Saved()](const Tensor& dy, const Wanted& wanted) {
+        const auto gradient = [&](const Saved& other, const Shape& own) {
+          return sum_to(pair<Multiply>(dy, other.get(), dy.shape()), own);
+        };
+        return std::vector<Tensor>{wanted[0] ? gradient(b, shape_a) : Tensor(),
+                                   wanted[1] ? gradient(a, shape_b) : Tensor()};
+      });
+}
+
+Variable div(const Variable& a, const Variable& b) {
+  const Shape shape = broadcast_shape(kDiv, a.value(), b.value());
+  const Tensor y = pair<Divide>(a.value(), b.value(), shape);
+  return record(kDiv, y, {a, b},
+                [sa = a.shape(), b = Saved(b), y = b.requires_grad() ? Saved(y) : Saved()](
+                    const Tensor& dy, const Wanted& wanted) {
+                  const Tensor da = pair<Divide>(dy, b.get(), dy.shape());  // before the sum
+                  std::vector<Tensor> grads(2);
+                  if (wanted[0]) grads[0] = sum_to(da, sa);
+                  if (wanted[1]) {
+                    const Tensor db = pair<Multiply>(da, y.get(), dy.shape());
+                    grads[1] = scaled(sum_to(db, b.get().shape()), -1, 0);
+                  }
+                  return grads;
+                });
+}
+
+namespace {
+
+struct ScaleOptions {
+  double factor;
+  void visit(auto&& v) const { v("factor", factor); }
+};
+
+struct AddScalarOptions {
+  double c;
+  void visit(auto&& v) const { v("c", c); }
+};
+
+}  // namespace
+
+Variable scale(const Variable& x, double factor) {
+  expect_real(kScale, x.value());
+  return record(kScale, ScaleOptions{factor}, scaled(x.value(), factor, 0), {x},
+                [factor](const Tensor& dy, const Wanted&) {
+                  return std::vector<Tensor>{scaled(dy, factor, 0)};
+                });
+}
+
+Variable add_scalar(const Variable& x, double c) {
+  expect_real(kAddScalar, x.value());
+  return record(kAddScalar, AddScalarOptions{c}, scaled(x.value(), 1, c), {x},
+                [](const Tensor& dy, const Wanted&) { return std::vector<Tensor>{dy}; });
+}
+
+}  // namespace decant

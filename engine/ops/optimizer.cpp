@@ -1,0 +1,218 @@
+#include "engine/ops/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/core/on_device.h"
+#include "engine/core/parallel.h"
+#include "engine/ops/expect.h"
+#include "engine/ops/reduce_kernels.h"
+
+namespace decant {
+namespace cpu {
+namespace {
+
+void sgd_kernel(Tensor& values, const Tensor& gradients, Tensor& momentum,
+                const SgdOptions& options, bool first_step) {
+  with_real_type(values.dtype(), [&]<class T>() {
+    T* w = values.mutable_data<T>();
+    const T* dw = gradients.data<T>();
+    T* m = options.momentum == 0 ? nullptr : momentum.mutable_data<T>();
+    const T rate = static_cast<T>(options.learning_rate);
+    const T keep = static_cast<T>(options.momentum);
+    const T decay = static_cast<T>(options.weight_decay);
+    const bool nesterov = options.nesterov;
+    parallel_ranges(values.size(), kElementGrain, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const T g = dw[i] + decay * w[i];
+        if (m == nullptr) {
+          w[i] -= rate * g;
+          continue;
+        }
+        m[i] = first_step ? g : keep * m[i] + g;
+        w[i] -= rate * (nesterov ? g + keep * m[i] : m[i]);
+      }
+    });
+  });
+}
+
+void adam_kernel(Tensor& values, const Tensor& gradients, Tensor& first, Tensor& second,
+                 const AdamOptions& options) {
+  with_real_type(values.dtype(), [&]<class T>() {
+    T* w = values.mutable_data<T>();
+    const T* dw = gradients.data<T>();
+    T* m = first.mutable_data<T>();
+    T* v = second.mutable_data<T>();
+    const auto step = static_cast<double>(options.step);
+    const double correction1 = 1 - std::pow(options.beta1, step);
+    const double correction2 = 1 - std::pow(options.beta2, step);
+    const T beta1 = static_cast<T>(options.beta1);
+    const T beta2 = static_cast<T>(options.beta2);
+    const T rest1 = static_cast<T>(1 - options.beta1);
+    const T rest2 = static_cast<T>(1 - options.beta2);
+    const T rate = static_cast<T>(options.learning_rate / correction1);
+    const T unbias = static_cast<T>(1 / std::sqrt(correction2));
+    const T eps = static_cast<T>(options.eps);
+    const T in_gradient = static_cast<T>(options.decoupled ? 0 : options.weight_decay);
+    const T shrink =
+        static_cast<T>(options.decoupled ? 1 - options.learning_rate * options.weight_decay : 1);
+    parallel_ranges(values.size(), kElementGrain, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const T g = dw[i] + in_gradient * w[i];
+        m[i] = beta1 * m[i] + rest1 * g;
+        v[i] = beta2 * v[i] + rest2 * g * g;
+        w[i] = shrink * w[i] - rate * m[i] / (std::sqrt(v[i]) * unbias + eps);
+      }
+    });
+  });
+}
+
+double square_sum(const Tensor& x) {
+  return with_real_type(x.dtype(), [&]<class T>() {
+    const T* in = x.data<T>();
+    return ordered_sum(x.size(), kElementGrain, [=](int64_t begin, int64_t end) {
+      constexpr int64_t kLanes = 8;  // independent sums, which the compiler keeps in registers
+      double lane[kLanes] = {};
+      int64_t i = begin;
+      for (; i + kLanes <= end; i += kLanes)
+        for (int64_t k = 0; k < kLanes; ++k) {
+          const auto value = static_cast<double>(in[i + k]);
+          lane[k] += value * value;
+        }
+      for (; i < end; ++i) lane[0] += static_cast<double>(in[i]) * static_cast<double>(in[i]);
+      double sum = 0;
+      for (const double part : lane) sum += part;
+      return sum;
+    });
+  });
+}
+
+// x = a x + b y
+void combine(Tensor& x, double a, const Tensor& y, double b) {
+  with_real_type(x.dtype(), [&]<class T>() {
+    T* out = x.mutable_data<T>();
+    const T* in = y.data<T>();
+    const T factor = static_cast<T>(a);
+    const T weight = static_cast<T>(b);
+    parallel_ranges(x.size(), kElementGrain, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) out[i] = factor * out[i] + weight * in[i];
+    });
+  });
+}
+
+void scale_kernel(Tensor& x, double factor) {
+  with_real_type(x.dtype(), [&]<class T>() {
+    T* out = x.mutable_data<T>();
+    const T f = static_cast<T>(factor);
+    parallel_ranges(x.size(), kElementGrain, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) out[i] *= f;
+    });
+  });
+}
+
+void fill_kernel(Tensor& x, double value) {
+  with_real_type(x.dtype(), [&]<class T>() {
+    T* out = x.mutable_data<T>();
+    parallel_ranges(x.size(), kElementGrain, [=](int64_t begin, int64_t end) {
+      std::fill(out + begin, out + end, static_cast<T>(value));
+    });
+  });
+}
+
+void convert(const Tensor& from, Tensor& to) {
+  with_real_type(from.dtype(), [&]<class From>() {
+    with_real_type(to.dtype(), [&]<class To>() {
+      const From* in = from.data<From>();
+      To* out = to.mutable_data<To>();
+      parallel_ranges(to.size(), kElementGrain, [=](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) out[i] = static_cast<To>(in[i]);
+      });
+    });
+  });
+}
+
+}  // namespace
+}  // namespace cpu
+
+namespace {
+
+const OpInfo& register_update(std::string_view name, std::string_view formula,
+                              std::string_view source) {
+  return register_op({.name = name, .formula = formula, .source = source, .differentiable = false});
+}
+
+const OpInfo& kSgd = register_update("sgd_step", "w -= rate m, m = momentum m + g",
+                                     "Sutskever et al. 2013, in PyTorch's form");
+const OpInfo& kAdam =
+    register_update("adam_step", "w -= rate m / (sqrt(v) + eps), m and v corrected for their start",
+                    "Kingma & Ba 2015; Loshchilov & Hutter 2019");
+const OpInfo& kNorm = register_update("squared_norm", "y = sum(x^2)", "elementary");
+const OpInfo& kScaleInPlace = register_update("scale_in_place", "x *= factor", "elementary");
+const OpInfo& kFill = register_update("fill", "x = value", "elementary");
+const OpInfo& kCopy = register_update("copy", "to = from", "elementary");
+const OpInfo& kEma = register_update("ema_update", "average = decay average + (1 - decay) values",
+                                     "Polyak & Juditsky 1992, exponentially weighted");
+const OpInfo& kCast = register_update("cast", "y = x in another type", "elementary");
+
+void expect_like(const OpInfo& op, const char* name, const Tensor& values, const Tensor& other) {
+  expect_real(op, values);
+  expect_real(op, other);
+  check(values.shape() == other.shape() && values.dtype() == other.dtype(), op.name, ": expected ",
+        name, " of ", values.dtype(), ' ', values.shape(), ", got ", other.dtype(), ' ',
+        other.shape());
+}
+
+}  // namespace
+
+void sgd_step(Tensor values, const Tensor& gradients, Tensor momentum, const SgdOptions& options,
+              bool first_step) {
+  expect_like(kSgd, "gradients", values, gradients);
+  if (options.momentum != 0) expect_like(kSgd, "momentum", values, momentum);
+  check(!options.nesterov || options.momentum > 0,
+        "sgd_step: expected momentum above 0 for nesterov, got ", options.momentum);
+  ON_DEVICE(values, sgd_kernel, values, gradients, momentum, options, first_step);
+}
+
+void adam_step(Tensor values, const Tensor& gradients, Tensor m, Tensor v,
+               const AdamOptions& options) {
+  expect_like(kAdam, "gradients", values, gradients);
+  expect_like(kAdam, "m", values, m);
+  expect_like(kAdam, "v", values, v);
+  check(options.step >= 1, "adam_step: expected a step counted from 1, got ", options.step);
+  ON_DEVICE(values, adam_kernel, values, gradients, m, v, options);
+}
+
+double squared_norm(const Tensor& x) {
+  expect_real(kNorm, x);
+  return ON_DEVICE(x, square_sum, x);
+}
+
+void scale_in_place(Tensor x, double factor) {
+  expect_real(kScaleInPlace, x);
+  ON_DEVICE(x, scale_kernel, x, factor);
+}
+
+void fill(Tensor x, double value) {
+  expect_real(kFill, x);
+  ON_DEVICE(x, fill_kernel, x, value);
+}
+
+void copy(Tensor to, const Tensor& from) {
+  expect_like(kCopy, "values", to, from);
+  ON_DEVICE(to, convert, from, to);
+}
+
+void ema_update(Tensor average, const Tensor& values, double decay) {
+  expect_like(kEma, "values", average, values);
+  ON_DEVICE(average, combine, average, decay, values, 1 - decay);
+}
+
+Tensor cast(const Tensor& x, DType dtype) {
+  expect_real(kCast, x);
+  check(is_real(dtype), "cast: expected float32 or float64 to cast to, got ", dtype);
+  Tensor y(x.shape(), dtype, x.device());
+  ON_DEVICE(x, convert, x, y);
+  return y;
+}
+
+}  // namespace decant

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <vector>
+
+#include "engine/core/parallel.h"
+#include "engine/core/tensor.h"
+
+namespace decant {
+
+/// For each axis of a shape, whether it is reduced.
+using AxisMask = std::vector<bool>;
+
+/// factor * the sum over the marked axes, which stay with extent 1.
+Tensor sum_over(const Tensor& x, const AxisMask& reduced, double factor = 1);
+
+/// The transpose of broadcasting: the sum of x over all that `shape` would be repeated along.
+/// x itself where the shapes agree.
+Tensor sum_to(const Tensor& x, const Shape& shape);
+
+/// x repeated along its axes of extent 1 to match `shape` of the same rank, times factor.
+Tensor broadcast_to(const Tensor& x, const Shape& shape, double factor = 1);
+
+/// The sum of f(begin, end) over ranges of `grain` that cover [0, size), computed in parallel and
+/// added in order: f returns the sum of its range.
+template <class F>
+double ordered_sum(int64_t size, int64_t grain, F&& f) {
+  std::vector<double> partial(static_cast<size_t>((size + grain - 1) / grain));
+  parallel_ranges(size, grain, [&](int64_t begin, int64_t end) {
+    partial[static_cast<size_t>(begin / grain)] = f(begin, end);
+  });
+  double total = 0;
+  for (const double p : partial) total += p;
+  return total;
+}
+
+}  // namespace decant
