@@ -1,0 +1,138 @@
+#include "engine/ops/conv2d.h"
+
+#include "engine/core/on_device.h"
+#include "engine/cpu/column_sums.h"
+#include "engine/ops/conv2d_passes.h"
+#include "engine/ops/conv2d_reference.h"
+
+namespace decant {
+namespace cpu {
+namespace {
+
+template <class T>
+const T* data_or_null(const Tensor& t) {
+  return t.defined() ? t.data<T>() : nullptr;
+}
+
+}  // namespace
+
+void conv2d_forward(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& bias,
+                    Tensor& y) {
+  if (x.dtype() == DType::f32)
+    return conv2d_forward(s, x.data<float>(), w.data<float>(), data_or_null<float>(bias),
+                          y.mutable_data<float>());
+  reference::conv2d_forward(s, x.data<double>(), w.data<double>(), data_or_null<double>(bias),
+                            y.mutable_data<double>());
+}
+
+void conv2d_input_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w,
+                           const Tensor& bias, Tensor& dx) {
+  if (dy.dtype() == DType::f32)
+    return conv2d_input_gradient(s, dy.data<float>(), w.data<float>(), data_or_null<float>(bias),
+                                 dx.mutable_data<float>());
+  reference::conv2d_input_gradient(s, dy.data<double>(), w.data<double>(),
+                                   data_or_null<double>(bias), dx.mutable_data<double>());
+}
+
+void conv2d_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& dy, Tensor& dw) {
+  if (x.dtype() == DType::f32)
+    return conv2d_weight_gradient(s, x.data<float>(), dy.data<float>(), dw.mutable_data<float>());
+  reference::conv2d_weight_gradient(s, x.data<double>(), dy.data<double>(),
+                                    dw.mutable_data<double>());
+}
+
+void conv2d_bias_gradient(const Tensor& dy, Tensor& db) {
+  with_real_type(dy.dtype(), [&]<class T>() {
+    const int64_t channels = dy.shape()[-1];
+    column_sums(dy.data<T>(), dy.size() / channels, channels, db.mutable_data<T>());
+  });
+}
+
+}  // namespace cpu
+
+void check_conv_operands(const char* op, const Tensor& x, const Tensor& w, const Tensor& b,
+                         int64_t channels) {
+  check(is_real(x.dtype()) && x.dtype() == w.dtype() && (!b.defined() || b.dtype() == x.dtype()),
+        op, ": expected one real type, got x ", x.dtype(), " and w ", w.dtype());
+  check(!b.defined() || b.shape() == Shape({channels}), op, ": expected b [", channels, "] for w ",
+        w.shape(), ", got b ", b.defined() ? b.shape() : Shape());
+}
+
+namespace {
+
+const OpInfo& kConv2d = register_op(
+    {.name = "conv2d",
+     .formula = "y[n,i,j,o] = b[o] + sum x[n, i stride + r dilation - top, ..] w[o,r,s,c]",
+     .source = "Dumoulin & Visin 2016"});
+
+ConvShape geometry(const Shape& x, const Shape& w, const Conv2dOptions& o) {
+  check(x.rank() == 4 && w.rank() == 4,
+        "conv2d: expected x [N, H, W, Cin] and w [Cout, kH, kW, Cin/groups], got x ", x, " and w ",
+        w);
+  check(o.stride >= 1 && o.dilation >= 1 && o.groups >= 1,
+        "conv2d: expected positive stride, dilation and groups, got ", o.stride, ", ", o.dilation,
+        " and ", o.groups, " for x ", x, " and w ", w);
+  const Padding& p = o.padding;
+  check(p.top >= 0 && p.bottom >= 0 && p.left >= 0 && p.right >= 0,
+        "conv2d: expected padding that is not negative, got top ", p.top, ", bottom ", p.bottom,
+        ", left ", p.left, ", right ", p.right, " for x ", x, " and w ", w);
+  check(x.size() > 0 && w.size() > 0, "conv2d: expected tensors that are not empty, got x ", x,
+        " and w ", w);
+  check(w[0] % o.groups == 0 && w[3] * o.groups == x[3], "conv2d: channels do not agree in ",
+        o.groups, " groups, x ", x, " and w ", w);
+  const int64_t height = x[1] + p.top + p.bottom - o.dilation * (w[1] - 1) - 1;
+  const int64_t width = x[2] + p.left + p.right - o.dilation * (w[2] - 1) - 1;
+  check(height >= 0 && width >= 0, "conv2d: the kernel is larger than the padded image, x ", x,
+        " and w ", w);
+  return {.n = x[0],
+          .h = x[1],
+          .w = x[2],
+          .c_in = x[3],
+          .ho = height / o.stride + 1,
+          .wo = width / o.stride + 1,
+          .c_out = w[0],
+          .kh = w[1],
+          .kw = w[2],
+          .stride = o.stride,
+          .dilation = o.dilation,
+          .groups = o.groups,
+          .top = p.top,
+          .left = p.left};
+}
+
+}  // namespace
+
+Shape conv2d_shape(const Shape& x, const Shape& w, const Conv2dOptions& options) {
+  const ConvShape s = geometry(x, w, options);
+  return {s.n, s.ho, s.wo, s.c_out};
+}
+
+Variable conv2d(const Variable& x, const Variable& w, const Variable& b,
+                const Conv2dOptions& options) {
+  const ConvShape s = geometry(x.shape(), w.shape(), options);
+  check_conv_operands("conv2d", x.value(), w.value(), b.value(), s.c_out);
+
+  Tensor y({s.n, s.ho, s.wo, s.c_out}, x.dtype(), x.value().device());
+  ON_DEVICE(y, conv2d_forward, s, x.value(), w.value(), b.value(), y);
+  return record(kConv2d, options, y, {x, w, b},
+                [s, x = Saved(x), w = Saved(w)](const Tensor& dy, const Wanted& wanted) {
+                  Tensor dx;
+                  Tensor dw;
+                  Tensor db;
+                  if (wanted[0]) {
+                    dx = Tensor(x.get().shape(), dy.dtype(), dy.device());
+                    ON_DEVICE(dy, conv2d_input_gradient, s, dy, w.get(), Tensor{}, dx);
+                  }
+                  if (wanted[1]) {
+                    dw = Tensor(w.get().shape(), dy.dtype(), dy.device());
+                    ON_DEVICE(dy, conv2d_weight_gradient, s, x.get(), dy, dw);
+                  }
+                  if (wanted[2]) {
+                    db = Tensor({s.c_out}, dy.dtype(), dy.device());
+                    ON_DEVICE(dy, conv2d_bias_gradient, dy, db);
+                  }
+                  return std::vector<Tensor>{dx, dw, db};
+                });
+}
+
+}  // namespace decant

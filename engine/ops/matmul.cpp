@@ -1,0 +1,109 @@
+#include "engine/ops/matmul.h"
+
+#include "engine/core/on_device.h"
+#include "engine/core/parallel.h"
+#include "engine/cpu/column_sums.h"
+#include "engine/cpu/gemm.h"
+#include "engine/ops/matmul_reference.h"
+
+namespace decant {
+namespace cpu {
+namespace {
+
+// y = op(a) op(b) + bias; a and b matrices, bias [N] or undefined.
+void product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
+             const Tensor& bias, Tensor& y) {
+  const Gemm g{.m = y.shape()[0],
+               .n = y.shape()[1],
+               .k = a.shape()[transpose_a ? 0 : 1],
+               .transpose_a = transpose_a,
+               .transpose_b = transpose_b};
+  if (y.dtype() == DType::f32) {
+    Gemm with_bias = g;
+    if (bias.defined()) with_bias.bias = bias.data<float>();
+    return sgemm(with_bias, a.data<float>(), b.data<float>(), y.mutable_data<float>());
+  }
+  reference::matmul(g, a.data<double>(), b.data<double>(),
+                    bias.defined() ? bias.data<double>() : nullptr, y.mutable_data<double>());
+}
+
+void sum_rows(const Tensor& x, Tensor& sums) {
+  with_real_type(x.dtype(), [&]<class T>() {
+    column_sums(x.data<T>(), x.shape()[0], x.shape()[1], sums.mutable_data<T>());
+  });
+}
+
+}  // namespace
+}  // namespace cpu
+
+namespace {
+
+const OpInfo& kMatmul = register_op(
+    {.name = "matmul", .formula = "y = op(a) op(b)", .source = "Golub & Van Loan, section 1.1"});
+const OpInfo& kLinear = register_op({.name = "linear",
+                                     .formula = "y = x w^T + b",
+                                     .source = "Rosenblatt 1958, without the threshold"});
+
+Tensor product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
+               const Tensor& bias = {}) {
+  Tensor y({a.shape()[transpose_a ? 1 : 0], b.shape()[transpose_b ? 0 : 1]}, a.dtype(), a.device());
+  ON_DEVICE(a, product, a, transpose_a, b, transpose_b, bias, y);
+  return y;
+}
+
+}  // namespace
+
+Variable matmul(const Variable& a, const Variable& b, const MatmulOptions& options) {
+  const Shape& as = a.shape();
+  const Shape& bs = b.shape();
+  const auto [ta, tb] = options;
+  check(as.rank() == 2 && bs.rank() == 2, "matmul: expected two matrices, got a ", as, " and b ",
+        bs);
+  check(as[ta ? 0 : 1] == bs[tb ? 1 : 0], "matmul: inner sizes differ, a ", as,
+        ta ? " transposed" : "", " and b ", bs, tb ? " transposed" : "");
+  check(is_real(a.dtype()) && a.dtype() == b.dtype(), "matmul: expected one real type, got a ",
+        a.dtype(), " and b ", b.dtype());
+
+  Tensor y = product(a.value(), ta, b.value(), tb);
+  return record(
+      kMatmul, options, y, {a, b},
+      [a = Saved(a), b = Saved(b), ta = ta, tb = tb](const Tensor& dy, const Wanted& wanted) {
+        Tensor da;
+        Tensor db;
+        if (wanted[0]) da = ta ? product(b.get(), tb, dy, true) : product(dy, false, b.get(), !tb);
+        if (wanted[1]) db = tb ? product(dy, true, a.get(), ta) : product(a.get(), !ta, dy, false);
+        return std::vector<Tensor>{da, db};
+      });
+}
+
+Variable linear(const Variable& x, const Variable& w, const Variable& b) {
+  const Shape& xs = x.shape();
+  const Shape& ws = w.shape();
+  check(xs.rank() >= 1 && ws.rank() == 2 && xs[-1] == ws[1],
+        "linear: expected x [.., in] and w [out, in], got x ", xs, " and w ", ws);
+  check(!b.defined() || b.shape() == Shape({ws[0]}), "linear: expected b [", ws[0], "] for w ", ws,
+        ", got b ", b.shape());
+  check(is_real(x.dtype()) && x.dtype() == w.dtype() && (!b.defined() || b.dtype() == x.dtype()),
+        "linear: expected one real type, got x ", x.dtype(), " and w ", w.dtype());
+  const Shape rows = {xs[-1] == 0 ? 0 : xs.size() / xs[-1], xs[-1]};
+  Shape ys = xs;
+  ys[-1] = ws[0];
+
+  Tensor y = product(x.value().reshape(rows), false, w.value(), true, b.value());
+  return record(kLinear, y.reshape(ys), {x, w, b},
+                [x = Saved(x), w = Saved(w), rows](const Tensor& dy, const Wanted& wanted) {
+                  const Tensor d = dy.reshape({rows[0], w.get().shape()[0]});
+                  Tensor dx;
+                  Tensor dw;
+                  Tensor db;
+                  if (wanted[0]) dx = product(d, false, w.get(), false).reshape(x.get().shape());
+                  if (wanted[1]) dw = product(d, true, x.get().reshape(rows), false);
+                  if (wanted[2]) {
+                    db = Tensor({d.shape()[1]}, d.dtype(), d.device());
+                    ON_DEVICE(d, sum_rows, d, db);
+                  }
+                  return std::vector<Tensor>{dx, dw, db};
+                });
+}
+
+}  // namespace decant
