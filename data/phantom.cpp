@@ -1,0 +1,83 @@
+#include "data/phantom.h"
+
+#include <array>
+#include <map>
+#include <set>
+
+#include "data/phantom/scanner.h"
+#include "data/phantom/tissue.h"
+#include "engine/core/error.h"
+#include "engine/core/parallel.h"
+
+namespace decant::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array<const char*, 9> kClasses = {"benign", "malignant", "benign",
+                                                 "benign", "malignant", "benign",
+                                                 "normal", "malignant", "benign"};
+
+const char* class_of(int64_t index) {
+  return kClasses[static_cast<size_t>(index) % kClasses.size()];
+}
+
+// "benign (7)": the n-th of its class, from 1.
+std::vector<std::string> stems(int64_t count) {
+  std::map<std::string, int> used;
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < count; ++i) {
+    const std::string name = class_of(i);
+    names.push_back(str(name, '/', name, " (", ++used[name], ")"));
+  }
+  return names;
+}
+
+// A smaller series written over a larger one would leave a mixture of both.
+void refuse_other_files(const fs::path& folder, const std::vector<std::string>& names) {
+  const std::set<std::string> ours(names.begin(), names.end());
+  for (const char* name : {"benign", "malignant", "normal"}) {
+    if (!fs::is_directory(folder / name)) continue;
+    for (const auto& entry : fs::directory_iterator(folder / name)) {
+      const std::string stem = entry.path().stem().string();
+      check(ours.contains(str(name, '/', stem.substr(0, stem.find("_mask")))),
+            "phantom: expected an empty folder or a series of the same size, found ",
+            entry.path().string());
+    }
+  }
+}
+
+}  // namespace
+
+Phantom make_phantom(const PhantomOptions& options, int64_t index) {
+  const auto key = RngKey::of(options.seed, "phantom", 0, static_cast<uint64_t>(index));
+  Phantom phantom;
+  phantom.class_name = class_of(index);
+  Tissue tissue = make_tissue(options.size, phantom.class_name, key);
+  phantom.image = scan(tissue, key);
+  phantom.masks = std::move(tissue.masks);
+  return phantom;
+}
+
+void write_phantoms(const fs::path& folder, const PhantomOptions& options) {
+  check(options.count >= 1 && options.count <= 1000000,
+        "phantom: expected a count of 1 .. 1000000, got ", options.count);
+  check(options.size >= 32 && options.size <= 4096, "phantom: expected a size of 32 .. 4096, got ",
+        options.size);
+  const std::vector<std::string> names = stems(options.count);
+  refuse_other_files(folder, names);
+  for (const char* name : {"benign", "malignant", "normal"}) {
+    std::error_code code;
+    fs::create_directories(folder / name, code);
+    check(!code, "phantom: cannot create ", (folder / name).string(), ": ", code.message());
+  }
+  parallel_for(options.count, [&](int64_t i) {
+    const Phantom phantom = make_phantom(options, i);
+    const std::string stem = (folder / names[static_cast<size_t>(i)]).string();
+    write_png(stem + ".png", phantom.image);
+    for (size_t k = 0; k < phantom.masks.size(); ++k)
+      write_png(stem + "_mask" + (k == 0 ? "" : str('_', k)) + ".png", phantom.masks[k]);
+  });
+}
+
+}  // namespace decant::data
