@@ -1,0 +1,163 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "engine/ops/affine_warp.h"
+#include "engine/ops/arithmetic.h"
+#include "engine/ops/dropout.h"
+#include "engine/ops/pool.h"
+#include "engine/ops/reduce.h"
+#include "engine/ops/resize.h"
+#include "engine/ops/shape_ops.h"
+#include "engine/ops/softmax.h"
+
+using namespace decant;
+
+namespace {
+
+// 0, 1, 2, .. as float64.
+Variable counting(const Shape& shape) {
+  Tensor t(shape, DType::f64);
+  double i = 0;
+  for (double& v : t.mutable_values<double>()) v = i++;
+  return Variable(t);
+}
+
+void check_values(const Variable& y, const Shape& shape, const std::vector<double>& expected) {
+  REQUIRE(y.shape() == shape);
+  for (size_t i = 0; i < expected.size(); ++i)
+    CHECK(y.value().values<double>()[i] == doctest::Approx(expected[i]).epsilon(1e-12));
+}
+
+bool equal(const Variable& a, const Variable& b) {
+  return std::ranges::equal(a.value().values<double>(), b.value().values<double>());
+}
+
+}  // namespace
+
+TEST_CASE("bilinear resize samples where PyTorch does") {
+  const Variable x = counting({1, 2, 2, 1});
+  const Variable half = resize(x, 4, 4, {.mode = Interpolation::bilinear});
+  check_values(slice(half, 1, 0, 1), {1, 1, 4, 1}, {0, 0.25, 0.75, 1});
+  const Variable corners =
+      resize(x, 4, 4, {.mode = Interpolation::bilinear, .align_corners = true});
+  check_values(slice(corners, 1, 0, 1), {1, 1, 4, 1}, {0, 1.0 / 3, 2.0 / 3, 1});
+}
+
+TEST_CASE("nearest resize takes pixel floor(i in / out)") {
+  check_values(resize(counting({1, 1, 2, 1}), 1, 3), {1, 1, 3, 1}, {0, 0, 1});
+  check_values(resize(counting({1, 1, 5, 1}), 1, 2), {1, 1, 2, 1}, {0, 2});
+}
+
+TEST_CASE("upsample_concat is resize, then concat") {
+  const Variable x = counting({2, 2, 3, 2});
+  const Variable skip = add_scalar(counting({2, 5, 6, 3}), 100);
+  const Variable y = upsample_concat(x, skip);
+  const Variable apart = concat({resize(x, 5, 6), skip}, 3);
+  const auto expected = apart.value().values<double>();
+  check_values(y, {2, 5, 6, 5}, {expected.begin(), expected.end()});
+  const Variable alone = resize(x, 4, 6);
+  const auto doubled = alone.value().values<double>();
+  check_values(upsample_concat(x), {2, 4, 6, 2}, {doubled.begin(), doubled.end()});
+}
+
+TEST_CASE("pooling: padding never wins a maximum, counts as zero in a mean") {
+  const Variable x = add_scalar(counting({1, 3, 3, 1}), -9);  // -9 .. -1
+  check_values(max_pool2d(x, {.kernel = 3, .stride = 2, .padding = 1}), {1, 2, 2, 1},
+               {-5, -4, -2, -1});
+  check_values(avg_pool2d(x, {.kernel = 2, .stride = 2, .padding = 1}), {1, 2, 2, 1},
+               {-9.0 / 4, (-8.0 - 7) / 4, (-6.0 - 3) / 4, (-5.0 - 4 - 2 - 1) / 4});
+}
+
+TEST_CASE("adaptive pooling windows cover the image and overlap") {
+  // 5 -> 3: windows [0, 2), [1, 4), [3, 5)
+  check_values(adaptive_avg_pool2d(counting({1, 1, 5, 1}), 1, 3), {1, 1, 3, 1}, {0.5, 2, 3.5});
+}
+
+TEST_CASE("a warp by half a turn about the centre turns the image") {
+  const Variable x = counting({1, 3, 3, 1});
+  const Affine turn = Affine::rotation(180, 1, 1);
+  check_values(affine_warp(x, {&turn, 1}, 3, 3), {1, 3, 3, 1}, {8, 7, 6, 5, 4, 3, 2, 1, 0});
+}
+
+TEST_CASE("a warp moves the image forward, and borders are as named") {
+  const Variable x = counting({1, 1, 4, 1});
+  const Affine right = Affine::translation(2.5, 0);  // result u shows source u - 2.5
+  check_values(affine_warp(x, {&right, 1}, 1, 4), {1, 1, 4, 1}, {2.5, 1.5, 0.5, 0.5});
+  const WarpOptions seven = {.border = Border::constant, .value = 7};
+  check_values(affine_warp(x, {&right, 1}, 1, 4, seven), {1, 1, 4, 1}, {7, 7, 3.5, 0.5});
+  const Tensor inside = warp_coverage(1, 4, {&right, 1}, 1, 4, DType::f64);
+  check_values(Variable(inside), {1, 1, 4, 1}, {0, 0, 0, 1});
+  const Affine same;
+  check_values(Variable(warp_coverage(1, 4, {&same, 1}, 1, 6, DType::f64)), {1, 1, 6, 1},
+               {1, 1, 1, 1, 0, 0});
+}
+
+TEST_CASE("reductions over neighbouring and separate axes") {
+  const Variable x = counting({2, 3, 2});
+  check_values(sum(x), {}, {66});
+  check_values(sum(x, {0, 2}), {3}, {0 + 1 + 6 + 7, 2 + 3 + 8 + 9, 4 + 5 + 10 + 11});
+  check_values(mean(x, {1}, true), {2, 1, 2}, {2, 3, 8, 9});
+  check_values(max(x, {-1, 0}), {3}, {7, 9, 11});
+  check_values(sum(x, {0, 1, 2}, true), {1, 1, 1}, {66});
+}
+
+TEST_CASE("max gives its gradient to the first of equals") {
+  const Variable x = Variable::leaf(Tensor::of<double>({2, 3}, {1, 5, 5, 5, 0, 5}));
+  backward(max(x));
+  check_values(Variable(x.grad()), {2, 3}, {0, 1, 0, 0, 0, 0});
+}
+
+TEST_CASE("float32 sums of many terms keep float64 accuracy") {
+  const int64_t n = 3'000'001;
+  const Tensor x = Tensor::full({n}, 0.1);
+  const double tenth = static_cast<double>(0.1F);
+  const double expected = tenth * static_cast<double>(n);
+  CHECK(std::abs(sum(Variable(x)).value().item() - expected) < expected * 0x1p-23);
+}
+
+TEST_CASE("arithmetic broadcasts as NumPy does") {
+  const Variable a = counting({2, 1, 3});
+  const Variable b = counting({2, 1});
+  check_values(add(a, b), {2, 2, 3}, {0, 1, 2, 1, 2, 3, 3, 4, 5, 4, 5, 6});
+  check_values(sub(b, a), {2, 2, 3}, {0, -1, -2, 1, 0, -1, -3, -4, -5, -2, -3, -4});
+  check_values(mul(a, counting({3})), {2, 1, 3}, {0, 1, 4, 0, 4, 10});
+  check_values(div(counting({1}), add_scalar(a, 1)), {2, 1, 3}, {0, 0, 0, 0, 0, 0});
+  CHECK_THROWS_WITH_AS(add(a, counting({4, 2})),
+                       "add: shapes do not broadcast, a [2, 1, 3] and b [4, 2]", Error);
+}
+
+TEST_CASE("softmax is a distribution along its axis, and survives large logits") {
+  const Variable x = scale(counting({2, 3, 2}), 400);
+  check_values(sum(softmax(x, 1), {1}), {2, 2}, {1, 1, 1, 1});
+  check_values(log_softmax(counting({1, 2}), 1), {1, 2},
+               {-std::log(1 + std::exp(1.0)), 1 - std::log(1 + std::exp(1.0))});
+  CHECK_THROWS_WITH_AS(softmax(counting({4, 1}), 1),
+                       doctest::Contains("softmax: axis 1 of shape [4, 1] has length 1"), Error);
+}
+
+TEST_CASE("pad, permute, slice and concat put elements where they say") {
+  const Variable x = counting({1, 2, 2, 1});
+  check_values(pad2d(x, 1, 0, 0, 2, -1), {1, 3, 4, 1},
+               {-1, -1, -1, -1, 0, 1, -1, -1, 2, 3, -1, -1});
+  check_values(permute(counting({2, 3}), {1, 0}), {3, 2}, {0, 3, 1, 4, 2, 5});
+  check_values(slice(counting({2, 3}), 1, -2, 3), {2, 2}, {1, 2, 4, 5});
+  check_values(concat({counting({2, 1}), counting({2, 2})}, -1), {2, 3}, {0, 0, 1, 1, 2, 3});
+}
+
+TEST_CASE("dropout keeps the mean, and the key alone decides which elements go") {
+  const Variable x(Tensor::full({200'000}, 1, DType::f64));
+  const RngKey key = RngKey::of(3, "dropout");
+  const Variable y = dropout(x, 0.25, key);
+  double kept = 0;
+  for (const double v : y.value().values<double>()) {
+    CHECK_MESSAGE((v == 0 || v == 1 / 0.75), v);
+    kept += v != 0 ? 1 : 0;
+  }
+  // Binomial: five standard deviations of the kept share are 5 sqrt(0.25 0.75 / n).
+  CHECK(std::abs(kept / 200'000 - 0.75) < 5 * std::sqrt(0.25 * 0.75 / 200'000));
+  CHECK(equal(y, dropout(x, 0.25, key)));
+  CHECK_FALSE(equal(y, dropout(x, 0.25, key.part("other"))));
+}
