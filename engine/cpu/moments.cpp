@@ -1,0 +1,52 @@
+#include "engine/cpu/moments.h"
+
+#include <algorithm>
+
+#include "engine/core/parallel.h"
+#include "engine/cpu/level.h"
+#include "engine/cpu/panels.h"
+
+namespace decant::cpu {
+
+int64_t pixels_per_tile(int64_t channels) {
+  constexpr int64_t kTileFloats = 8192;  // 32 KB: the second pass over a tile finds it in the cache
+  return std::clamp<int64_t>(kTileFloats / std::max<int64_t>(1, channels), 16, 1024);
+}
+
+// With n_t, m_t, q_t the count, mean and squared deviations of tile t and m the mean of all,
+//   q = sum q_t + n_t (m_t - m)^2        (Chan, Golub & LeVeque 1983)
+void channel_moments(const float* x, int64_t pixels, int64_t channels, double* mean,
+                     double* variance) {
+  const Kernels& kernels = cpu::kernels();
+  const int64_t tile = pixels_per_tile(channels);
+  const int64_t tiles = ceil_div(pixels, tile);
+  const auto count = [=](int64_t t) { return std::min(tile, pixels - t * tile); };
+  Scratch partial(2 * tiles * channels);
+  float* means = partial.data();
+  float* deviations = means + tiles * channels;
+  parallel_for(tiles, [&](int64_t t) {
+    kernels.moments({.pixels = count(t),
+                     .channels = channels,
+                     .x = x + t * tile * channels,
+                     .mean = means + t * channels,
+                     .m2 = deviations + t * channels});
+  });
+  std::fill_n(mean, channels, 0.0);
+  std::fill_n(variance, channels, 0.0);
+  const auto total = static_cast<double>(pixels);
+  for (int64_t t = 0; t < tiles; ++t) {
+    const auto n = static_cast<double>(count(t));
+    for (int64_t c = 0; c < channels; ++c) mean[c] += n * means[t * channels + c];
+  }
+  for (int64_t c = 0; c < channels; ++c) mean[c] /= total;
+  for (int64_t t = 0; t < tiles; ++t) {
+    const auto n = static_cast<double>(count(t));
+    for (int64_t c = 0; c < channels; ++c) {
+      const double d = means[t * channels + c] - mean[c];
+      variance[c] += deviations[t * channels + c] + n * d * d;
+    }
+  }
+  for (int64_t c = 0; c < channels; ++c) variance[c] /= total;
+}
+
+}  // namespace decant::cpu

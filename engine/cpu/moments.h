@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace decant::cpu {
+
+/// Mean and biased variance of each of `channels` columns of x [pixels, channels], float32. Each
+/// tile of pixels gives (count, mean, squared deviations) in float32; tiles are merged in order, in
+/// double. Tiles depend on the shape alone.
+void channel_moments(const float* x, int64_t pixels, int64_t channels, double* mean,
+                     double* variance);
+
+/// Pixels per tile of everything that runs over [pixels, channels].
+int64_t pixels_per_tile(int64_t channels);
+
+}  // namespace decant::cpu

@@ -1,0 +1,114 @@
+#include "engine/ops/batch_norm.h"
+
+#include <cmath>
+
+#include "engine/core/on_device.h"
+#include "engine/ops/batch_norm_passes.h"
+
+namespace decant {
+namespace {
+
+const OpInfo& kBatchNorm =
+    register_op({.name = "batch_norm",
+                 .formula = "y = act((x - mean) / sqrt(var + eps) scale + shift + residual)",
+                 .source = "Ioffe & Szegedy 2015, algorithm 1"});
+
+void check_operands(const Variable& x, const Variable& scale, const Variable& shift,
+                    const Tensor& running_mean, const Tensor& running_var,
+                    const BatchNormOptions& options, const Variable& residual) {
+  check(is_real(x.dtype()), "batch_norm: expected float32 or float64, got ", x.dtype());
+  check(x.shape().rank() >= 1 && x.value().size() > 0, "batch_norm: expected x [.., C], got x ",
+        x.shape());
+  const Shape channels = {x.shape()[-1]};
+  const auto check_channels = [&](const char* name, const Tensor& t) {
+    check(t.shape() == channels, "batch_norm: expected ", name, " ", channels, " for x ", x.shape(),
+          ", got ", t.shape());
+    check(t.dtype() == x.dtype(), "batch_norm: expected ", name, " of type ", x.dtype(), ", got ",
+          t.dtype());
+  };
+  check_channels("scale", scale.value());
+  check_channels("shift", shift.value());
+  check_channels("running_mean", running_mean);
+  check_channels("running_var", running_var);
+  check(!residual.defined() || (residual.shape() == x.shape() && residual.dtype() == x.dtype()),
+        "batch_norm: expected a residual as x ", x.shape(), " ", x.dtype(), ", got ",
+        residual.shape(), " ", residual.dtype());
+  check(options.eps > 0, "batch_norm: expected eps > 0, got ", options.eps, " for x ", x.shape());
+  check(!options.training || x.value().size() > channels[0],
+        "batch_norm: training needs more than one value per channel, got x ", x.shape());
+}
+
+}  // namespace
+
+std::string_view name_of(Activation activation) {
+  switch (activation) {
+    case Activation::none:
+      return "none";
+    case Activation::relu:
+      return "relu";
+    case Activation::relu6:
+      return "relu6";
+    case Activation::hard_swish:
+      return "hard_swish";
+  }
+  return "unknown";
+}
+
+Variable batch_norm(const Variable& x, const Variable& scale, const Variable& shift,
+                    Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options,
+                    const Variable& residual) {
+  check_operands(x, scale, shift, running_mean, running_var, options, residual);
+
+  // The moments that normalise: the batch's own, kept for backward, or copies of the running ones,
+  // which a later training step may overwrite.
+  Tensor mean;
+  Tensor inverse;  // 1 / sqrt(var + eps)
+  if (options.training) {
+    mean = Tensor(scale.shape(), x.dtype(), x.value().device());
+    inverse = Tensor(scale.shape(), x.dtype(), x.value().device());
+    ON_DEVICE(x.value(), batch_norm_moments, x.value(), options, mean, inverse, running_mean,
+              running_var);
+  } else {
+    mean = running_mean.clone();
+    inverse = Tensor(scale.shape(), x.dtype(), x.value().device());
+    ON_DEVICE(x.value(), batch_norm_inverse, running_var, options.eps, inverse);
+  }
+  Tensor y(x.shape(), x.dtype(), x.value().device());
+  const BatchNormOperands forward{.x = x.value(),
+                                  .scale = scale.value(),
+                                  .shift = shift.value(),
+                                  .mean = mean,
+                                  .inverse = inverse,
+                                  .residual = residual.value(),
+                                  .activation = options.activation,
+                                  .training = options.training};
+  ON_DEVICE(x.value(), batch_norm_forward, forward, y);
+
+  // dz = dy act'(z), recomputed from x (and the residual, where z depends on it).
+  // Of the batch's moments: dx = gain (dz - mean(dz) - xhat mean(dz xhat)).
+  const bool needs_residual = options.activation != Activation::none;
+  return record(kBatchNorm, options, y, {x, scale, shift, residual},
+                [x = Saved(x), scale = Saved(scale), shift = Saved(shift),
+                 residual = Saved(needs_residual ? residual.value() : Tensor{}), mean, inverse,
+                 activation = options.activation,
+                 training = options.training](const Tensor& dy, const Wanted& wanted) {
+                  const BatchNormOperands saved{
+                      .x = x.get(),
+                      .scale = scale.get(),
+                      .shift = shift.get(),
+                      .mean = mean,
+                      .inverse = inverse,
+                      .residual = residual.defined() ? residual.get() : Tensor{},
+                      .activation = activation,
+                      .training = training};
+                  BatchNormGradients d;
+                  if (wanted[0]) d.x = Tensor(dy.shape(), dy.dtype(), dy.device());
+                  if (wanted[1]) d.scale = Tensor(mean.shape(), dy.dtype(), dy.device());
+                  if (wanted[2]) d.shift = Tensor(mean.shape(), dy.dtype(), dy.device());
+                  if (wanted[3]) d.residual = Tensor(dy.shape(), dy.dtype(), dy.device());
+                  ON_DEVICE(dy, batch_norm_backward, saved, dy, d);
+                  return std::vector<Tensor>{d.x, d.scale, d.shift, d.residual};
+                });
+}
+
+}  // namespace decant

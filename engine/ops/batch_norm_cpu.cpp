@@ -1,0 +1,231 @@
+#include <algorithm>
+#include <cmath>
+
+#include "engine/core/parallel.h"
+#include "engine/cpu/level.h"
+#include "engine/cpu/moments.h"
+#include "engine/cpu/panels.h"
+#include "engine/ops/batch_norm_passes.h"
+#include "engine/ops/batch_norm_reference.h"
+
+// float32 runs the SIMD kernels tile by tile of pixels, float64 the reference. Each pass reads its
+// operands once.
+
+namespace decant::cpu {
+namespace {
+
+using Doubles = std::vector<double>;
+
+PointwiseKind kind_of(Activation activation) {
+  switch (activation) {
+    case Activation::none:
+      return PointwiseKind::none;
+    case Activation::relu:
+      return PointwiseKind::relu;
+    case Activation::relu6:
+      return PointwiseKind::relu6;
+    case Activation::hard_swish:
+      return PointwiseKind::hard_swish;
+  }
+  return PointwiseKind::none;
+}
+
+int64_t channels_of(const Tensor& x) {
+  return x.shape()[-1];
+}
+int64_t pixels_of(const Tensor& x) {
+  return x.size() / channels_of(x);
+}
+
+template <class T>
+Tensor gain_of(const BatchNormOperands& n) {
+  Tensor gain(n.scale.shape(), n.scale.dtype());
+  const T* scale = n.scale.data<T>();
+  const T* inverse = n.inverse.data<T>();
+  for (T& g : gain.mutable_values<T>()) g = *scale++ * *inverse++;
+  return gain;
+}
+
+template <class T>
+const T* data_or_null(const Tensor& t) {
+  return t.defined() ? t.data<T>() : nullptr;
+}
+template <class T>
+T* mutable_data_or_null(Tensor& t) {
+  return t.defined() ? t.mutable_data<T>() : nullptr;
+}
+
+// The part of a pass over float32 that is the same for all tiles.
+NormArgs norm_args(const BatchNormOperands& n, const Tensor& gain) {
+  NormArgs args{};
+  args.pixels = pixels_of(n.x);
+  args.channels = channels_of(n.x);
+  args.activation = kind_of(n.activation);
+  args.x = n.x.data<float>();
+  args.mean = n.mean.data<float>();
+  args.gain = gain.data<float>();
+  args.shift = n.shift.data<float>();
+  args.residual = data_or_null<float>(n.residual);
+  return args;
+}
+
+// Calls kernel(args of the tile, number of the tile) for tiles of pixels.
+template <class F>
+void for_tiles(const NormArgs& all, const F& kernel) {
+  const int64_t tile = pixels_per_tile(all.channels);
+  parallel_for(ceil_div(all.pixels, tile), [&](int64_t t) {
+    NormArgs args = all;
+    const int64_t skipped = t * tile * all.channels;
+    const auto skip = [skipped](auto*& pointer) {
+      if (pointer != nullptr) pointer += skipped;
+    };
+    args.pixels = std::min(tile, all.pixels - t * tile);
+    skip(args.x);
+    skip(args.residual);
+    skip(args.y);
+    skip(args.dy);
+    skip(args.dz);
+    skip(args.dx);
+    kernel(args, t);
+  });
+}
+
+reference::BatchNorm<double> reference_of(const BatchNormOperands& n, const Tensor& gain) {
+  return {.pixels = pixels_of(n.x),
+          .channels = channels_of(n.x),
+          .activation = n.activation,
+          .x = n.x.data<double>(),
+          .mean = n.mean.data<double>(),
+          .gain = gain.data<double>(),
+          .shift = n.shift.data<double>(),
+          .residual = data_or_null<double>(n.residual)};
+}
+
+// Sums of dz and dz (x - mean) per channel; dz itself is written where it is defined.
+void sums(const BatchNormOperands& n, const Tensor& gain, const Tensor& dy, Tensor& dz,
+          Doubles& sum_dz, Doubles& sum_dz_x) {
+  if (n.x.dtype() == DType::f64) {
+    return reference::normalize_sums(reference_of(n, gain), dy.data<double>(),
+                                     mutable_data_or_null<double>(dz), sum_dz.data(),
+                                     sum_dz_x.data());
+  }
+  NormArgs args = norm_args(n, gain);
+  args.dy = dy.data<float>();
+  args.dz = mutable_data_or_null<float>(dz);
+  const int64_t c = args.channels;
+  const int64_t tiles = ceil_div(args.pixels, pixels_per_tile(c));
+  Scratch partial(2 * tiles * c);
+  for_tiles(args, [&](NormArgs& tile, int64_t t) {
+    tile.sum_dz = partial.data() + 2 * t * c;
+    tile.sum_dz_x = tile.sum_dz + c;
+    kernels().normalize_sums(tile);
+  });
+  for (int64_t t = 0; t < tiles; ++t) {
+    const float* sum = partial.data() + 2 * t * c;
+    for (size_t i = 0; i < sum_dz.size(); ++i) {
+      sum_dz[i] += sum[i];
+      sum_dz_x[i] += sum[sum_dz.size() + i];
+    }
+  }
+}
+
+// dx = dz gain + (x - mean) slope + offset
+void input_gradient(const BatchNormOperands& n, const Tensor& gain, const Tensor& dy,
+                    const Tensor& slope, const Tensor& offset, Tensor& dx) {
+  if (n.x.dtype() == DType::f64) {
+    return reference::normalize_gradient(reference_of(n, gain), dy.data<double>(),
+                                         slope.data<double>(), offset.data<double>(),
+                                         dx.mutable_data<double>());
+  }
+  NormArgs args = norm_args(n, gain);
+  args.dy = dy.data<float>();
+  args.slope = slope.data<float>();
+  args.offset = offset.data<float>();
+  args.dx = dx.mutable_data<float>();
+  for_tiles(args, [](const NormArgs& tile, int64_t) { kernels().normalize_gradient(tile); });
+}
+
+template <class T>
+void backward(const BatchNormOperands& n, const Tensor& dy, BatchNormGradients& d) {
+  const Tensor gain = gain_of<T>(n);
+  const auto channels = static_cast<size_t>(channels_of(n.x));
+  const auto pixels = static_cast<double>(pixels_of(n.x));
+  Doubles sum_dz(channels);
+  Doubles sum_dz_x(channels);
+  const bool needs_sums =
+      d.scale.defined() || d.shift.defined() || d.residual.defined() || n.training;
+  if (needs_sums) sums(n, gain, dy, d.residual, sum_dz, sum_dz_x);
+
+  Tensor slope = Tensor::zeros(n.scale.shape(), n.x.dtype());
+  Tensor offset = Tensor::zeros(n.scale.shape(), n.x.dtype());
+  T* slopes = slope.mutable_data<T>();
+  T* offsets = offset.mutable_data<T>();
+  T* dscale = mutable_data_or_null<T>(d.scale);
+  T* dshift = mutable_data_or_null<T>(d.shift);
+  for (size_t c = 0; c < channels; ++c) {
+    const auto inverse = static_cast<double>(n.inverse.data<T>()[c]);
+    if (dscale != nullptr) dscale[c] = static_cast<T>(sum_dz_x[c] * inverse);
+    if (dshift != nullptr) dshift[c] = static_cast<T>(sum_dz[c]);
+    if (!n.training) continue;
+    const auto g = static_cast<double>(gain.data<T>()[c]);
+    slopes[c] = static_cast<T>(-g * inverse * inverse * sum_dz_x[c] / pixels);
+    offsets[c] = static_cast<T>(-g * sum_dz[c] / pixels);
+  }
+  if (d.x.defined()) input_gradient(n, gain, dy, slope, offset, d.x);
+}
+
+}  // namespace
+
+void batch_norm_moments(const Tensor& x, const BatchNormOptions& options, Tensor& mean,
+                        Tensor& inverse, Tensor& running_mean, Tensor& running_var) {
+  const int64_t pixels = pixels_of(x);
+  const int64_t channels = channels_of(x);
+  Doubles m(static_cast<size_t>(channels));
+  Doubles v(static_cast<size_t>(channels));
+  if (x.dtype() == DType::f32)
+    channel_moments(x.data<float>(), pixels, channels, m.data(), v.data());
+  else
+    reference::channel_moments(x.data<double>(), pixels, channels, m.data(), v.data());
+
+  const double unbias = static_cast<double>(pixels) / static_cast<double>(pixels - 1);
+  const double keep = 1 - options.momentum;
+  with_real_type(x.dtype(), [&]<class T>() {
+    T* to_mean = mean.mutable_data<T>();
+    T* to_inverse = inverse.mutable_data<T>();
+    T* to_running_mean = running_mean.mutable_data<T>();
+    T* to_running_var = running_var.mutable_data<T>();
+    for (size_t c = 0; c < m.size(); ++c) {
+      to_mean[c] = static_cast<T>(m[c]);
+      to_inverse[c] = static_cast<T>(1 / std::sqrt(v[c] + options.eps));
+      const auto old_mean = static_cast<double>(to_running_mean[c]);
+      const auto old_var = static_cast<double>(to_running_var[c]);
+      to_running_mean[c] = static_cast<T>(keep * old_mean + options.momentum * m[c]);
+      to_running_var[c] = static_cast<T>(keep * old_var + options.momentum * v[c] * unbias);
+    }
+  });
+}
+
+void batch_norm_inverse(const Tensor& var, double eps, Tensor& inverse) {
+  with_real_type(var.dtype(), [&]<class T>() {
+    const T* v = var.data<T>();
+    for (T& out : inverse.mutable_values<T>())
+      out = static_cast<T>(1 / std::sqrt(static_cast<double>(*v++) + eps));
+  });
+}
+
+void batch_norm_forward(const BatchNormOperands& n, Tensor& y) {
+  if (n.x.dtype() == DType::f64) {
+    const Tensor gain = gain_of<double>(n);
+    return reference::normalize(reference_of(n, gain), y.mutable_data<double>());
+  }
+  const Tensor gain = gain_of<float>(n);
+  NormArgs args = norm_args(n, gain);
+  args.y = y.mutable_data<float>();
+  for_tiles(args, [](const NormArgs& tile, int64_t) { kernels().normalize(tile); });
+}
+
+void batch_norm_backward(const BatchNormOperands& n, const Tensor& dy, BatchNormGradients& d) {
+  with_real_type(n.x.dtype(), [&]<class T>() { backward<T>(n, dy, d); });
+}
+
+}  // namespace decant::cpu

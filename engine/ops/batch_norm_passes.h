@@ -1,0 +1,32 @@
+#pragma once
+
+#include "engine/core/tensor.h"
+#include "engine/ops/batch_norm.h"
+
+namespace decant {
+
+/// y = act((x - mean) inverse scale + shift + residual), on x [.., C].
+struct BatchNormOperands {
+  Tensor x, scale, shift, mean, inverse;
+  Tensor residual;  // or undefined
+  Activation activation;
+  bool training;  // mean and inverse are functions of x
+};
+
+/// Those that are defined are written.
+struct BatchNormGradients {
+  Tensor x, scale, shift, residual;
+};
+
+namespace cpu {
+
+/// Mean and 1 / sqrt(var + eps) of each channel; updates the running moments.
+void batch_norm_moments(const Tensor& x, const BatchNormOptions& options, Tensor& mean,
+                        Tensor& inverse, Tensor& running_mean, Tensor& running_var);
+/// inverse = 1 / sqrt(var + eps)
+void batch_norm_inverse(const Tensor& var, double eps, Tensor& inverse);
+void batch_norm_forward(const BatchNormOperands& n, Tensor& y);
+void batch_norm_backward(const BatchNormOperands& n, const Tensor& dy, BatchNormGradients& d);
+
+}  // namespace cpu
+}  // namespace decant

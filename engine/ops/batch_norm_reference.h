@@ -1,0 +1,113 @@
+#pragma once
+
+#include <vector>
+
+#include "engine/core/parallel.h"
+#include "engine/ops/batch_norm.h"
+
+namespace decant::reference {
+
+// What the fast batch norm is judged by: plain loops over x [pixels, channels].
+
+template <class T>
+T activate(Activation activation, T z) {
+  switch (activation) {
+    case Activation::none:
+      return z;
+    case Activation::relu:
+      return z < T(0) ? T(0) : z;
+    case Activation::relu6:
+      return z < T(0) ? T(0) : z > T(6) ? T(6) : z;
+    case Activation::hard_swish:
+      return z <= T(-3) ? T(0) : z >= T(3) ? z : z * (z + T(3)) / T(6);
+  }
+  return z;
+}
+
+/// d activate / dz, zero at the kinks of relu and relu6.
+template <class T>
+T activation_slope(Activation activation, T z) {
+  switch (activation) {
+    case Activation::none:
+      return T(1);
+    case Activation::relu:
+      return z > T(0) ? T(1) : T(0);
+    case Activation::relu6:
+      return z > T(0) && z < T(6) ? T(1) : T(0);
+    case Activation::hard_swish:
+      return z <= T(-3) ? T(0) : z >= T(3) ? T(1) : z / T(3) + T(0.5);
+  }
+  return T(1);
+}
+
+template <class T>
+void channel_moments(const T* x, int64_t pixels, int64_t channels, double* mean, double* variance) {
+  parallel_for(channels, [&](int64_t c) {
+    double sum = 0;
+    for (int64_t i = 0; i < pixels; ++i) sum += static_cast<double>(x[i * channels + c]);
+    mean[c] = sum / static_cast<double>(pixels);
+    double squares = 0;
+    for (int64_t i = 0; i < pixels; ++i) {
+      const double d = static_cast<double>(x[i * channels + c]) - mean[c];
+      squares += d * d;
+    }
+    variance[c] = squares / static_cast<double>(pixels);
+  });
+}
+
+/// One batch norm: z = (x - mean) gain + shift + residual, y = act(z), gain = scale inverse.
+template <class T>
+struct BatchNorm {
+  int64_t pixels, channels;
+  Activation activation;
+  const T* x;
+  const T* mean;
+  const T* gain;
+  const T* shift;
+  const T* residual;  // or null
+
+  T z(int64_t i, int64_t c) const {
+    const T value = (x[i] - mean[c]) * gain[c] + shift[c];
+    return residual == nullptr ? value : value + residual[i];
+  }
+};
+
+template <class T>
+void normalize(const BatchNorm<T>& n, T* y) {
+  parallel_for(n.pixels, [&](int64_t p) {
+    for (int64_t c = 0; c < n.channels; ++c) {
+      const int64_t i = p * n.channels + c;
+      y[i] = activate(n.activation, n.z(i, c));
+    }
+  });
+}
+
+/// dz = dy act'(z), and per channel the sums of dz and of dz (x - mean).
+template <class T>
+void normalize_sums(const BatchNorm<T>& n, const T* dy, T* dz, double* sum_dz, double* sum_dz_x) {
+  parallel_for(n.channels, [&](int64_t c) {
+    sum_dz[c] = 0;
+    sum_dz_x[c] = 0;
+    for (int64_t i = c; i < n.pixels * n.channels; i += n.channels) {
+      const T d = dy[i] * activation_slope(n.activation, n.z(i, c));
+      if (dz != nullptr) dz[i] = d;
+      sum_dz[c] += static_cast<double>(d);
+      sum_dz_x[c] += static_cast<double>(d * (n.x[i] - n.mean[c]));
+    }
+  });
+}
+
+/// dx = dz gain + (x - mean) slope + offset
+template <class T>
+void normalize_gradient(const BatchNorm<T>& n, const T* dy, const T* slope, const T* offset,
+                        T* dx) {
+  parallel_for(n.pixels, [&](int64_t p) {
+    for (int64_t c = 0; c < n.channels; ++c) {
+      const int64_t i = p * n.channels + c;
+      const T dz = dy[i] * activation_slope(n.activation, n.z(i, c));
+      dx[i] = dz * n.gain[c] + (n.x[i] - n.mean[c]) * slope[c] + offset[c];
+    }
+  });
+}
+
+}  // namespace decant::reference
