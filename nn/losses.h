@@ -10,9 +10,7 @@ namespace decant::nn {
 
 struct LossOptions {
   std::string name = "ce_dice";  ///< ce, dice or ce_dice (their sum)
-  /// Added to intersection and cardinality of the Dice. 0 is SMP's form: a class that is absent
-  /// from the batch costs nothing and teaches nothing. With 1, say, predicting it costs.
-  double dice_smooth = 0;
+  double dice_smooth = 0;        ///< see dice_loss; 0 is SMP's form
 };
 
 /// What a network should have said.
@@ -35,10 +33,12 @@ Variable ce_loss(const Variable& logits, const Target& target);
 
 /// 1 - Dice of probabilities p and targets t, pooled over the batch, mean over the classes:
 ///   I = (sum p + sum t - sum |p - t|) / 2
-///   loss = 1 - (2 I + smooth) / max(sum p + sum t + smooth, 1e-7)
-/// which is 0 at p = t for soft targets too (the usual I = sum p t is not). With smooth = 0,
-/// classes without a target in the batch give 0 (and count in the mean). Sources: Wang et al. 2023,
-/// "Dice semimetric losses"; peers.md section 1.6.
+///   loss = 1 - (I + smooth) / max((sum p + sum t) / 2 + smooth, 1e-7)
+/// which is 0 at p = t for soft targets too (the usual I = sum p t is not).
+/// Empty masks: with smooth = 0 a class without a target in the whole batch gives 0 and no gradient
+/// (and counts in the mean), as in SMP; with smooth > 0 it gives 1 - smooth / (sum p / 2 + smooth),
+/// so that predicting it costs. (SMP drops absent classes for any smooth.)
+/// Sources: Wang et al. 2023, "Dice semimetric losses"; SMP's DiceLoss.
 Variable dice_loss(const Variable& logits, const Target& target, double smooth = 0);
 
 std::vector<std::string> loss_names();

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,34 +10,10 @@
 #include "nn/encoders/encoder.h"
 #include "nn/layers/convolution.h"
 #include "nn/module.h"
+#include "nn/network_spec.h"
+#include "nn/registry.h"
 
 namespace decant::nn {
-
-/// Which network: networks are data.
-struct NetworkSpec {
-  std::string decoder = "unet";  ///< one of decoder_names()
-  std::string encoder;           ///< one of encoder_names(); empty: the decoder's own
-  int64_t in_channels = 3;
-  int64_t classes = 1;  ///< logits per pixel; 1 is lesion against background
-  int64_t width = 16;   ///< of the thin encoder and decoder: channels of the first level
-  int64_t depth = 5;    ///< of the thin encoder: the hidden map has stride 2^depth
-
-  /// "unet/resnet18", "thin_unet", "thin_unet:width=8,depth=4": what parse_network reads.
-  std::string name() const;
-
-  bool operator==(const NetworkSpec&) const = default;
-};
-
-/// Reads DECODER[/ENCODER][:KEY=VALUE,...] with the keys in_channels, classes, width, depth; or the
-/// JSON form, as text beginning with '{' or as the path of a file ending in .json.
-/// Throws Error naming the nearest known names where one is unknown.
-NetworkSpec parse_network(std::string_view text);
-
-/// {"decoder": "linknet", "encoder": "mobilenet_v3_small_075", "in_channels": 3, "classes": 1};
-/// width and depth stand there where the network has them. Reading takes defaults for missing keys
-/// and throws Error for unknown ones.
-nlohmann::json to_json(const NetworkSpec& spec);
-NetworkSpec network_spec_from_json(const nlohmann::json& json);
 
 /// What a network says about a batch of images.
 struct Output {
@@ -59,6 +34,7 @@ struct Output {
 /// instead, and its other networks refuse.
 class Network : public Module {
  public:
+  /// Throws Error as resolved() does. The parameters have no memory yet: see make_network.
   explicit Network(const NetworkSpec& spec);
 
   /// x [N, H, W, in_channels]. Throws Error naming both where the channels do not agree.
@@ -86,8 +62,5 @@ class Network : public Module {
 /// Throws Error where the spec names what is not there.
 std::unique_ptr<Network> make_network(const NetworkSpec& spec, uint64_t seed = 0,
                                       DType dtype = DType::f32, std::string_view prefix = "");
-
-std::vector<std::string> encoder_names();
-std::vector<std::string> decoder_names();
 
 }  // namespace decant::nn

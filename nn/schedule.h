@@ -12,7 +12,7 @@ namespace decant::nn {
 ///   step      base gamma^floor(t / step_every)
 ///   poly      floor + (base - floor) (1 - t / T)^power
 ///   cosine    floor + (base - floor) (1 + cos(pi t / T)) / 2
-/// where floor = final_fraction base. Past the end the last value holds.
+/// where floor = final_fraction base. Past the end poly and cosine stay at floor.
 /// Sources: poly: Chen et al. 2017 (DeepLab); cosine: Loshchilov & Hutter 2017 (SGDR).
 struct ScheduleOptions {
   std::string name = "poly";  ///< constant, step, poly or cosine

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "engine/ops/conv2d.h"
 #include "engine/ops/conv_transpose2d.h"
@@ -8,12 +9,12 @@
 
 namespace decant::nn {
 
-// Initial values of a weight with `fan_in` inputs and `fan_out` outputs per value, kernel extents
-// counted in. Sources: He et al. 2015, "Delving deep into rectifiers"; Glorot & Bengio 2010.
+// Initial values of a weight, kernel extents counted into its fans.
+// Sources: He et al. 2015, "Delving deep into rectifiers"; Glorot & Bengio 2010.
 Initializer he_normal(double fan);                          ///< N(0, 2 / fan)
 Initializer he_uniform(double fan_in);                      ///< U(+-sqrt(6 / fan_in))
 Initializer glorot_uniform(double fan_in, double fan_out);  ///< U(+-sqrt(6 / (fan_in + fan_out)))
-Initializer torch_default(double fan_in);  ///< U(+-1 / sqrt(fan_in)), PyTorch's own, for biases too
+Initializer torch_default(double fan_in);  ///< U(+-1 / sqrt(fan_in)), PyTorch's own, biases too
 
 struct Conv2dSpec {
   int64_t in = 0, out = 0;
@@ -21,8 +22,12 @@ struct Conv2dSpec {
   int stride = 1;
   int groups = 1;
   bool bias = false;
-  Initializer weight_init = {};  ///< by default he_normal of the fan-out, as torchvision
+  std::optional<Initializer> weight_init =
+      {};  ///< he_normal(out kernel^2), as torchvision, if none
   Initializer bias_init = Initializer::constant(0);
+
+  int64_t fan_in() const { return in / groups * kernel * kernel; }
+  int64_t fan_out() const { return out * kernel * kernel; }
 };
 
 /// A convolution with its weight [out, kernel, kernel, in / groups] and bias [out], padded by
@@ -35,6 +40,7 @@ class Conv2d : public Module {
   void visit(Visitor& v) override;
 
   DType dtype() const { return weight_.variable.dtype(); }
+  const Conv2dSpec& spec() const { return spec_; }
 
  private:
   Conv2dSpec spec_;

@@ -1,0 +1,278 @@
+#include "engine/io/safetensors.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "engine/io/atomic_file.h"
+
+namespace decant {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+static_assert(std::endian::native == std::endian::little, "tensor files are little-endian");
+
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;
+constexpr size_t kLengthBytes = 8;
+
+/// How a type is called in a file, and what it becomes here.
+struct FileType {
+  std::string_view name;
+  size_t bytes;
+  DType dtype;
+};
+
+constexpr FileType kTypes[] = {
+    {"F32", 4, DType::f32}, {"F64", 8, DType::f64}, {"I32", 4, DType::i32},  {"I64", 8, DType::i64},
+    {"U8", 1, DType::u8},   {"F16", 2, DType::f32}, {"BF16", 2, DType::f32}, {"BOOL", 1, DType::u8},
+};
+
+std::string_view file_name_of(DType dtype) {
+  // The native types stand first.
+  for (const FileType& type : kTypes)
+    if (type.dtype == dtype) return type.name;
+  throw Error("safetensors: unknown dtype");
+}
+
+float from_half(uint16_t bits) {
+  const int exponent = bits >> 10 & 31;
+  const int fraction = bits & 1023;
+  const float sign = bits >> 15 ? -1.0F : 1.0F;
+  if (exponent == 31)
+    return fraction ? std::numeric_limits<float>::quiet_NaN()
+                    : sign * std::numeric_limits<float>::infinity();
+  const float value = exponent == 0
+                          ? std::ldexp(static_cast<float>(fraction), -24)
+                          : std::ldexp(static_cast<float>(1024 + fraction), exponent - 25);
+  return sign * value;
+}
+
+float from_bfloat(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
+
+Tensor decode(const FileType& type, const Shape& shape, const std::byte* source) {
+  Tensor tensor(shape, type.dtype);
+  const auto count = static_cast<size_t>(tensor.size());
+  if (count == 0) return tensor;
+  if (type.bytes == 2) {
+    float* out = tensor.mutable_data<float>();
+    for (size_t i = 0; i < count; ++i) {
+      uint16_t bits = 0;
+      std::memcpy(&bits, source + 2 * i, 2);
+      out[i] = type.name == "F16" ? from_half(bits) : from_bfloat(bits);
+    }
+    return tensor;
+  }
+  with_type(type.dtype,
+            [&]<class T>() { std::memcpy(tensor.mutable_data<T>(), source, count * sizeof(T)); });
+  return tensor;
+}
+
+/// Parses the header, refusing what JSON lets pass: a name that stands there twice.
+Json parse_header(std::string_view text, std::string_view what) {
+  std::vector<std::set<std::string>> names;  // of each object that is open
+  std::string twice;
+  const auto watch = [&](int /*depth*/, Json::parse_event_t event, Json& parsed) {
+    if (event == Json::parse_event_t::object_start) names.emplace_back();
+    if (event == Json::parse_event_t::object_end) names.pop_back();
+    if (event == Json::parse_event_t::key &&
+        !names.back().insert(parsed.get<std::string>()).second && twice.empty())
+      twice = parsed.get<std::string>();
+    return true;
+  };
+  try {
+    Json header = Json::parse(text, watch);
+    check(twice.empty(), what, ": the name \"", twice, "\" stands twice in the header");
+    return header;
+  } catch (const Json::exception& error) {
+    throw Error(str(what, ": expected a header of JSON, got something else (", error.what(), ")"));
+  }
+}
+
+struct Entry {
+  std::string name;
+  const FileType* type;
+  Shape shape;
+  uint64_t begin;
+  uint64_t end;
+};
+
+uint64_t whole_number(const Json& value, std::string_view what, const std::string& name) {
+  check(value.is_number_unsigned(), what, ": expected whole numbers in \"", name, "\", got ",
+        value.dump());
+  return value.get<uint64_t>();
+}
+
+Shape shape_of(const Json& json, std::string_view what, const std::string& name) {
+  check(json.is_array() && json.size() <= Shape::kMaxRank, what, ": expected at most ",
+        Shape::kMaxRank, " extents for \"", name, "\", got ", json.dump());
+  std::vector<int64_t> extents;
+  // No file is as large as 2^56 bytes: a product that passes this cannot overflow below.
+  constexpr uint64_t kLimit = uint64_t{1} << 56;
+  uint64_t product = 1;
+  for (const Json& extent : json) {
+    const uint64_t n = whole_number(extent, what, name);
+    check(n < kLimit && (n == 0 || product < kLimit / n), what, ": the shape of \"", name, "\", ",
+          json.dump(), ", is too large");
+    product *= n;
+    extents.push_back(static_cast<int64_t>(n));
+  }
+  return Shape(extents);
+}
+
+Entry read_entry(const std::string& name, const Json& json, std::string_view what) {
+  check(json.is_object() && json.size() == 3 && json.contains("dtype") && json.contains("shape") &&
+            json.contains("data_offsets") && json["dtype"].is_string(),
+        what, ": expected dtype, shape and data_offsets for \"", name, "\", got ", json.dump());
+  const auto dtype = json["dtype"].get<std::string>();
+  const auto* type = std::ranges::find(kTypes, dtype, &FileType::name);
+  check(type != std::end(kTypes), what, ": \"", name, "\" is of type ", dtype,
+        "; expected F32, F64, F16, BF16, I32, I64, U8 or BOOL");
+  const Json& offsets = json["data_offsets"];
+  check(offsets.is_array() && offsets.size() == 2, what, ": expected two data_offsets for \"", name,
+        "\", got ", offsets.dump());
+  Entry entry{name, type, shape_of(json["shape"], what, name), whole_number(offsets[0], what, name),
+              whole_number(offsets[1], what, name)};
+  check(entry.begin <= entry.end &&
+            entry.end - entry.begin == static_cast<uint64_t>(entry.shape.size()) * type->bytes,
+        what, ": \"", name, "\" of ", dtype, ' ', entry.shape, " does not fill bytes ", entry.begin,
+        " to ", entry.end);
+  return entry;
+}
+
+void read_metadata(const Json& json, std::string_view what, TensorFile& file) {
+  check(json.is_object(), what, ": expected an object of strings as __metadata__, got ",
+        json.type_name());
+  for (const auto& [key, value] : json.items()) {
+    check(value.is_string(), what, ": expected a string for __metadata__ \"", key, "\", got ",
+          value.dump());
+    file.metadata[key] = value.get<std::string>();
+  }
+}
+
+/// The entries' ranges must cover the data once, without holes.
+void check_ranges(const std::vector<Entry>& entries, uint64_t data_bytes, std::string_view what) {
+  std::vector<const Entry*> sorted;
+  for (const Entry& entry : entries) sorted.push_back(&entry);
+  std::ranges::sort(sorted, [](const Entry* a, const Entry* b) {
+    return std::pair(a->begin, a->end) < std::pair(b->begin, b->end);
+  });
+  uint64_t at = 0;
+  for (const Entry* entry : sorted) {
+    check(entry->begin == at, what, ": \"", entry->name, "\" begins at byte ", entry->begin,
+          " of the data, expected ", at);
+    at = entry->end;
+  }
+  check(at == data_bytes, what, ": expected ", at, " bytes of data, got ", data_bytes,
+        at > data_bytes ? " (the file is cut short)" : "");
+}
+
+}  // namespace
+
+const Tensor* TensorFile::find(std::string_view name) const {
+  const auto found = std::ranges::find(tensors, name, &NamedTensor::name);
+  return found == tensors.end() ? nullptr : &found->tensor;
+}
+
+const Tensor& TensorFile::at(std::string_view name) const {
+  const Tensor* tensor = find(name);
+  check(tensor != nullptr, "safetensors: there is no tensor \"", name, "\"");
+  return *tensor;
+}
+
+TensorFile parse_safetensors(std::span<const std::byte> bytes, std::string_view what) {
+  check(bytes.size() >= kLengthBytes, what, ": expected a safetensors file, got ", bytes.size(),
+        " bytes");
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, bytes.data(), kLengthBytes);
+  const std::span<const std::byte> rest = bytes.subspan(kLengthBytes);
+  const std::string_view text(reinterpret_cast<const char*>(rest.data()), rest.size());
+  check(header_bytes >= 2 && header_bytes <= kMaxHeaderBytes && text.starts_with('{'), what,
+        ": not a safetensors file (no header at byte 8)");
+  check(header_bytes <= rest.size(), what, ": expected a header of ", header_bytes, " bytes, got ",
+        rest.size(), " (the file is cut short)");
+
+  const Json header = parse_header(text.substr(0, header_bytes), what);
+  const std::span<const std::byte> data = rest.subspan(header_bytes);
+  TensorFile file;
+  std::vector<Entry> entries;
+  for (const auto& [name, value] : header.items()) {
+    if (name == "__metadata__")
+      read_metadata(value, what, file);
+    else
+      entries.push_back(read_entry(name, value, what));
+  }
+  check_ranges(entries, data.size(), what);
+  for (const Entry& entry : entries)
+    file.tensors.push_back(
+        {entry.name, decode(*entry.type, entry.shape, data.data() + entry.begin)});
+  return file;
+}
+
+TensorFile read_safetensors(const std::filesystem::path& path) {
+  std::error_code reason;
+  const uint64_t size = std::filesystem::file_size(path, reason);
+  check(!reason, path.string(), ": cannot read: ", reason.message());
+  std::ifstream in(path, std::ios::binary);
+  check(in.good(), path.string(), ": cannot be opened for reading");
+  std::vector<std::byte> bytes(size);
+  in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size));
+  check(in.gcount() == static_cast<std::streamsize>(size), path.string(), ": expected ", size,
+        " bytes, got ", in.gcount());
+  return parse_safetensors(bytes, path.string());
+}
+
+std::vector<std::byte> safetensors_bytes(const TensorFile& file) {
+  // Wider types first, so that a reader that maps the file finds each tensor aligned.
+  std::vector<const NamedTensor*> order;
+  for (const NamedTensor& tensor : file.tensors) order.push_back(&tensor);
+  std::ranges::stable_sort(order, std::greater{}, [](const NamedTensor* tensor) {
+    return size_of(tensor->tensor.dtype());
+  });
+  std::map<std::string_view, uint64_t> begins;
+  uint64_t data_bytes = 0;
+  const auto bytes_of = [](const Tensor& t) {
+    return static_cast<uint64_t>(t.size()) * size_of(t.dtype());
+  };
+  for (const NamedTensor* tensor : order) {
+    check(tensor->name != "__metadata__" && begins.emplace(tensor->name, data_bytes).second,
+          "safetensors: expected unique names, got \"", tensor->name, "\" again");
+    data_bytes += bytes_of(tensor->tensor);
+  }
+
+  Json header = Json::object();
+  if (!file.metadata.empty()) header["__metadata__"] = file.metadata;
+  for (const auto& [name, tensor] : file.tensors) {
+    const uint64_t begin = begins[name];
+    header[name] = {{"dtype", file_name_of(tensor.dtype())},
+                    {"shape", tensor.shape().extents()},
+                    {"data_offsets", {begin, begin + bytes_of(tensor)}}};
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+
+  const uint64_t header_bytes = text.size();
+  std::vector<std::byte> bytes(kLengthBytes + text.size() + data_bytes);
+  std::memcpy(bytes.data(), &header_bytes, kLengthBytes);
+  std::memcpy(bytes.data() + kLengthBytes, text.data(), text.size());
+  std::byte* data = bytes.data() + kLengthBytes + text.size();
+  for (const auto& [name, tensor] : file.tensors) {
+    if (tensor.size() == 0) continue;
+    with_type(tensor.dtype(), [&]<class T>() {
+      std::memcpy(data + begins[name], tensor.data<T>(), bytes_of(tensor));
+    });
+  }
+  return bytes;
+}
+
+void write_safetensors(const std::filesystem::path& path, const TensorFile& file) {
+  write_file_atomically(path, safetensors_bytes(file));
+}
+
+}  // namespace decant

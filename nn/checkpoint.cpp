@@ -1,0 +1,204 @@
+#include "nn/checkpoint.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "engine/ops/shape_ops.h"
+
+namespace decant::nn {
+namespace {
+
+// Weights of convolutions lie here as [O, kH, kW, I] and there as [O, I, kH, kW]; transposed ones
+// as [I, kH, kW, O] and [I, O, kH, kW]. Both are the move between channels last and channels first.
+Tensor channels_first(const Tensor& t) {
+  const NoGrad no_grad;
+  return t.shape().rank() == 4 ? permute(Variable(t), {0, 3, 1, 2}).value() : t;
+}
+
+Tensor channels_last(const Tensor& t) {
+  const NoGrad no_grad;
+  return t.shape().rank() == 4 ? permute(Variable(t), {0, 2, 3, 1}).value() : t;
+}
+
+Shape channels_first(const Shape& s) {
+  return s.rank() == 4 ? Shape{s[0], s[3], s[1], s[2]} : s;
+}
+
+/// A parameter or buffer as a checkpoint sees it.
+struct Entry {
+  std::string name;
+  Tensor tensor;
+  bool counter = false;
+};
+
+std::vector<Entry> entries_of(Module& module) {
+  struct Collecting : Visitor {
+    void on_parameter(const std::string& path, Parameter& parameter) override {
+      check(parameter.variable.defined(), "checkpoint: ", path, " is not initialized");
+      entries.push_back({path, parameter.variable.value()});
+    }
+    void on_buffer(const std::string& path, Buffer& buffer) override {
+      check(buffer.tensor.defined(), "checkpoint: ", path, " is not initialized");
+      entries.push_back({path, buffer.tensor, buffer.counter});
+    }
+    std::vector<Entry> entries;
+  };
+  Collecting collect;
+  module.visit(collect);
+  return std::move(collect.entries);
+}
+
+/// "; missing (3): a, b, c" with at most ten of them.
+std::string listing(const char* title, const std::vector<std::string>& names) {
+  if (names.empty()) return "";
+  constexpr size_t kShown = 10;
+  std::string text = str("; ", title, " (", names.size(), "): ");
+  for (size_t i = 0; i < std::min(names.size(), kShown); ++i) text += (i ? ", " : "") + names[i];
+  if (names.size() > kShown) text += ", ...";
+  return text;
+}
+
+void load(const std::vector<Entry>& entries, const std::vector<NamedTensor>& state,
+          const std::string& what, bool counters_may_be_absent) {
+  std::map<std::string, const Tensor*> given;
+  for (const NamedTensor& tensor : state) given[tensor.name] = &tensor.tensor;
+
+  std::vector<std::string> missing;
+  std::vector<std::string> reshaped;
+  for (const Entry& entry : entries) {
+    const auto found = given.find(entry.name);
+    if (found == given.end()) {
+      if (!entry.counter || !counters_may_be_absent) missing.push_back(entry.name);
+      continue;
+    }
+    const Shape expected = channels_first(entry.tensor.shape());
+    const Shape& got = found->second->shape();
+    if (got != expected) reshaped.push_back(str(entry.name, " expected ", expected, " got ", got));
+  }
+  std::set<std::string> known;
+  for (const Entry& entry : entries) known.insert(entry.name);
+  std::vector<std::string> unexpected;
+  for (const NamedTensor& tensor : state)
+    if (!known.contains(tensor.name)) unexpected.push_back(tensor.name);
+
+  check(missing.empty() && unexpected.empty() && reshaped.empty(), what,
+        ": expected the weights of this network, got others", listing("missing", missing),
+        listing("unexpected", unexpected), listing("of another shape", reshaped));
+
+  for (const Entry& entry : entries) {
+    const auto found = given.find(entry.name);
+    if (found == given.end()) continue;
+    Tensor target = entry.tensor;
+    target.copy_from(channels_last(found->second->to(entry.tensor.dtype())));
+  }
+}
+
+std::string without_prefix(const std::string& name, std::string_view prefix) {
+  return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
+}
+
+/// The first convolution for another number of input channels, [O, I, kH, kW]: SMP's rule.
+Tensor adapted_input(const Tensor& weight, int64_t channels) {
+  const Variable w(weight.to(DType::f64));
+  const int64_t outputs = weight.shape()[0];
+  const int64_t area = weight.shape()[2] * weight.shape()[3];
+  const int64_t given = weight.shape()[1];
+  Tensor result =
+      Tensor::zeros({outputs, channels, weight.shape()[2], weight.shape()[3]}, DType::f64);
+  const double* in = w.value().data<double>();
+  double* out = result.mutable_data<double>();
+  for (int64_t o = 0; o < outputs; ++o) {
+    for (int64_t k = 0; k < area; ++k) {
+      const double* source = in + o * given * area + k;
+      double* target = out + o * channels * area + k;
+      if (channels == 1)
+        for (int64_t i = 0; i < given; ++i) target[0] += source[i * area];
+      else
+        for (int64_t i = 0; i < channels; ++i)
+          target[i * area] =
+              source[i % given * area] * static_cast<double>(given) / static_cast<double>(channels);
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+std::vector<NamedTensor> state_dict(Module& module, DType dtype) {
+  std::vector<NamedTensor> state;
+  for (const Entry& entry : entries_of(module)) {
+    const Tensor value = entry.counter ? entry.tensor : channels_first(entry.tensor).to(dtype);
+    state.push_back({entry.name, value.shares_storage(entry.tensor) ? value.clone() : value});
+  }
+  return state;
+}
+
+void load_state_dict(Module& module, const std::vector<NamedTensor>& state,
+                     const std::string& what) {
+  load(entries_of(module), state, what, false);
+}
+
+void save_checkpoint(const std::filesystem::path& path, Module& module, Metadata metadata) {
+  metadata["format"] = "pt";
+  write_safetensors(path, {.tensors = state_dict(module), .metadata = std::move(metadata)});
+}
+
+void save_checkpoint(const std::filesystem::path& path, Network& network, Metadata metadata) {
+  metadata["network"] = to_json(network.spec()).dump();
+  save_checkpoint(path, static_cast<Module&>(network), std::move(metadata));
+}
+
+Metadata load_checkpoint(const std::filesystem::path& path, Module& module) {
+  TensorFile file = read_safetensors(path);
+  load_state_dict(module, file.tensors, path.string());
+  return std::move(file.metadata);
+}
+
+LoadedNetwork network_from_checkpoint(const std::filesystem::path& path, DType dtype) {
+  TensorFile file = read_safetensors(path);
+  const auto spec = file.metadata.find("network");
+  check(spec != file.metadata.end(), path.string(),
+        ": expected a checkpoint whose metadata names its network, got one without \"network\"");
+  LoadedNetwork loaded;
+  try {
+    loaded.network = make_network(parse_network(spec->second), 0, dtype);
+  } catch (const Error& error) {
+    throw Error(str(path.string(), ": ", error.what()));
+  }
+  load_state_dict(*loaded.network, file.tensors, path.string());
+  loaded.metadata = std::move(file.metadata);
+  return loaded;
+}
+
+void load_encoder_weights(Network& network, const std::filesystem::path& path) {
+  const TensorFile file = read_safetensors(path);
+  const bool whole = std::ranges::any_of(
+      file.tensors, [](const NamedTensor& t) { return t.name.starts_with("encoder."); });
+  const bool below_model = network.spec().encoder.starts_with("mobilenet_v3");
+
+  std::vector<Entry> entries = entries_of(network.encoder());
+  std::vector<NamedTensor> state;
+  for (const NamedTensor& given : file.tensors) {
+    if (whole && !given.name.starts_with("encoder.")) continue;
+    std::string name = without_prefix(given.name, "encoder.");
+    if (below_model) name = "model." + without_prefix(name, "model.");
+    const std::string plain = without_prefix(name, "model.");
+    if (plain.starts_with("fc.") || plain.starts_with("classifier.") ||
+        plain.starts_with("conv_head."))
+      continue;
+    state.push_back({std::move(name), given.tensor});
+  }
+
+  // The parameters come in state_dict order, so the first is the convolution that sees the image.
+  const Entry& first = entries.front();
+  for (NamedTensor& tensor : state) {
+    if (tensor.name != first.name || tensor.tensor.shape().rank() != 4) continue;
+    const int64_t channels = network.spec().in_channels;
+    if (tensor.tensor.shape()[1] != channels)
+      tensor.tensor = adapted_input(tensor.tensor, channels);
+  }
+  load(entries, state, path.string(), true);
+}
+
+}  // namespace decant::nn

@@ -1,0 +1,95 @@
+// SMP's Linknet decoder: per level a 1x1 to a quarter of the channels, a transposed convolution
+// that doubles the size, and a 1x1 to the skip's channels, onto which the skip is added; the last
+// level goes to 32 channels and has no skip. Source: Chaurasia & Culurciello 2017, "LinkNet".
+
+#include "engine/ops/arithmetic.h"
+#include "nn/decoders/decoder.h"
+#include "nn/layers/conv_norm_act.h"
+#include "nn/network.h"
+
+namespace decant::nn {
+namespace {
+
+constexpr int64_t kLastChannels = 32;
+
+/// ConvTranspose2d ("0"), batch norm ("1"), ReLU.
+class Upsample : public Module {
+ public:
+  explicit Upsample(int64_t channels) : conv_(channels, channels), norm_(channels, kRelu) {}
+
+  Variable forward(const Variable& x, const Pass& pass) {
+    const Trace::Scope scope(name());
+    return norm_.forward(conv_.forward(x), pass);
+  }
+
+  void visit(Visitor& v) override {
+    v("0", conv_);
+    v("1", norm_);
+  }
+
+ private:
+  static constexpr Activation kRelu = Activation::relu;
+
+  ConvTranspose2d conv_;
+  BatchNorm2d norm_;
+};
+
+class LinknetBlock : public Module {
+ public:
+  LinknetBlock(int64_t in, int64_t out)
+      : reduce_(decoder_conv(in, in / 4, 1)),
+        upsample_(in / 4),
+        expand_(decoder_conv(in / 4, out, 1)) {}
+
+  Variable forward(const Variable& x, const Variable& skip, const Pass& pass) {
+    const Trace::Scope scope(name());
+    const Variable y = expand_.forward(upsample_.forward(reduce_.forward(x, pass), pass), pass);
+    return skip.defined() ? add(y, skip) : y;
+  }
+
+  void visit(Visitor& v) override {
+    v("block.0", reduce_);
+    v("block.1", upsample_);
+    v("block.2", expand_);
+  }
+
+ private:
+  ConvNormAct reduce_;
+  Upsample upsample_;
+  ConvNormAct expand_;
+};
+
+class Linknet : public Decoder {
+ public:
+  explicit Linknet(const std::vector<int64_t>& channels)
+      : Decoder({.in_channels = kLastChannels, .kernel = 1}) {
+    for (size_t level = channels.size() - 1; level > 0; --level)
+      blocks_.push_back(std::make_unique<LinknetBlock>(
+          channels[level], level > 1 ? channels[level - 1] : kLastChannels));
+  }
+
+  Variable forward(const std::vector<Variable>& features, const Pass& pass) override {
+    const Trace::Scope scope(name());
+    Variable y = features.back();
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+      const size_t level = blocks_.size() - 1 - i;
+      y = blocks_[i]->forward(y, level > 0 ? features[level] : Variable{}, pass);
+    }
+    return y;
+  }
+
+  void visit(Visitor& v) override {
+    for (size_t i = 0; i < blocks_.size(); ++i) v(str("blocks.", i), *blocks_[i]);
+  }
+
+ private:
+  std::vector<std::unique_ptr<LinknetBlock>> blocks_;
+};
+
+const bool kRegistered =
+    register_decoder("linknet", [](const std::vector<int64_t>& channels, const NetworkSpec&) {
+      return std::make_unique<Linknet>(channels);
+    });
+
+}  // namespace
+}  // namespace decant::nn

@@ -1,0 +1,70 @@
+// SMP's Unet decoder: per level a nearest enlargement to the skip's size, the skip beside it, and
+// two 3x3 convolutions; the last level has no skip. Channels 256, 128, 64, 32, 16. Source:
+// Ronneberger et al. 2015, "U-Net". Differs as SMP does: batch norm, padded convolutions, nearest
+// enlargement in place of transposed convolutions.
+
+#include "engine/ops/resize.h"
+#include "nn/decoders/decoder.h"
+#include "nn/layers/conv_norm_act.h"
+#include "nn/network.h"
+
+namespace decant::nn {
+namespace {
+
+class UnetBlock : public Module {
+ public:
+  UnetBlock(int64_t in, int64_t skip, int64_t out)
+      : conv1_(decoder_conv(in + skip, out)), conv2_(decoder_conv(out, out)) {}
+
+  Variable forward(const Variable& x, const Variable& skip, const Pass& pass) {
+    const Trace::Scope scope(name());
+    return conv2_.forward(conv1_.forward(upsample_concat(x, skip), pass), pass);
+  }
+
+  void visit(Visitor& v) override {
+    v("conv1", conv1_);
+    v("conv2", conv2_);
+  }
+
+ private:
+  ConvNormAct conv1_;
+  ConvNormAct conv2_;
+};
+
+class Unet : public Decoder {
+ public:
+  explicit Unet(const std::vector<int64_t>& channels) : Decoder({.in_channels = 16, .kernel = 3}) {
+    int64_t in = channels.back();
+    for (size_t level = channels.size() - 1; level-- > 0;) {
+      const int64_t skip = level > 0 ? channels[level] : 0;
+      const int64_t out = int64_t{16} << level;
+      blocks_.push_back(std::make_unique<UnetBlock>(in, skip, out));
+      in = out;
+    }
+  }
+
+  Variable forward(const std::vector<Variable>& features, const Pass& pass) override {
+    const Trace::Scope scope(name());
+    Variable y = features.back();
+    for (size_t i = 0; i < blocks_.size(); ++i) {
+      const size_t level = blocks_.size() - 1 - i;
+      y = blocks_[i]->forward(y, level > 0 ? features[level] : Variable{}, pass);
+    }
+    return y;
+  }
+
+  void visit(Visitor& v) override {
+    for (size_t i = 0; i < blocks_.size(); ++i) v(str("blocks.", i), *blocks_[i]);
+  }
+
+ private:
+  std::vector<std::unique_ptr<UnetBlock>> blocks_;
+};
+
+const bool kRegistered =
+    register_decoder("unet", [](const std::vector<int64_t>& channels, const NetworkSpec&) {
+      return std::make_unique<Unet>(channels);
+    });
+
+}  // namespace
+}  // namespace decant::nn

@@ -1,0 +1,25 @@
+#pragma once
+
+#include "nn/layers/batch_norm.h"
+#include "nn/layers/convolution.h"
+
+namespace decant::nn {
+
+/// y = act(bn(conv(x)) + residual), the networks' usual step. Parts "0" (convolution) and "1"
+/// (batch norm), as in the peers' Sequential.
+class ConvNormAct : public Module {
+ public:
+  explicit ConvNormAct(const Conv2dSpec& spec, Activation activation = Activation::relu);
+
+  Variable forward(const Variable& x, const Pass& pass, const Variable& residual = {});
+  void visit(Visitor& v) override;
+
+ private:
+  Conv2d conv_;
+  BatchNorm2d norm_;
+};
+
+/// A spec with SMP's initial values for decoders: he_uniform of the fan-in.
+Conv2dSpec decoder_conv(int64_t in, int64_t out, int kernel = 3);
+
+}  // namespace decant::nn

@@ -1,0 +1,67 @@
+#include "nn/layers/convolution.h"
+
+#include <cmath>
+
+namespace decant::nn {
+namespace {
+
+constexpr int kUpKernel = 4;
+
+Initializer upsampling_init(int64_t out) {
+  // PyTorch takes axis 1 of a weight for its inputs; a transposed convolution has its outputs
+  // there.
+  return torch_default(static_cast<double>(out * kUpKernel * kUpKernel));
+}
+
+}  // namespace
+
+Initializer he_normal(double fan) {
+  return Initializer::normal(std::sqrt(2 / fan));
+}
+Initializer he_uniform(double fan_in) {
+  return Initializer::uniform(std::sqrt(6 / fan_in));
+}
+Initializer glorot_uniform(double fan_in, double fan_out) {
+  return Initializer::uniform(std::sqrt(6 / (fan_in + fan_out)));
+}
+Initializer torch_default(double fan_in) {
+  return Initializer::uniform(1 / std::sqrt(fan_in));
+}
+
+Conv2d::Conv2d(const Conv2dSpec& spec)
+    : spec_(spec),
+      weight_{
+          .shape = {spec.out, spec.kernel, spec.kernel, spec.in / spec.groups},
+          .initializer = spec.weight_init.value_or(he_normal(static_cast<double>(spec.fan_out())))},
+      bias_{.shape = {spec.out}, .initializer = spec.bias_init} {
+  check(spec.in % spec.groups == 0 && spec.out % spec.groups == 0, "Conv2d: ", spec.groups,
+        " groups do not divide ", spec.in, " and ", spec.out, " channels");
+}
+
+Variable Conv2d::forward(const Variable& x) const {
+  const Trace::Scope scope(name());
+  return conv2d(
+      x, weight_, spec_.bias ? bias_.variable : Variable{},
+      {.stride = spec_.stride, .padding = (spec_.kernel - 1) / 2, .groups = spec_.groups});
+}
+
+void Conv2d::visit(Visitor& v) {
+  v("weight", weight_);
+  if (spec_.bias) v("bias", bias_);
+}
+
+ConvTranspose2d::ConvTranspose2d(int64_t in, int64_t out)
+    : weight_{.shape = {in, kUpKernel, kUpKernel, out}, .initializer = upsampling_init(out)},
+      bias_{.shape = {out}, .initializer = upsampling_init(out)} {}
+
+Variable ConvTranspose2d::forward(const Variable& x) const {
+  const Trace::Scope scope(name());
+  return conv_transpose2d(x, weight_, bias_, {.stride = 2, .padding = 1});
+}
+
+void ConvTranspose2d::visit(Visitor& v) {
+  v("weight", weight_);
+  v("bias", bias_);
+}
+
+}  // namespace decant::nn

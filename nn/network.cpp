@@ -1,0 +1,65 @@
+#include "nn/network.h"
+
+#include "engine/ops/resize.h"
+#include "engine/ops/shape_ops.h"
+
+namespace decant::nn {
+namespace {
+
+Conv2dSpec head_spec(const Decoder::Head& head, int64_t classes) {
+  Conv2dSpec spec{.in = head.in_channels, .out = classes, .kernel = head.kernel, .bias = true};
+  spec.weight_init =
+      glorot_uniform(static_cast<double>(spec.fan_in()), static_cast<double>(spec.fan_out()));
+  return spec;
+}
+
+int64_t rounded_up(int64_t size, int64_t stride) {
+  return (size + stride - 1) / stride * stride;
+}
+
+}  // namespace
+
+Network::Network(const NetworkSpec& spec)
+    : spec_(resolved(spec)),
+      encoder_(make_encoder(spec_)),
+      decoder_(make_decoder(spec_, encoder_->channels())),
+      head_(head_spec(decoder_->head(), spec_.classes)) {}
+
+Output Network::forward(const Variable& x, const Pass& pass) {
+  check(x.shape().rank() == 4 && x.shape()[3] == spec_.in_channels, spec_.name(),
+        ": expected images [N, H, W, ", spec_.in_channels, "], got ", x.shape());
+  const Trace::Scope scope(name());
+  const int64_t height = x.shape()[1];
+  const int64_t width = x.shape()[2];
+  const int64_t bottom = rounded_up(height, stride()) - height;
+  const int64_t right = rounded_up(width, stride()) - width;
+
+  const bool fits = bottom == 0 && right == 0;
+  const std::vector<Variable> features =
+      encoder_->forward(fits ? x : pad2d(x, 0, bottom, 0, right), pass);
+  Variable logits = head_.forward(decoder_->forward(features, pass));
+  const int64_t upsampling = decoder_->head().upsampling;
+  if (upsampling > 1)
+    logits = resize(logits, height + bottom, width + right, {.mode = Interpolation::bilinear});
+  if (bottom > 0) logits = slice(logits, 1, 0, height);
+  if (right > 0) logits = slice(logits, 2, 0, width);
+  return {.logits = logits,
+          .hidden = features.back(),
+          .hidden_stride = hidden_stride(),
+          .hidden_offset = hidden_offset()};
+}
+
+void Network::visit(Visitor& v) {
+  v("encoder", *encoder_);
+  v("decoder", *decoder_);
+  v("segmentation_head.0", head_);
+}
+
+std::unique_ptr<Network> make_network(const NetworkSpec& spec, uint64_t seed, DType dtype,
+                                      std::string_view prefix) {
+  auto network = std::make_unique<Network>(spec);
+  initialize(*network, seed, dtype, prefix);
+  return network;
+}
+
+}  // namespace decant::nn

@@ -1,0 +1,135 @@
+#include "nn/optimizer.h"
+
+#include <cmath>
+
+#include "engine/core/nearest_name.h"
+#include "engine/ops/optimizer.h"
+
+namespace decant::nn {
+namespace {
+
+Tensor part(const Tensor& flat, const ParameterSet::Range& range) {
+  return flat.view(range.offset, {range.size});
+}
+
+/// Flat moments of the set's layout by name, and the steps taken: all that optimizers keep.
+class MomentOptimizer : public Optimizer {
+ public:
+  MomentOptimizer(ParameterSet& parameters, const OptimizerOptions& options,
+                  std::vector<std::string> moments)
+      : parameters_(parameters), options_(options) {
+    for (std::string& name : moments)
+      moments_.push_back(
+          {std::move(name), Tensor::zeros(parameters.values().shape(), parameters.dtype())});
+  }
+
+  std::vector<NamedTensor> state() const override {
+    std::vector<NamedTensor> result = {{"step", Tensor::of<int64_t>({}, {steps_})}};
+    for (const NamedTensor& moment : moments_)
+      result.push_back({moment.name, moment.tensor.clone()});
+    return result;
+  }
+
+  void load_state(const std::vector<NamedTensor>& state) override {
+    const Tensor& steps = entry(state, "step", {}, DType::i64);
+    for (const NamedTensor& moment : moments_)
+      entry(state, moment.name, moment.tensor.shape(), moment.tensor.dtype());
+    for (NamedTensor& moment : moments_)
+      moment.tensor.copy_from(
+          entry(state, moment.name, moment.tensor.shape(), moment.tensor.dtype()));
+    steps_ = *steps.data<int64_t>();
+  }
+
+ protected:
+  const Tensor& moment(size_t i) const { return moments_[i].tensor; }
+
+  ParameterSet& parameters_;
+  OptimizerOptions options_;
+  int64_t steps_ = 0;
+
+ private:
+  static const Tensor& entry(const std::vector<NamedTensor>& state, const std::string& name,
+                             const Shape& shape, DType dtype) {
+    for (const NamedTensor& candidate : state) {
+      if (candidate.name != name) continue;
+      const Tensor& tensor = candidate.tensor;
+      check(tensor.shape() == shape && tensor.dtype() == dtype, "optimizer: expected ", name, " ",
+            dtype, ' ', shape, ", got ", tensor.dtype(), ' ', tensor.shape());
+      return tensor;
+    }
+    throw Error(str("optimizer: the state lacks ", name));
+  }
+
+  std::vector<NamedTensor> moments_;
+};
+
+class Sgd : public MomentOptimizer {
+ public:
+  Sgd(ParameterSet& parameters, const OptimizerOptions& options)
+      : MomentOptimizer(parameters, options, {"momentum"}) {}
+
+  void step(double learning_rate) override {
+    const SgdOptions options{.learning_rate = learning_rate,
+                             .momentum = options_.momentum,
+                             .nesterov = options_.nesterov,
+                             .weight_decay = options_.weight_decay};
+    for (const ParameterSet::Range& range : parameters_.trainable())
+      sgd_step(part(parameters_.values(), range), part(parameters_.gradients(), range),
+               part(moment(0), range), options, steps_ == 0);
+    ++steps_;
+  }
+};
+
+class Adam : public MomentOptimizer {
+ public:
+  Adam(ParameterSet& parameters, const OptimizerOptions& options)
+      : MomentOptimizer(parameters, options, {"m", "v"}) {}
+
+  void step(double learning_rate) override {
+    ++steps_;
+    const AdamOptions options{.learning_rate = learning_rate,
+                              .beta1 = options_.beta1,
+                              .beta2 = options_.beta2,
+                              .eps = options_.eps,
+                              .weight_decay = options_.weight_decay,
+                              .decoupled = options_.name == "adamw",
+                              .step = steps_};
+    for (const ParameterSet::Range& range : parameters_.trainable())
+      adam_step(part(parameters_.values(), range), part(parameters_.gradients(), range),
+                part(moment(0), range), part(moment(1), range), options);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Optimizer> make_optimizer(ParameterSet& parameters,
+                                          const OptimizerOptions& options) {
+  if (options.name == "sgd") return std::make_unique<Sgd>(parameters, options);
+  if (options.name == "adam" || options.name == "adamw")
+    return std::make_unique<Adam>(parameters, options);
+  throw Error(str("optimizer: there is no \"", options.name, "\"; did you mean \"",
+                  nearest_name(options.name, optimizer_names()), "\"?"));
+}
+
+std::vector<std::string> optimizer_names() {
+  return {"sgd", "adam", "adamw"};
+}
+
+double gradient_norm(ParameterSet& parameters) {
+  double sum = 0;
+  for (const ParameterSet::Range& range : parameters.trainable())
+    sum += squared_norm(part(parameters.gradients(), range));
+  return std::sqrt(sum);
+}
+
+double clip_gradients(ParameterSet& parameters, double limit) {
+  check(limit >= 0, "clip_gradients: expected a limit of at least 0, got ", limit);
+  const double norm = gradient_norm(parameters);
+  const double factor = limit / (norm + 1e-6);
+  if (limit > 0 && factor < 1)
+    for (const ParameterSet::Range& range : parameters.trainable())
+      scale_in_place(part(parameters.gradients(), range), factor);
+  return norm;
+}
+
+}  // namespace decant::nn

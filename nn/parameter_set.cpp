@@ -1,0 +1,106 @@
+#include "nn/parameter_set.h"
+
+namespace decant::nn {
+namespace {
+
+constexpr int64_t kAlignment = 64;  // bytes: a cache line, the widest SIMD register
+
+struct Collecting : Visitor {
+  Collecting(std::string prefix, std::vector<ParameterSet::Slot>& out)
+      : Visitor(std::move(prefix)), slots(out) {}
+
+  void on_parameter(const std::string& path, Parameter& parameter) override {
+    check(parameter.variable.defined(), "ParameterSet: ", path, " is not initialized");
+    slots.push_back(
+        {.name = path, .offset = 0, .size = parameter.shape.size(), .parameter = &parameter});
+  }
+
+  std::vector<ParameterSet::Slot>& slots;
+};
+
+bool lies_under(std::string_view name, std::string_view path) {
+  return path.empty() ||
+         (name.starts_with(path) && (name.size() == path.size() || name[path.size()] == '.'));
+}
+
+}  // namespace
+
+ParameterSet::ParameterSet(Module& module) : ParameterSet({{"", &module}}) {}
+
+ParameterSet::ParameterSet(const std::vector<std::pair<std::string, Module*>>& modules) {
+  for (const auto& [prefix, module] : modules) {
+    Collecting collect(prefix, slots_);
+    module->visit(collect);
+  }
+  check(!slots_.empty(), "ParameterSet: expected modules with parameters, got none");
+  const DType type = slots_.front().parameter->variable.dtype();
+  const int64_t alignment = kAlignment / static_cast<int64_t>(size_of(type));
+  int64_t total = 0;
+  for (Slot& slot : slots_) {
+    slot.offset = total;
+    total += (slot.size + alignment - 1) / alignment * alignment;
+  }
+  values_ = Tensor::zeros({total}, type);
+  gradients_ = Tensor::zeros({total}, type);
+  for (const Slot& slot : slots_) {
+    Parameter& parameter = *slot.parameter;
+    check(parameter.variable.dtype() == type, "ParameterSet: ", slots_.front().name, " is ", type,
+          " but ", slot.name, " is ", parameter.variable.dtype());
+    Tensor value = values_.view(slot.offset, parameter.shape);
+    value.copy_from(parameter.variable.value());
+    parameter.variable = Variable::leaf(value, gradients_.view(slot.offset, parameter.shape));
+  }
+}
+
+int64_t ParameterSet::trainable_count() const {
+  int64_t count = 0;
+  for (const Slot& slot : slots_)
+    if (!slot.frozen) count += slot.size;
+  return count;
+}
+
+std::vector<ParameterSet::Range> ParameterSet::trainable() const {
+  std::vector<Range> ranges;
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
+    if (slot.frozen) continue;
+    const bool joins = i > 0 && !slots_[i - 1].frozen;
+    if (joins)
+      ranges.back().size = slot.offset + slot.size - ranges.back().offset;
+    else
+      ranges.push_back({slot.offset, slot.size});
+  }
+  return ranges;
+}
+
+ParameterSet::Range ParameterSet::range(std::string_view path) const {
+  if (path.empty()) return {0, values_.size()};
+  const Slot* first = nullptr;
+  const Slot* last = nullptr;
+  for (const Slot& slot : slots_) {
+    if (!lies_under(slot.name, path)) continue;
+    if (first == nullptr) first = &slot;
+    last = &slot;
+  }
+  check(first != nullptr, "ParameterSet: there is no parameter under \"", path, "\"");
+  return {first->offset, last->offset + last->size - first->offset};
+}
+
+void ParameterSet::freeze(std::string_view path) {
+  bool found = false;
+  for (Slot& slot : slots_) {
+    if (!lies_under(slot.name, path)) continue;
+    found = true;
+    slot.frozen = true;
+    slot.parameter->variable = slot.parameter->variable.detach();
+  }
+  check(found, "ParameterSet: there is no parameter under \"", path, "\" to freeze");
+}
+
+void ParameterSet::zero_gradients() {
+  gradients_.fill(0);
+  for (const Slot& slot : slots_)
+    if (!slot.frozen) slot.parameter->variable.clear_grad();
+}
+
+}  // namespace decant::nn
