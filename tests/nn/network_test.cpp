@@ -1,0 +1,292 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "nn/checkpoint.h"
+#include "nn/network.h"
+#include "nn/summary.h"
+
+namespace decant::nn {
+namespace {
+
+/// Every key, shape and type, one per line, as PyTorch's state_dict lists them.
+std::string listing(Module& module) {
+  std::string text;
+  for (const auto& [name, tensor] : state_dict(module)) {
+    std::string extents;
+    for (const int64_t extent : tensor.shape().extents())
+      extents += str(extents.empty() ? "" : "x", extent);
+    text += str(name, '\t', extents.empty() ? "scalar" : extents, '\t', tensor.dtype(), '\n');
+  }
+  return text;
+}
+
+struct Golden {
+  const char* network;
+  size_t entries;
+  int64_t parameters;
+  uint64_t listing_hash;  ///< FNV-1a 64 of the listing
+  double gmacs;           ///< at 256 x 256; printed with three decimals
+};
+
+// Printed by segmentation_models.pytorch 0.5.1 on PyTorch 1.13: state_dict(), parameters, and the
+// multiply-adds of all convolutions.
+constexpr Golden kGolden[] = {
+    {"unet/resnet18", 182, 14'328'209, 0x24b080f7784164b1, 5.398},
+    {"unet/resnet34", 278, 24'436'369, 0xbdc94040c222fa69, 7.814},
+    {"unet/resnet50", 380, 32'521'105, 0xf7d2a4fecbff723b, 10.633},
+    {"unet/mobilenet_v2", 374, 6'628'945, 0xb79a110b012946a7, 3.345},
+    {"linknet/resnet18", 217, 11'663'777, 0x18084acc0f1c460a, 2.614},
+    {"linknet/resnet34", 313, 21'771'937, 0x2303be51aaa50122, 5.030},
+    {"linknet/resnet50", 415, 31'177'777, 0x7a58d3c86ca83d41, 7.270},
+    {"linknet/mobilenet_v2", 409, 4'319'859, 0xec3df03de1f1ad14, 0.556},
+};
+
+TEST_CASE("names, order, shapes and types of the state dict are SMP's") {
+  for (const Golden& golden : kGolden) {
+    CAPTURE(golden.network);
+    const auto network = make_network(parse_network(golden.network));
+    CHECK(state_dict(*network).size() == golden.entries);
+    CHECK(parameter_count(*network) == golden.parameters);
+    CHECK(fnv1a64(listing(*network)) == golden.listing_hash);
+  }
+}
+
+TEST_CASE("summary: parameters and multiply-adds are SMP's") {
+  for (const Golden& golden : kGolden) {
+    CAPTURE(golden.network);
+    const auto network = make_network(parse_network(golden.network));
+    const Summary summary = summarize(*network, 256, 256);
+    CHECK(summary.parameters == golden.parameters);
+    CHECK(std::abs(static_cast<double>(summary.macs) / 1e9 - golden.gmacs) <= 0.0005);
+    int64_t parameters = 0;
+    for (const LayerSummary& layer : summary.layers) parameters += layer.parameters;
+    CHECK(parameters == golden.parameters);
+  }
+}
+
+TEST_CASE("summary: one layer by hand") {
+  const auto network = make_network(parse_network("unet/resnet18"));
+  const Summary summary = summarize(*network, 64, 32);
+  const LayerSummary& first = summary.layers.front();
+  CHECK(first.name == "encoder.conv1");
+  CHECK(first.op == "conv2d");
+  CHECK(first.output_shape == Shape{1, 32, 16, 64});
+  CHECK(first.parameters == 64 * 3 * 7 * 7);
+  CHECK(first.macs == 32 * 16 * 64 * 3 * 7 * 7);
+  CHECK(first.activation_bytes == 32 * 16 * 64 * 4);
+  CHECK(summary.layers.back().name == "segmentation_head.0");
+  CHECK(summary.text().find("14,328,209") != std::string::npos);
+}
+
+TEST_CASE("encoders have the published numbers of parameters") {
+  // torchvision's totals without their classifiers; SMP's and timm's for the mobilenets.
+  const std::pair<const char*, int64_t> published[] = {
+      {"resnet18", 11'689'512 - 513'000},
+      {"resnet34", 21'284'672},
+      {"resnet50", 23'508'032},
+      {"resnet101", 42'500'160},
+      {"resnet152", 60'192'808 - 2'049'000},
+      {"resnext101_32x8d", 88'791'336 - 2'049'000},
+      {"mobilenet_v2", 2'223'872},
+      {"mobilenet_v3_small_075", 573'480},
+      {"mobilenet_v3_small_100", 927'008},
+  };
+  for (const auto& [name, count] : published) {
+    CAPTURE(name);
+    Network network({.decoder = "unet", .encoder = name});
+    CHECK(parameter_count(network.encoder()) == count);
+  }
+}
+
+TEST_CASE("the paper's student has 815,917 parameters") {
+  Network network(parse_network("linknet/mobilenet_v3_small_075"));
+  CHECK(parameter_count(network) == 815'917);
+  CHECK(network.hidden_channels() == 432);
+}
+
+TEST_CASE("one input channel takes one third of the first convolution") {
+  // SMP: 6272 parameters fewer for ResNets, 576 for MobileNets.
+  Network resnet({.decoder = "unet", .encoder = "resnet18", .in_channels = 1});
+  CHECK(parameter_count(resnet) == 14'328'209 - 6'272);
+  Network mobilenet({.decoder = "linknet", .encoder = "mobilenet_v2", .in_channels = 1});
+  CHECK(parameter_count(mobilenet) == 4'319'859 - 576);
+}
+
+TEST_CASE("the thin U-Net is a hundred times smaller than its teacher, with the same hidden grid") {
+  const auto thin = make_network(parse_network("thin_unet"));
+  const auto teacher = make_network(parse_network("unet/resnet18"));
+  CHECK(100 * parameter_count(*thin) <= parameter_count(*teacher));
+  CHECK(thin->stride() == 32);
+  const NoGrad no_grad;
+  const Variable x(Tensor::zeros({1, 64, 96, 3}));
+  const Output small = thin->forward(x);
+  const Output large = teacher->forward(x);
+  CHECK(small.hidden.shape() == Shape{1, 2, 3, 160});
+  CHECK(large.hidden.shape() == Shape{1, 2, 3, 512});
+  CHECK(small.hidden_stride == large.hidden_stride);
+  CHECK(small.hidden_offset == large.hidden_offset);
+  CHECK(small.logits.shape() == large.logits.shape());
+}
+
+TEST_CASE("width and depth of the thin U-Net are free") {
+  for (const char* text : {"thin_unet:width=4,depth=2", "thin_unet:width=7,depth=3",
+                           "thin_unet:width=8,depth=7", "thin_unet:classes=4,in_channels=1"}) {
+    CAPTURE(text);
+    const auto network = make_network(parse_network(text));
+    const NetworkSpec& spec = network->spec();
+    CHECK(network->stride() == int64_t{1} << spec.depth);
+    const NoGrad no_grad;
+    const Output y = network->forward(Variable(Tensor::zeros({1, 40, 50, spec.in_channels})));
+    CHECK(y.logits.shape() == Shape{1, 40, 50, spec.classes});
+    CHECK(y.hidden.shape()[3] == network->hidden_channels());
+  }
+  CHECK_THROWS_WITH_AS(Network(parse_network("thin_unet:depth=8")),
+                       "thin: expected a depth of 2 to 7, got 8", Error);
+}
+
+TEST_CASE("hidden cells are centred on pixels stride * i: read from each encoder's trace") {
+  // A convolution takes cell i of its result to position s i - p + d (k - 1) / 2 of its
+  // input, so offsets compose along the chain: total = sum of stride_before * ((k - 1) / 2 - p).
+  for (const std::string& name : encoder_names()) {
+    CAPTURE(name);
+    const auto network = make_network({.decoder = "unet", .encoder = name});
+    const NoGrad no_grad;
+    const Trace trace;
+    network->forward(Variable(Tensor::zeros({1, 64, 64, 3})));
+    for (const Trace::Step& step : trace.steps()) {
+      if (!step.scope.starts_with("encoder") || step.op->name != "conv2d") continue;
+      for (const auto& [key, value] : step.attributes) {
+        if (key != "padding") continue;
+        for (const int64_t padding : std::get<std::vector<int64_t>>(value))
+          CHECK(2 * padding == step.input_shapes[1][1] - 1);
+      }
+    }
+    CHECK(network->hidden_offset() == 0);
+  }
+}
+
+TEST_CASE("any input size is padded to the stride, and the logits cropped back") {
+  const auto network = make_network(parse_network("linknet/mobilenet_v3_small_075"), 3);
+  const NoGrad no_grad;
+  Tensor x({1, 37, 50, 3});
+  Tensor padded = Tensor::zeros({1, 64, 64, 3});
+  const Rng rng(RngKey::of(0, "image"));
+  for (int64_t i = 0; i < 37; ++i) {
+    for (int64_t k = 0; k < 50 * 3; ++k) {
+      const auto value = static_cast<float>(rng.normal(static_cast<uint64_t>(i * 150 + k)));
+      x.mutable_data<float>()[i * 150 + k] = value;
+      padded.mutable_data<float>()[i * 192 + k] = value;
+    }
+  }
+  const Tensor y = network->forward(Variable(x)).logits.value();
+  const Tensor whole = network->forward(Variable(padded)).logits.value();
+  CHECK(y.shape() == Shape{1, 37, 50, 1});
+  bool equal = true;
+  for (int64_t i = 0; i < 37; ++i)
+    for (int64_t k = 0; k < 50; ++k)
+      equal &= y.data<float>()[i * 50 + k] == whole.data<float>()[i * 64 + k];
+  CHECK(equal);
+  CHECK(network->forward(Variable(Tensor::zeros({2, 1, 1, 3}))).logits.shape() ==
+        Shape{2, 1, 1, 1});
+}
+
+TEST_CASE("initial values are SMP's distributions and depend on seed and path only") {
+  const auto network = make_network(parse_network("unet/resnet18"), 1);
+  const auto find = [](Module& module, std::string_view name) {
+    for (const auto& [key, tensor] : state_dict(module, DType::f64))
+      if (key == name) return tensor;
+    throw Error(str("no ", name));
+  };
+  const auto moments = [](const Tensor& t) {
+    double square = 0;
+    double largest = 0;
+    for (const double value : t.values<double>()) {
+      square += value * value;
+      largest = std::max(largest, std::abs(value));
+    }
+    return std::pair(std::sqrt(square / static_cast<double>(t.size())), largest);
+  };
+  // sigma = sqrt(2 / (64 * 49)) of 9408 values, known to about 1 / sqrt(2 * 9408) of itself.
+  CHECK(moments(find(*network, "encoder.conv1.weight")).first ==
+        doctest::Approx(std::sqrt(2.0 / (64 * 49))).epsilon(0.03));
+  const double decoder = moments(find(*network, "decoder.blocks.0.conv1.0.weight")).second;
+  CHECK(decoder <= 0.029463);
+  CHECK(decoder > 0.0294);
+  const double head = moments(find(*network, "segmentation_head.0.weight")).second;
+  CHECK(head <= std::sqrt(6.0 / (16 * 9 + 9)));
+  CHECK(head > 0.18);
+  CHECK(moments(find(*network, "segmentation_head.0.bias")).second == 0);
+
+  const auto same = [&](const char* a, uint64_t seed, std::string_view prefix) {
+    const auto other = make_network(parse_network(a), seed, DType::f32, prefix);
+    const Tensor x = find(*network, "encoder.layer1.0.conv1.weight");
+    const Tensor y = find(*other, "encoder.layer1.0.conv1.weight");
+    return std::ranges::equal(x.values<double>(), y.values<double>());
+  };
+  CHECK(same("unet/resnet18", 1, ""));
+  CHECK(same("linknet/resnet34", 1, ""));
+  CHECK_FALSE(same("unet/resnet18", 2, ""));
+  CHECK_FALSE(same("unet/resnet18", 1, "teacher"));
+}
+
+TEST_CASE("evaluation changes nothing, training keeps book, batch statistics do not") {
+  const auto network = make_network(parse_network("thin_unet:width=4,depth=2"));
+  const NoGrad no_grad;
+  Tensor image({2, 8, 8, 3});
+  const Rng rng(RngKey::of(0, "image"));
+  for (int64_t i = 0; i < image.size(); ++i)
+    image.mutable_data<float>()[i] = static_cast<float>(rng.normal(static_cast<uint64_t>(i)));
+  const Variable x(image);
+  const auto bytes = [&] { return safetensors_bytes({state_dict(*network), {}}); };
+  const auto before = bytes();
+  const Tensor evaluated = network->forward(x).logits.value();
+  const Tensor batch = network->forward(x, {.batch_statistics = true}).logits.value();
+  CHECK(bytes() == before);
+  const Tensor trained = network->forward(x, {.training = true}).logits.value();
+  CHECK(bytes() != before);
+  CHECK(std::ranges::equal(batch.values<float>(), trained.values<float>()));
+  CHECK_FALSE(std::ranges::equal(batch.values<float>(), evaluated.values<float>()));
+}
+
+TEST_CASE("specs go to text and JSON and back") {
+  for (const char* text : {"unet/resnet18", "thin_unet", "thin_unet:width=8,depth=4",
+                           "linknet/mobilenet_v3_small_075:in_channels=1,classes=3"}) {
+    const NetworkSpec spec = parse_network(text);
+    CHECK(spec.name() == text);
+    CHECK(parse_network(to_json(spec).dump()) == spec);
+  }
+  CHECK(to_json(parse_network("linknet/mobilenet_v3_small_075")) ==
+        nlohmann::json::parse(R"({"decoder": "linknet", "encoder": "mobilenet_v3_small_075",
+                                  "in_channels": 3, "classes": 1})"));
+}
+
+TEST_CASE("unknown names and keys are refused with the nearest known one") {
+  const auto message = [](const char* text) {
+    try {
+      parse_network(text);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  CHECK(message("unit/resnet18").find("did you mean \"unet\"?") != std::string::npos);
+  CHECK(message("thin_unet:widht=3").find("did you mean \"width\"?") != std::string::npos);
+  CHECK(message("unet/resnet18:classes=").find("expected a whole number") != std::string::npos);
+  CHECK(message("unet/resnet18:classes=0").find("at least 1, got 0") != std::string::npos);
+  CHECK(message("unet").find("expected an encoder for unet") != std::string::npos);
+  CHECK(message("{\"decoder\": 3}").find("expected a name") != std::string::npos);
+  CHECK(message("{\"clases\": 3}").find("did you mean \"classes\"?") != std::string::npos);
+  CHECK(message("{\"decoder\"").find("expected JSON") != std::string::npos);
+  CHECK(message("nowhere.json").find("cannot read nowhere.json") != std::string::npos);
+  CHECK_THROWS_WITH_AS(make_network({.decoder = "unet", .encoder = "resnet81"}),
+                       doctest::Contains("did you mean \"resnet"), Error);
+  const auto network = make_network(parse_network("thin_unet"));
+  CHECK_THROWS_WITH_AS(network->forward(Variable(Tensor::zeros({1, 8, 8, 1}))),
+                       "thin_unet: expected images [N, H, W, 3], got [1, 8, 8, 1]", Error);
+}
+
+}  // namespace
+}  // namespace decant::nn

@@ -1,0 +1,236 @@
+// Holds our networks against segmentation_models.pytorch (SMP) on PyTorch: loss, logits and every
+// parameter's gradient. Neither side ships weights: all parameters, buffers and inputs follow from
+// their names by a formula; a fixture holds what SMP computed from them in float64.
+//
+// DECANT_PARITY_DIR names another folder of fixtures; files of networks that we do not have are
+// listed as skipped, and a run that compared nothing fails.
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "engine/io/safetensors.h"
+#include "engine/ops/shape_ops.h"
+#include "nn/checkpoint.h"
+#include "nn/losses.h"
+#include "nn/network.h"
+
+namespace decant::nn {
+namespace {
+
+/// Value i of the tensor of that name: splitmix64, 24 bits of it, in [0, 1).
+struct Stream {
+  Stream(const std::string& name, uint64_t seed) : start(fnv1a64(name) + seed) {}
+
+  double unit(int64_t i) const {
+    uint64_t z = start + static_cast<uint64_t>(i + 1) * 0x9E3779B97F4A7C15U;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9U;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBU;
+    z = z ^ z >> 31;
+    return static_cast<double>(z >> 40) / 16777216.0;
+  }
+  double symmetric(int64_t i) const { return 2 * unit(i) - 1; }
+
+  uint64_t start;
+};
+
+/// A parameter or buffer in PyTorch's order of extents, as the fixtures' formula fills it.
+Tensor filled(const std::string& name, const Shape& shape, uint64_t seed) {
+  if (name.ends_with("num_batches_tracked")) return Tensor::zeros(shape, DType::i64);
+  const Stream stream(name, seed);
+  const auto value = [&](int64_t i) {
+    if (name.ends_with("running_var")) return 0.75 + 0.5 * stream.unit(i);
+    if (name.ends_with("running_mean")) return 0.2 * stream.symmetric(i);
+    if (shape.rank() >= 2)
+      return stream.symmetric(i) * std::sqrt(6 / static_cast<double>(shape.size() / shape[0]));
+    if (name.ends_with("bias")) return 0.2 * stream.symmetric(i);
+    return 0.75 + 0.5 * stream.unit(i);
+  };
+  Tensor result(shape, DType::f32);
+  float* out = result.mutable_data<float>();
+  for (int64_t i = 0; i < shape.size(); ++i) out[i] = static_cast<float>(value(i));
+  return result;
+}
+
+Tensor channels_first(const Tensor& t) {
+  return permute(Variable(t), {0, 3, 1, 2}).value();
+}
+
+struct Fixture {
+  explicit Fixture(const std::filesystem::path& path) : file(read_safetensors(path)) {
+    std::string arch = file.metadata.at("arch");
+    std::ranges::transform(arch, arch.begin(), [](char c) { return std::tolower(c); });
+    std::string encoder = file.metadata.at("encoder");
+    if (encoder.starts_with("timm-mobilenetv3_small_"))
+      encoder = "mobilenet_v3_small_" + encoder.substr(23);
+    spec.decoder = arch;
+    spec.encoder = encoder;
+    spec.in_channels = std::stoll(file.metadata.at("in_channels"));
+    spec.classes = std::stoll(file.metadata.at("classes"));
+    seed = std::stoull(file.metadata.at("seed"));
+  }
+
+  bool known() const {
+    return std::ranges::count(decoder_names(), spec.decoder) != 0 &&
+           std::ranges::count(encoder_names(), spec.encoder) != 0;
+  }
+
+  std::unique_ptr<Network> network(DType dtype) const {
+    auto result = make_network(spec, 0, dtype);
+    std::vector<NamedTensor> state;
+    for (const NamedTensor& t : state_dict(*result))
+      state.push_back({t.name, filled(t.name, t.tensor.shape(), seed)});
+    load_state_dict(*result, state, "parity");
+    return result;
+  }
+
+  Variable images(DType dtype) const {
+    const Shape& logits = file.at("eval_logits").shape();
+    const Shape shape = {logits[0], spec.in_channels, logits[2], logits[3]};
+    const Stream stream("input", seed);
+    Tensor x(shape, DType::f64);
+    double* out = x.mutable_data<double>();
+    for (int64_t i = 0; i < shape.size(); ++i) out[i] = 2 * stream.symmetric(i);
+    return Variable(permute(Variable(x), {0, 2, 3, 1}).value().to(dtype));
+  }
+
+  Target target() const {
+    const Shape& logits = file.at("eval_logits").shape();
+    const Stream stream("target", seed);
+    Tensor y({logits[0], logits[2], logits[3]}, DType::f64);
+    double* out = y.mutable_data<double>();
+    for (int64_t i = 0; i < y.size(); ++i) {
+      const double u = stream.unit(i);
+      out[i] =
+          spec.classes == 1 ? (u < 0.3 ? 1 : 0) : std::floor(u * static_cast<double>(spec.classes));
+    }
+    return {.labels = y};
+  }
+
+  TensorFile file;
+  NetworkSpec spec;
+  uint64_t seed = 0;
+};
+
+struct Distance {
+  double worst = 0;   ///< max |a - b|
+  double spread = 0;  ///< max b - min b
+  double excess = 0;  ///< max |a - b| - half a float32 unit of b
+};
+
+Distance distance(const Variable& logits, const Tensor& expected) {
+  const Tensor a = channels_first(logits.value()).to(DType::f64);
+  const Tensor b = expected.to(DType::f64);
+  REQUIRE(a.shape() == b.shape());
+  const auto [low, high] = std::ranges::minmax(b.values<double>());
+  Distance d{.spread = high - low};
+  for (int64_t i = 0; i < a.size(); ++i) {
+    const double error = std::abs(a.data<double>()[i] - b.data<double>()[i]);
+    d.worst = std::max(d.worst, error);
+    d.excess = std::max(d.excess, error - std::abs(b.data<double>()[i]) * 0x1p-24);
+  }
+  return d;
+}
+
+struct Gradients : Visitor {
+  void on_parameter(const std::string& path, Parameter& parameter) override {
+    names.push_back(path);
+    gradients.push_back(parameter.variable.grad());
+  }
+  std::vector<std::string> names;
+  std::vector<Tensor> gradients;
+};
+
+void compare_gradients(Network& network, const Fixture& fixture) {
+  Gradients ours;
+  network.visit(ours);
+  const auto names = nlohmann::json::parse(fixture.file.metadata.at("parameters"));
+  REQUIRE(ours.names == names.get<std::vector<std::string>>());
+
+  const Tensor& norms = fixture.file.at("grad_norm");
+  const Tensor& probes = fixture.file.at("grad_probe");
+  const double largest = std::ranges::max(norms.values<double>());
+  for (size_t i = 0; i < ours.names.size(); ++i) {
+    CAPTURE(ours.names[i]);
+    const double expected = norms.data<double>()[i];
+    double square = 0;
+    double probe = 0;
+    double size = 1;
+    if (ours.gradients[i].defined()) {
+      const Tensor& g = ours.gradients[i];
+      const Tensor flat = g.shape().rank() == 4 ? channels_first(g) : g;
+      const Stream stream(ours.names[i] + ".probe", fixture.seed);
+      for (int64_t k = 0; k < flat.size(); ++k) {
+        const double value = flat.data<double>()[k];
+        square += value * value;
+        probe += value * stream.symmetric(k);
+      }
+      size = static_cast<double>(flat.size());
+    }
+    const double tolerance = 1e-8 * std::max(expected, 1e-4 * largest);
+    CHECK(std::abs(std::sqrt(square) - expected) <= tolerance);
+    CHECK(std::abs(probe - probes.data<double>()[i]) <= tolerance * std::sqrt(size));
+  }
+}
+
+void compare(const Fixture& fixture) {
+  const Tensor& eval_logits = fixture.file.at("eval_logits");
+  const Tensor& train_logits = fixture.file.at("train_logits");
+
+  const auto exact = fixture.network(DType::f64);
+  CHECK(std::to_string(parameter_count(*exact)) == fixture.file.metadata.at("parameter_count"));
+  {
+    const NoGrad no_grad;
+    const Distance d = distance(exact->forward(fixture.images(DType::f64)).logits, eval_logits);
+    // Half a unit of the float32 in the file, and rounding in two float64 computations.
+    CHECK(d.excess <= 1e-10 * d.spread);
+  }
+  const Output output = exact->forward(fixture.images(DType::f64), {.training = true});
+  CHECK(distance(output.logits, train_logits).excess <=
+        1e-10 * distance(output.logits, train_logits).spread);
+  const Variable loss = ce_loss(output.logits, fixture.target());
+  const double expected = fixture.file.at("train_loss").item();
+  CHECK(std::abs(loss.value().item() - expected) <= 1e-9 * expected);
+  backward(loss);
+  compare_gradients(*exact, fixture);
+
+  const NoGrad no_grad;
+  const auto working = fixture.network(DType::f32);
+  const Variable x = fixture.images(DType::f32);
+  const Distance eval = distance(working->forward(x).logits, eval_logits);
+  CHECK(eval.worst <= 1e-4 * eval.spread);
+  const Distance train = distance(working->forward(x, {.training = true}).logits, train_logits);
+  CHECK(train.worst <= 1e-4 * train.spread);
+}
+
+TEST_CASE("networks agree with segmentation_models.pytorch") {
+  const char* other = std::getenv("DECANT_PARITY_DIR");
+  const std::filesystem::path folder = other ? other : DECANT_SOURCE_DIR "/tests/parity/smp";
+  std::vector<std::filesystem::path> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (entry.path().extension() == ".safetensors") paths.push_back(entry.path());
+  std::ranges::sort(paths);
+
+  int compared = 0;
+  for (const std::filesystem::path& path : paths) {
+    const std::string name = path.filename().string();
+    CAPTURE(name);
+    const Fixture fixture(path);
+    if (!fixture.known()) {
+      MESSAGE("skipped, no such network here: " << name);
+      continue;
+    }
+    compare(fixture);
+    ++compared;
+    MESSAGE("compared " << name << " (" << fixture.file.metadata.at("parameter_count")
+                        << " parameters)");
+  }
+  CHECK_MESSAGE(compared > 0, "no fixture of a known network in " << folder.string());
+}
+
+}  // namespace
+}  // namespace decant::nn
