@@ -111,6 +111,7 @@ void pack_forward(const Outputs& out, const float* w, float* packed) {
                        .a = w + (group * out.channels + out.panels.first(panel)) * out.depth,
                        .a_stride = out.depth,
                        .b = packed + out.offset(group, panel),
+                       .b_stride = out.panels.width(panel),
                        .width = out.panels.width(panel)});
   });
 }

@@ -8,19 +8,23 @@
 
 // dw[o, k] is a sum over all pixels of source element k of the pixel's taps times dy[o]. Pixels are
 // cut into slots, each with accumulators of its own that are merged in order, so that the result
-// does not depend on threads; a task is one slot of one panel of output channels.
+// does not depend on threads. A task is one slot of some source elements k of one panel of output
+// channels: slots are for many pixels, where there are few the outputs are cut finer.
 
 namespace decant::cpu {
 namespace {
 
 constexpr int64_t kTasks = 16;
 constexpr int64_t kMaxSlots = 16;
+constexpr int64_t kSlotPixels = 512;  // so that adding up dwarfs merging
 constexpr int64_t kMaxAccumulators = 20'000'000 / sizeof(float);
 constexpr int64_t kChunkPixels = 128;  // of packed dy at a time: 32 KB of the first-level cache
+constexpr int64_t kMinDepth = 96;      // source elements of a task
 
-int64_t slots_for(int64_t lines, int64_t panels, int64_t accumulators) {
-  const int64_t wanted = std::min(kMaxSlots, ceil_div(kTasks, panels));
-  return std::clamp<int64_t>(kMaxAccumulators / accumulators, 1, std::min(wanted, lines));
+int64_t slots_for(const Gather& g, int64_t accumulators) {
+  const int64_t pixels = g.lines() * g.columns;
+  const int64_t wanted = std::min({kMaxSlots, ceil_div(pixels, kSlotPixels), g.lines()});
+  return std::clamp<int64_t>(kMaxAccumulators / accumulators, 1, wanted);
 }
 
 // Copies `columns` channels of `pixels` pixels of dy into rows of `width`, the rest zero.
@@ -33,14 +37,14 @@ float* pack_pixels(const float* dy, int64_t pixels, int64_t channels, int64_t co
   return to;
 }
 
-// One group's part of a panel: everything a slot needs to know to add up its pixels.
+// Everything a task needs to know to add up its pixels.
 struct Slot {
   const Gather& g;
   const float* x;
   const float* dy;
   int64_t channels;  // of dy, all groups
   int64_t columns, width;
-  const std::vector<Segment>& segments;
+  std::vector<Segment> segments;
   int64_t group_offset;  // channels of x before the group
   float* sum;            // [depth, width]
 };
@@ -100,25 +104,29 @@ void dense_weight_gradient(const ConvShape& s, const float* x, const float* dy, 
   const int64_t group_size = panels.packed_size(depth);
   const int64_t size = s.groups * group_size;
   const int64_t panel_count = s.groups * panels.count();
-  const int64_t lines_per_slot = ceil_div(g.lines(), slots_for(g.lines(), panel_count, size));
+  const int64_t lines_per_slot = ceil_div(g.lines(), slots_for(g, size));
   const int64_t slots = ceil_div(g.lines(), lines_per_slot);
+  const int64_t wanted_parts = std::min(ceil_div(kTasks, slots * panel_count), depth / kMinDepth);
+  const int64_t part = ceil_div(depth, std::max<int64_t>(1, wanted_parts));
+  const int64_t parts = ceil_div(depth, part);
   Scratch sums(slots * size);
 
-  parallel_for(slots * panel_count, [&](int64_t task) {
-    const int64_t slot = task / panel_count;
-    const int64_t group = task % panel_count / panels.count();
-    const int64_t panel = task % panels.count();
+  parallel_for(slots * panel_count * parts, [&](int64_t task) {
+    const int64_t slot = task / parts / panel_count;
+    const int64_t group = task / parts % panel_count / panels.count();
+    const int64_t panel = task / parts % panels.count();
+    const int64_t first = task % parts * part;
     const int64_t width = panels.width(panel);
-    const Slot part{
-        .g = g,
-        .x = x,
-        .dy = dy + group * channels + panels.first(panel),
-        .channels = s.c_out,
-        .columns = panels.columns(panel),
-        .width = width,
-        .segments = segments,
-        .group_offset = group * (s.c_in / s.groups),
-        .sum = sums.data() + slot * size + group * group_size + panels.offset(panel, depth)};
+    const Slot adder{.g = g,
+                     .x = x,
+                     .dy = dy + group * channels + panels.first(panel),
+                     .channels = s.c_out,
+                     .columns = panels.columns(panel),
+                     .width = width,
+                     .segments = cut(segments, first, first + part),
+                     .group_offset = group * (s.c_in / s.groups),
+                     .sum = sums.data() + slot * size + group * group_size +
+                            panels.offset(panel, depth) + first * width};
     const int64_t block = std::min(geometry.lines_in_cache(), lines_per_slot);
     SourceLines lines(geometry);
     Scratch buffer(std::max<int64_t>(1, lines.buffer_size(block)));
@@ -128,28 +136,31 @@ void dense_weight_gradient(const ConvShape& s, const float* x, const float* dy, 
     const int64_t slot_end = std::min(g.lines(), slot_begin + lines_per_slot);
     for (int64_t begin = slot_begin; begin < slot_end; begin += block) {
       const int64_t end = std::min(slot_end, begin + block);
-      add_pixels(part, lines, begin, end, buffer.data(), packed.data(), begin == slot_begin);
+      add_pixels(adder, lines, begin, end, buffer.data(), packed.data(), begin == slot_begin);
     }
   });
 
   // Merge the slots in order, a tile of dw at a time, turning [depth, width] into [c_out, depth].
-  constexpr int64_t kMergeDepth = 64;
+  constexpr int64_t kMergeDepth = 128;
   const int64_t pieces = ceil_div(depth, kMergeDepth);
   parallel_for(panel_count * pieces, [&](int64_t task) {
     const int64_t group = task / pieces / panels.count();
     const int64_t panel = task / pieces % panels.count();
     const int64_t width = panels.width(panel);
     const int64_t begin = task % pieces * kMergeDepth;
-    const int64_t count = (std::min(depth, begin + kMergeDepth) - begin) * width;
+    const int64_t rows = std::min(depth, begin + kMergeDepth) - begin;
     float* total = sums.data() + group * group_size + panels.offset(panel, depth) + begin * width;
     for (int64_t slot = 1; slot < slots; ++slot) {
       const float* other = total + slot * size;
-      for (int64_t i = 0; i < count; ++i) total[i] += other[i];
+      for (int64_t i = 0; i < rows * width; ++i) total[i] += other[i];
     }
-    for (int64_t o = 0; o < panels.columns(panel); ++o) {
-      float* to = dw + (group * channels + panels.first(panel) + o) * depth + begin;
-      for (int64_t k = 0; k < count / width; ++k) to[k] = total[k * width + o];
-    }
+    kernels().transpose({.rows = panels.columns(panel),
+                         .columns = rows,
+                         .a = total,
+                         .a_stride = width,
+                         .b = dw + (group * channels + panels.first(panel)) * depth + begin,
+                         .b_stride = depth,
+                         .width = rows});
   });
 }
 

@@ -28,6 +28,7 @@ void pack(const Kernels& kernels, const Gemm& g, const Panels& panels, const flo
                          .a = b + first * g.k,
                          .a_stride = g.k,
                          .b = out,
+                         .b_stride = width,
                          .width = width});
       return;
     }

@@ -86,13 +86,15 @@ struct DepthwiseGradientArgs {
   float* dw;  // [tap_count, channels]
 };
 
-/// b[k, j] = a[j * a_stride + k] for k < rows, j < columns; zero for columns <= j < width.
+/// b[i * b_stride + j] = a[j * a_stride + i] for i < rows, j < columns; zero for columns <= j <
+/// width.
 struct TransposeArgs {
   int64_t rows;
   int64_t columns;
   const float* a;
   int64_t a_stride;
   float* b;
+  int64_t b_stride;
   int64_t width;
 };
 
