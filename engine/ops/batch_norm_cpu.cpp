@@ -171,7 +171,13 @@ void backward(const BatchNormOperands& n, const Tensor& dy, BatchNormGradients& 
     slopes[c] = static_cast<T>(-g * inverse * inverse * sum_dz_x[c] / pixels);
     offsets[c] = static_cast<T>(-g * sum_dz[c] / pixels);
   }
-  if (d.x.defined()) input_gradient(n, gain, dy, slope, offset, d.x);
+  if (!d.x.defined()) return;
+  if (!d.residual.defined()) return input_gradient(n, gain, dy, slope, offset, d.x);
+  // The residual's gradient is dz: what remains is linear in it.
+  BatchNormOperands linear = n;
+  linear.activation = Activation::none;
+  linear.residual = {};
+  input_gradient(linear, gain, d.residual, slope, offset, d.x);
 }
 
 }  // namespace
