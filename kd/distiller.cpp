@@ -7,7 +7,6 @@
 #include "engine/core/error.h"
 #include "engine/ops/arithmetic.h"
 #include "engine/ops/optimizer.h"
-#include "engine/ops/reduce.h"
 #include "kd/losses/map_loss.h"
 #include "kd/map_pair.h"
 #include "kd/regressor.h"
@@ -30,10 +29,6 @@ void check_taps(const std::string& name, Pathway pathway, const TapFacts& studen
 
 const Variable& tap(Pathway pathway, const nn::Output& output) {
   return pathway == Pathway::logits ? output.logits : output.hidden;
-}
-
-Variable channel_mean(const Variable& map) {
-  return map.defined() ? mean(map, {3}, true) : map;
 }
 
 // || d(share * f(map)) / d(map) || on a leaf of its own, so that nothing else gets a gradient.
@@ -92,16 +87,10 @@ Variable Distiller::value(const Term& term, const Variable& map, const nn::Outpu
   if (term.spec.pathway == Pathway::logits) {
     maps = match_logits(term.op, map, teacher.logits, view);
   } else {
-    // Averaging over channels commutes with pooling and warping, and leaves less to pool and warp.
     const bool average = term.spec.pathway == Pathway::hidden;
-    maps = match_hidden(term.op,
-                        {.map = average ? channel_mean(map) : map,
-                         .stride = student.hidden_stride,
-                         .offset = student.hidden_offset},
-                        {.map = average ? channel_mean(teacher.hidden) : teacher.hidden,
-                         .stride = teacher.hidden_stride,
-                         .offset = teacher.hidden_offset},
-                        view);
+    maps =
+        match_hidden(term.op, {map, student.hidden_stride, student.hidden_offset},
+                     {teacher.hidden, teacher.hidden_stride, teacher.hidden_offset}, average, view);
     if (!average) maps.student = term.regressor->forward(maps.student, frozen);
   }
   return term.spec.loss == LossKind::mse

@@ -6,6 +6,7 @@
 #include "engine/core/error.h"
 #include "engine/ops/affine_warp.h"
 #include "engine/ops/pool.h"
+#include "engine/ops/reduce.h"
 #include "engine/ops/resize.h"
 
 namespace decant::kd {
@@ -58,21 +59,23 @@ Affine on_map(const Affine& image, double stride, double offset) {
   return to_map * image * to_map.inverse();
 }
 
-MapPair match_hidden(const std::string& op, MapOnImage student, MapOnImage teacher,
+MapPair match_hidden(const std::string& op, MapOnImage student, MapOnImage teacher, bool average,
                      std::span<const Affine> teacher_to_student) {
   check_maps(op, student.map, teacher.map);
-  teacher.map = teacher.map.detach();
   const Shape s = student.map.shape();
   const Shape t = teacher.map.shape();
-  if (const int64_t factor = whole_factor(s, t); factor > 1) {
-    student = pooled(student, factor);
-  } else if (const int64_t inverse = whole_factor(t, s); inverse > 1) {
-    teacher = pooled(teacher, inverse);
-  } else {
-    check(s[1] == t[1] && s[2] == t[2], op,
-          ": expected map sizes that differ by one whole factor, got student ", s, " and teacher ",
-          t);
+  const int64_t student_finer = whole_factor(s, t);
+  const int64_t teacher_finer = whole_factor(t, s);
+  check(student_finer > 0 || teacher_finer > 0, op,
+        ": expected map sizes that differ by one whole factor, got student ", s, " and teacher ",
+        t);
+  teacher.map = teacher.map.detach();
+  if (average) {
+    student.map = mean(student.map, {3}, true);
+    teacher.map = mean(teacher.map, {3}, true);
   }
+  if (student_finer > 1) student = pooled(student, student_finer);
+  if (teacher_finer > 1) teacher = pooled(teacher, teacher_finer);
   if (teacher_to_student.empty()) return {student.map, teacher.map, {}};
   return warped(op, student.map, teacher, teacher_to_student);
 }

@@ -28,12 +28,13 @@ struct MapPair {
 /// off for a 7 x 7 map turned by 45 degrees.
 Affine on_map(const Affine& image, double stride, double offset);
 
-/// Two hidden maps on the coarser one's grid. The finer is average-pooled where both its extents
-/// are the same whole multiple of the other's. If `teacher_to_student` is not empty, one affine per
-/// image, the teacher's map is then moved by it to where it would lie had the teacher seen the
-/// student's view, and the mask tells where that is known.
-/// Throws Error beginning with `op` where batches or sizes do not fit, naming both shapes.
-MapPair match_hidden(const std::string& op, MapOnImage student, MapOnImage teacher,
+/// Two hidden maps on the coarser one's grid, each averaged over its channels if `average` says so
+/// (which commutes with all that follows and leaves less to move). The finer is average-pooled
+/// where both its extents are the same whole multiple of the other's. If `teacher_to_student` is
+/// not empty, one affine per image, the teacher's map is then moved by it to where it would lie had
+/// the teacher seen the student's view, and the mask tells where that is known. Throws Error
+/// beginning with `op` where batches or sizes do not fit, naming both shapes.
+MapPair match_hidden(const std::string& op, MapOnImage student, MapOnImage teacher, bool average,
                      std::span<const Affine> teacher_to_student);
 
 /// The same for logits, which lie at the image's own pixels: the student's are resized (bilinear)
