@@ -213,6 +213,7 @@ std::vector<RejectRow> rejects() {
       row.call(x);
     };
   };
+  const TermSpec logits = {.pathway = Pathway::logits, .loss = LossKind::kld};
   const TermSpec hidden = {.pathway = Pathway::hidden, .loss = LossKind::mse};
   const TermSpec spatial = {.pathway = Pathway::hidden, .loss = LossKind::kld};
   const TermSpec channel = {
@@ -224,8 +225,7 @@ std::vector<RejectRow> rejects() {
            refuse({"", spatial, {2, 1, 1, 3}, {2, 1, 1, 4}}), "at least two values"},
           {"kd.regressor.kld", "a teacher of one channel over its channels",
            refuse({"", channel, {1, 3, 3, 2}, {1, 3, 3, 1}}), "at least two values"},
-          {"kd.logits.kld", "other classes",
-           refuse({"", {.loss = LossKind::kld}, {1, 4, 4, 2}, {1, 4, 4, 3}}),
+          {"kd.logits.kld", "other classes", refuse({"", logits, {1, 4, 4, 2}, {1, 4, 4, 3}}),
            "got student 2 and teacher 3"}};
 }
 

@@ -187,7 +187,8 @@ TEST_CASE("a student that sees what the warp says it sees has no loss; at anothe
           .item();
     };
     CHECK(std::abs(value(TeacherView::weak_warped, 0)) < 1e-12);
-    CHECK(value(TeacherView::weak_warped, 15.5) > 1e-3);
+    // At another offset a linear map is off by a constant, which a softmax does not see.
+    if (loss == LossKind::mse) CHECK(value(TeacherView::weak_warped, 15.5) > 1e-3);
     CHECK(value(TeacherView::weak_unaligned, 0) > 1e-3);
   }
 }
