@@ -22,6 +22,7 @@ struct Key {
   std::string flag;  ///< "--lr", or "" where only key=value and the config file reach it
   std::string help;
   std::string expected;  ///< for messages: "a number"
+  bool many = false;     ///< a list: its flag takes several words
   std::function<Json()> get;
   std::function<bool(const Json&)> set;  ///< false where the value is not of the expected kind
 };
@@ -43,7 +44,8 @@ class KeyCollector {
   void operator()(std::string_view name, T& field, std::string_view help,
                   std::string_view flag = "") {
     keys_.push_back({prefix_ + std::string(name), std::string(flag), std::string(help),
-                     expected<T>(), [&field] { return Json(field); },
+                     expected<T>(), std::is_same_v<T, std::vector<std::string>>,
+                     [&field] { return Json(field); },
                      [&field](const Json& value) { return assign(value, field); }});
   }
 
@@ -65,6 +67,7 @@ class KeyCollector {
       return std::is_signed_v<T> ? "a whole number" : "a whole number, not negative";
     if constexpr (std::is_floating_point_v<T>) return "a number";
     if constexpr (std::is_same_v<T, std::string>) return "text";
+    if constexpr (std::is_same_v<T, std::vector<std::string>>) return "a list of text";
     return "JSON";
   }
 
@@ -82,6 +85,10 @@ class KeyCollector {
       if (!value.is_number()) return false;
     } else if constexpr (std::is_same_v<T, std::string>) {
       if (!value.is_string()) return false;
+    } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+      if (!value.is_array()) return false;
+      for (const Json& word : value)
+        if (!word.is_string()) return false;
     }
     field = value.template get<T>();
     return true;

@@ -1,0 +1,176 @@
+#include "apps/command.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iostream>
+#include <map>
+
+#ifndef DECANT_VERSION
+#define DECANT_VERSION "unknown"
+#endif
+
+namespace decant::apps {
+namespace {
+
+constexpr std::string_view kPurpose = "For research, not for diagnosis.";
+
+// The default as the help shows it.
+std::string shown_default(const Key& key) {
+  const Json value = key.get();
+  if (value.is_null() || (value.is_string() && value.get<std::string>().empty()) ||
+      (value.is_array() && value.empty()))
+    return "";
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+std::string config_keys_help(std::span<const Key> keys) {
+  std::string text;
+  for (const Key& key : keys) {
+    if (!key.flag.empty()) continue;
+    std::string line = "  " + key.name + "=" + shown_default(key);
+    line.resize(std::max<size_t>(line.size() + 2, 34), ' ');
+    text += line + key.help + "\n";
+  }
+  return text.empty() ? "" : "More settings (key=value, or in --config FILE):\n" + text + "\n";
+}
+
+// The words that no flag took: key=value, or something to refuse.
+void place_extras(std::span<const Key> keys, const std::vector<std::string>& extras,
+                  Arguments& arguments) {
+  for (const std::string& word : extras) {
+    if (!word.starts_with("-")) {
+      apply_override(keys, word);
+      arguments.given.insert(word.substr(0, word.find('=')));
+      continue;
+    }
+    std::vector<std::string> flags = {"--config", "--print-config", "--help"};
+    for (const Key& key : keys)
+      if (key.flag.starts_with("-")) flags.push_back(key.flag);
+    const std::string flag = word.substr(0, word.find('='));
+    throw Error(str("expected a known flag, got \"", flag, "\"", suggestion(flag, flags)));
+  }
+}
+
+void note_given(std::span<const Key> keys, const Json& file, Arguments& arguments) {
+  for (const Key& key : keys) {
+    const Json* place = &file;
+    std::string_view rest = key.name;
+    while (place != nullptr && !rest.empty()) {
+      const std::string word(rest.substr(0, rest.find('.')));
+      const auto found = place->is_object() ? place->find(word) : place->end();
+      place = place->is_object() && found != place->end() ? &*found : nullptr;
+      rest.remove_prefix(std::min(rest.size(), word.size() + 1));
+    }
+    if (place != nullptr) arguments.given.insert(key.name);
+  }
+}
+
+std::vector<Command> all_commands() {
+  return {phantom_command(), check_data_command(), train_command(),
+          distill_command(), evaluate_command(),   predict_command(),
+          summary_command(), gradcheck_command(),  bench_command()};
+}
+
+void print_help(const std::vector<Command>& commands) {
+  std::cout << "decant " << DECANT_VERSION
+            << ": distils large segmentation networks into tiny ones. " << kPurpose
+            << "\n\nUsage: decant COMMAND ...\n\n";
+  for (const Command& command : commands)
+    std::cout << "  " << command.name << std::string(12 - command.name.size(), ' ')
+              << command.summary << "\n";
+  std::cout << "\ndecant COMMAND --help tells more, with examples; decant --version.\n";
+}
+
+}  // namespace
+
+void print_config(std::span<const Key> keys) {
+  std::cout << to_json(keys).dump(2) << "\n";
+}
+
+bool parse(const Command& command, std::span<const Key> keys,
+           const std::vector<std::string>& words, Arguments& arguments) {
+  CLI::App app(command.summary + "\n" + std::string(kPurpose), "decant " + command.name);
+  app.allow_extras();
+  app.get_formatter()->column_width(32);
+  std::map<std::string, std::vector<std::string>> values;
+  std::map<std::string, bool> switches;
+  std::map<std::string, CLI::Option*> options;
+  for (const Key& key : keys) {
+    if (key.flag.empty()) continue;
+    if (key.expected == "true or false") {
+      options[key.name] = app.add_flag(key.flag, switches[key.name], key.help);
+      continue;
+    }
+    CLI::Option* option = app.add_option(key.flag, values[key.name], key.help);
+    option->type_name("")->expected(1, key.many ? -1 : 1);
+    const std::string value = shown_default(key);
+    if (!value.empty()) option->default_str(value);
+    options[key.name] = option;
+  }
+  std::string file;
+  app.add_option("--config", file, "settings from a file of JSON")->type_name("FILE");
+  app.add_flag("--print-config", arguments.print_config, "print all settings and stop");
+  app.footer(config_keys_help(keys) + "Examples:\n" + command.examples);
+
+  try {
+    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));  // CLI11 reads from the end
+  } catch (const CLI::CallForHelp&) {
+    std::cout << app.help();
+    return false;
+  } catch (const CLI::ParseError& error) {
+    throw Error(error.what());
+  }
+
+  if (!file.empty()) {
+    const Json json = read_json_file(file);
+    read_json(keys, json, file);
+    note_given(keys, json, arguments);
+  }
+  for (const Key& key : keys) {
+    const auto option = options.find(key.name);
+    if (option == options.end() || option->second->count() == 0) continue;
+    arguments.given.insert(key.name);
+    if (key.expected == "true or false") {
+      set_from_text(key, "true", key.flag);
+    } else if (key.many) {
+      check(key.set(Json(values[key.name])), key.flag, ": expected ", key.expected);
+    } else {
+      check(values[key.name].size() == 1, key.flag, ": expected one value, got ",
+            values[key.name].size());
+      set_from_text(key, values[key.name].front(), key.flag);
+    }
+  }
+  place_extras(keys, app.remaining(), arguments);
+  return true;
+}
+
+int run_program(const std::vector<std::string>& words) {
+  const std::vector<Command> commands = all_commands();
+  std::string name = "decant";
+  try {
+    if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
+      print_help(commands);
+      return words.empty() ? static_cast<int>(Exit::bad_input) : 0;
+    }
+    if (words[0] == "--version") {
+      std::cout << "decant " << DECANT_VERSION << "\n";
+      return 0;
+    }
+    std::vector<std::string> names;
+    for (const Command& command : commands) {
+      names.push_back(command.name);
+      if (command.name != words[0]) continue;
+      name += " " + command.name;
+      return static_cast<int>(command.run({words.begin() + 1, words.end()}));
+    }
+    throw Error(str("expected a command, got \"", words[0], "\"", suggestion(words[0], names)));
+  } catch (const std::exception& error) {
+    std::string message = error.what();
+    std::replace(message.begin(), message.end(), '\n', ' ');
+    std::cout.flush();
+    std::cerr << name << ": " << message << "\n";
+    return static_cast<int>(Exit::bad_input);
+  }
+}
+
+}  // namespace decant::apps

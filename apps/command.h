@@ -1,0 +1,74 @@
+#pragma once
+
+#include <functional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "apps/options.h"
+
+namespace decant::apps {
+
+/// How a command ends, as the program's exit code.
+enum class Exit : int { done = 0, check_failed = 1, bad_input = 2, interrupted = 130 };
+
+/// What was on the command line besides values.
+struct Arguments {
+  std::set<std::string> given;  ///< names of the keys that a flag, a file or key=value has set
+  bool print_config = false;
+};
+
+/// One subcommand: `decant NAME ...`.
+struct Command {
+  std::string name;
+  std::string summary;
+  std::string examples;  ///< lines of the help's end, each a command line
+  std::function<Exit(const std::vector<std::string>& words)> run;
+};
+
+/// Sets options from the words of a command line: the flags of `keys` (a key whose flag has no
+/// dashes is a positional word), --config FILE, --print-config and key=value. Later ones win:
+/// defaults, the file, flags, key=value. Prints the help and returns false where that was asked.
+/// Throws Error for words it cannot place, with the nearest flag or key.
+bool parse(const Command& command, std::span<const Key> keys,
+           const std::vector<std::string>& words, Arguments& arguments);
+
+/// A command with an options struct (see KeyCollector) and what it does with it.
+template <class Options>
+Command make_command(std::string name, std::string summary, std::string examples,
+                     Exit (*run)(Options&, const Arguments&)) {
+  Command command{std::move(name), std::move(summary), std::move(examples), nullptr};
+  const Command description = command;
+  command.run = [description, run](const std::vector<std::string>& words) {
+    Options options;
+    const std::vector<Key> keys = keys_of(options);
+    Arguments arguments;
+    if (!parse(description, keys, words, arguments)) return Exit::done;
+    if (arguments.print_config) {
+      print_config(keys);
+      return Exit::done;
+    }
+    return run(options, arguments);
+  };
+  return command;
+}
+
+void print_config(std::span<const Key> keys);
+
+/// The subcommands, in the order of the help; one file of commands/ each.
+Command phantom_command();
+Command check_data_command();
+Command train_command();
+Command distill_command();
+Command evaluate_command();
+Command predict_command();
+Command summary_command();
+Command gradcheck_command();
+Command bench_command();
+
+/// The program: finds the command, runs it, and turns what it throws into one line and an exit
+/// code.
+int run_program(const std::vector<std::string>& words);
+
+}  // namespace decant::apps
