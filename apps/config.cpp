@@ -23,15 +23,24 @@ void check_least(std::string_view key, T value, T least) {
   check(value >= least, key, ": expected at least ", least, ", got ", value);
 }
 
-}  // namespace
+// A preset's name as it is, a file as the list in it.
+Json resolve_augment(const Json& augment) {
+  if (!augment.is_string()) return augment;
+  const std::string name = augment.get<std::string>();
+  const std::vector<std::string> presets = data::Pipeline::preset_names();
+  if (std::find(presets.begin(), presets.end(), name) != presets.end()) return augment;
+  if (name.ends_with(".json") || std::filesystem::exists(name)) return read_json_file(name);
+  std::string list;
+  for (const std::string& preset : presets) list += preset + ", ";
+  throw Error(str("augment: expected ", list, "or FILE.json; got \"", name, "\"",
+                  suggestion(name, presets)));
+}
 
 void validate(const TrainConfig& c, bool distilling) {
   check(!c.model.is_null(), "model: expected a network, got none (--model unet/resnet18)");
   check(!c.data.path.empty(), "data.path: expected a data set, got none (--data DIR)");
   check_least("data.size", c.data.size, 8);
   check_least<int64_t>("data.fold", c.data.fold, 0);
-  check(c.data.in_channels == 1 || c.data.in_channels == 3,
-        "data.in_channels: expected 1 or 3, got ", c.data.in_channels);
   check_least<int64_t>("data.cache_mb", c.data.cache_mb, 0);
   check_choice("loss", c.loss, {"ce", "dice", "ce_dice"});
   check_choice("optim.name", c.optim.name, {"adam", "adamw", "sgd"});
@@ -45,7 +54,7 @@ void validate(const TrainConfig& c, bool distilling) {
   check_least("schedule.power", c.schedule.power, 0.0);
   check_least<int64_t>("schedule.warmup_steps", c.schedule.warmup_steps, 0);
   check_least<int64_t>("schedule.step_epochs", c.schedule.step_epochs, 1);
-  check_least("schedule.last_lr", c.schedule.last_lr, 0.0);
+  check_least("schedule.final_fraction", c.schedule.final_fraction, 0.0);
   check_least<int64_t>("epochs", c.epochs, 1);
   check_least<int64_t>("batch", c.batch, 1);
   check_least<int64_t>("patience", c.patience, 0);
@@ -67,6 +76,34 @@ void validate(const TrainConfig& c, bool distilling) {
   }
 }
 
+std::string absolute(const std::string& path) {
+  return std::filesystem::absolute(path).lexically_normal().string();
+}
+
+}  // namespace
+
+nn::NetworkSpec read_network(const Json& model) {
+  if (model.is_string()) return nn::parse_network(model.get<std::string>());
+  return nn::network_spec_from_json(nlohmann::json(model));
+}
+
+TrainConfig resolve(TrainConfig config, bool distilling) {
+  validate(config, distilling);
+  config.model = Json(nn::to_json(read_network(config.model)));
+  config.augment = resolve_augment(config.augment);
+  pipeline(config);  // throws for what it does not know
+  config.data.path = absolute(config.data.path);
+  if (config.data.split.ends_with(".json")) config.data.split = absolute(config.data.split);
+  if (distilling) {
+    config.distill.teacher = absolute(config.distill.teacher);
+    Json spec = config.distill.spec.is_null() ? Json::object() : config.distill.spec;
+    check(spec.is_object(), "distill.spec: expected an object, got ", spec.dump());
+    if (!config.distill.preset.empty()) spec["preset"] = config.distill.preset;
+    config.distill.spec = Json(kd::to_json(kd::spec_from_json(nlohmann::json(spec))));
+  }
+  return config;
+}
+
 Json run_json(TrainConfig config) {
   Json json = to_json(keys_of(config));
   json.erase("threads");
@@ -74,16 +111,26 @@ Json run_json(TrainConfig config) {
   return json;
 }
 
-Json resolve_augment(const Json& augment) {
-  if (!augment.is_string()) return augment;
-  const std::string name = augment.get<std::string>();
-  const std::vector<std::string> presets = data::Pipeline::preset_names();
-  if (std::find(presets.begin(), presets.end(), name) != presets.end()) return augment;
-  if (name.ends_with(".json") || std::filesystem::exists(name)) return read_json_file(name);
-  std::string list;
-  for (const std::string& preset : presets) list += preset + ", ";
-  throw Error(str("augment: expected ", list, "or FILE.json; got \"", name, "\"",
-                  suggestion(name, presets)));
+nn::NetworkSpec network_spec(const TrainConfig& config) {
+  return nn::network_spec_from_json(nlohmann::json(config.model));
+}
+
+kd::DistillSpec distill_spec(const TrainConfig& config) {
+  return kd::spec_from_json(nlohmann::json(config.distill.spec));
+}
+
+data::Pipeline pipeline(const TrainConfig& config) {
+  if (config.augment.is_string())
+    return data::Pipeline::preset(config.augment.get<std::string>(), config.data.size);
+  return data::Pipeline::from_json(nlohmann::json(config.augment));
+}
+
+bool is_distilling(const TrainConfig& config) {
+  return !config.distill.teacher.empty();
+}
+
+std::string augment_name(const TrainConfig& config) {
+  return config.augment.is_string() ? config.augment.get<std::string>() : "custom";
 }
 
 }  // namespace decant::apps

@@ -4,6 +4,9 @@
 #include <string>
 
 #include "apps/options.h"
+#include "data/augment.h"
+#include "kd/spec.h"
+#include "nn/network.h"
 
 namespace decant::apps {
 
@@ -14,7 +17,6 @@ struct DataConfig {
   int64_t fold = 0;
   uint64_t split_seed = 0;
   int size = 128;
-  int in_channels = 3;
   int64_t cache_mb = 1024;
 
   void visit(auto&& v) {
@@ -25,7 +27,6 @@ struct DataConfig {
     v("fold", fold, "which of the K splits, from 0", "--fold");
     v("split_seed", split_seed, "of the split, apart from the run's seed", "--split-seed");
     v("size", size, "side of the square the network sees", "--size");
-    v("in_channels", in_channels, "3, or 1 for grey", "--in-channels");
     v("cache_mb", cache_mb, "memory for decoded images");
   }
 };
@@ -52,7 +53,7 @@ struct ScheduleConfig {
   int64_t warmup_steps = 0;
   int64_t step_epochs = 30;
   double gamma = 0.1;
-  double last_lr = 0;
+  double final_fraction = 0;
 
   void visit(auto&& v) {
     v("name", name, "poly, cosine, step or constant", "--schedule");
@@ -60,7 +61,7 @@ struct ScheduleConfig {
     v("warmup_steps", warmup_steps, "steps of linear rise to lr");
     v("step_epochs", step_epochs, "step: epochs between drops");
     v("gamma", gamma, "step: factor of each drop");
-    v("last_lr", last_lr, "cosine: where it ends");
+    v("final_fraction", final_fraction, "poly, cosine: where it ends, as a part of lr");
   }
 };
 
@@ -120,16 +121,24 @@ struct TrainConfig {
   }
 };
 
-/// Throws Error naming the key where a value makes no sense. `distilling`: a teacher and terms are
-/// needed; otherwise they are refused.
-void validate(const TrainConfig& config, bool distilling);
+/// Checks every value and writes out what names stand for: the network's spec, the augmentation of
+/// a file, the terms of a preset; paths become absolute. Throws Error naming the key where a value
+/// makes no sense. `distilling`: a teacher and terms are needed; otherwise they are refused.
+TrainConfig resolve(TrainConfig config, bool distilling);
 
-/// The config as a run folder keeps it: without `threads` and `device`, which change nothing that
-/// a run writes, so that equal runs have equal files.
+/// A resolved config as a run folder keeps it: without `threads` and `device`, which change nothing
+/// that a run writes, so that equal runs have equal files.
 Json run_json(TrainConfig config);
 
-/// `--augment` and the config key `augment`: a preset's name, a file's name, or the list itself;
-/// returns a name or the list. Throws Error where it is none of these.
-Json resolve_augment(const Json& augment);
+// The parts of a resolved config, as the rooms know them.
+nn::NetworkSpec network_spec(const TrainConfig& config);
+kd::DistillSpec distill_spec(const TrainConfig& config);
+data::Pipeline pipeline(const TrainConfig& config);
+bool is_distilling(const TrainConfig& config);
+/// The augmentation's name; "custom" for a list.
+std::string augment_name(const TrainConfig& config);
+
+/// A name from a command line or a config as a network's spec.
+nn::NetworkSpec read_network(const Json& model);
 
 }  // namespace decant::apps

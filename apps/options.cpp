@@ -104,9 +104,28 @@ void apply_override(std::span<const Key> keys, std::string_view assignment) {
   check(equals != std::string_view::npos && equals > 0, "expected key=value, got \"", assignment,
         "\"");
   const std::string name(assignment.substr(0, equals));
-  const Key* key = find(keys, name);
-  if (key == nullptr) unknown_key(keys, name, assignment);
-  set_from_text(*key, assignment.substr(equals + 1), assignment);
+  const std::string_view text = assignment.substr(equals + 1);
+  if (const Key* key = find(keys, name)) return set_from_text(*key, text, assignment);
+  // A key whose value is JSON opens further: distill.spec.teacher_view=same. What may stand in it
+  // is its reader's to say.
+  for (const Key& key : keys) {
+    if (key.expected != "JSON" || !name.starts_with(key.name + ".")) continue;
+    Json value = key.get();
+    Json* place = &value;
+    std::string_view rest = std::string_view(name).substr(key.name.size() + 1);
+    while (true) {
+      check(place->is_object() || place->is_null(), assignment, ": expected an object to set \"",
+            rest, "\" in, got ", shown(*place));
+      const size_t dot = rest.find('.');
+      place = &(*place)[std::string(rest.substr(0, dot))];
+      if (dot == std::string_view::npos) break;
+      rest.remove_prefix(dot + 1);
+    }
+    *place = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (place->is_discarded()) *place = std::string(text);
+    return set(key, value, assignment);
+  }
+  unknown_key(keys, name, assignment);
 }
 
 Json read_json_file(const std::string& path) {

@@ -1,0 +1,37 @@
+#include "apps/checkpoint_notes.h"
+
+#include "apps/run_folder.h"
+
+namespace decant::apps {
+namespace {
+
+constexpr const char* kNotes = "decant";
+
+}  // namespace
+
+nn::Metadata to_metadata(CheckpointNotes notes) {
+  return {{kNotes, to_json(keys_of(notes)).dump()}};
+}
+
+CheckpointNotes notes_of(const nn::Metadata& metadata, const std::filesystem::path& path) {
+  const auto found = metadata.find(kNotes);
+  check(found != metadata.end(), path.string(),
+        ": expected a checkpoint that decant trained, got one without its notes");
+  CheckpointNotes notes;
+  const Json json = Json::parse(found->second, nullptr, /*allow_exceptions=*/false);
+  read_json(keys_of(notes), json, path.string());
+  check(notes.size > 0, path.string(), ": expected the input's size in its notes, got ",
+        notes.size);
+  return notes;
+}
+
+TrainedNetwork load_trained(const std::filesystem::path& path) {
+  TrainedNetwork trained;
+  trained.path = find_checkpoint(path);
+  nn::LoadedNetwork loaded = nn::network_from_checkpoint(trained.path);
+  trained.network = std::move(loaded.network);
+  trained.notes = notes_of(loaded.metadata, trained.path);
+  return trained;
+}
+
+}  // namespace decant::apps

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "apps/options.h"
+#include "nn/checkpoint.h"
+
+namespace decant::apps {
+
+/// What a checkpoint of ours tells of itself, beside weights and network: how to feed it, and what
+/// it reached where it was chosen. It stands in the safetensors metadata as JSON under "decant".
+struct CheckpointNotes {
+  int size = 0;         ///< side of the square it was trained on
+  std::string augment;  ///< "weak", "strong_flip", "custom"
+  std::string preset;   ///< of the distillation; "" of a network trained alone
+  uint64_t seed = 0;
+  int64_t epoch = 0;
+  double val_loss = 0;
+  double val_dice = 0;
+  uint64_t val_digest = 0;  ///< Validation::digest of the images that val_dice was measured on
+  std::string split;        ///< the words its split was made from
+
+  void visit(auto&& v) {
+    v("size", size, "side of the input");
+    v("augment", augment, "augmentation of its training");
+    v("preset", preset, "of its distillation");
+    v("seed", seed, "of its training");
+    v("epoch", epoch, "epochs done");
+    v("val_loss", val_loss, "on the images that chose it");
+    v("val_dice", val_dice, "on the images that chose it");
+    v("val_digest", val_digest, "of the images that chose it");
+    v("split", split, "words its split was made from");
+  }
+};
+
+nn::Metadata to_metadata(CheckpointNotes notes);
+
+/// Throws Error where the metadata holds none: `path` is a checkpoint of another program.
+CheckpointNotes notes_of(const nn::Metadata& metadata, const std::filesystem::path& path);
+
+struct TrainedNetwork {
+  std::filesystem::path path;
+  std::unique_ptr<nn::Network> network;
+  CheckpointNotes notes;
+};
+
+/// From a checkpoint or a run folder (its best).
+TrainedNetwork load_trained(const std::filesystem::path& path);
+
+}  // namespace decant::apps

@@ -1,0 +1,84 @@
+#include "apps/console.h"
+
+#include <unistd.h>
+
+#include <cmath>
+#include <csignal>
+#include <iostream>
+
+#include "engine/core/error.h"
+
+namespace decant::apps {
+namespace {
+
+volatile std::sig_atomic_t interrupt_seen = 0;
+
+void on_interrupt(int signal) {
+  interrupt_seen = 1;
+  std::signal(signal, SIG_DFL);
+}
+
+}  // namespace
+
+Console::Console() : terminal_(is_terminal()), start_(Clock::now()) {}
+
+Console::~Console() {
+  clear();
+}
+
+bool Console::is_terminal() {
+  return ::isatty(STDOUT_FILENO) == 1;
+}
+
+void Console::clear() {
+  if (drawn_) std::cout << "\r\x1b[K" << std::flush;
+  drawn_ = false;
+}
+
+void Console::line(std::string_view text) {
+  clear();
+  std::cout << text << std::endl;  // flushed: whoever reads a pipe sees it now
+}
+
+void Console::begin() {
+  start_ = Clock::now();
+}
+
+void Console::progress(std::string_view what, int64_t done, int64_t total) {
+  if (!terminal_ || done <= 0) return;
+  const auto now = Clock::now();
+  if (drawn_ && now - last_drawn_ < std::chrono::milliseconds(100)) return;
+  last_drawn_ = now;
+  const double seconds = std::chrono::duration<double>(now - start_).count();
+  const double left = seconds / static_cast<double>(done) * static_cast<double>(total - done);
+  constexpr int kWidth = 24;
+  const auto filled = static_cast<size_t>(kWidth * done / total);
+  std::cout << "\r\x1b[K" << what << " [" << std::string(filled, '=')
+            << std::string(kWidth - filled, ' ') << "] " << 100 * done / total << " %, "
+            << duration_text(left) << " left" << std::flush;
+  drawn_ = true;
+}
+
+std::string duration_text(double seconds) {
+  const auto whole = static_cast<int64_t>(std::llround(std::max(0.0, seconds)));
+  if (whole < 60) return str(whole, " s");
+  if (whole < 3600) return str(whole / 60, " min ", whole % 60, " s");
+  return str(whole / 3600, " h ", whole / 60 % 60, " min");
+}
+
+InterruptGuard::InterruptGuard() {
+  interrupt_seen = 0;
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+}
+
+InterruptGuard::~InterruptGuard() {
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
+}
+
+bool InterruptGuard::interrupted() {
+  return interrupt_seen != 0;
+}
+
+}  // namespace decant::apps

@@ -1,0 +1,218 @@
+#include "apps/evaluate.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/core/parallel.h"
+#include "engine/ops/pointwise.h"
+#include "engine/ops/resize.h"
+#include "engine/ops/shape_ops.h"
+#include "engine/ops/softmax.h"
+
+namespace decant::apps {
+namespace {
+
+uint64_t digest_of(std::string_view id, const data::LoadedSample& sample) {
+  const auto text = [](const std::vector<uint8_t>& bytes) {
+    return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  };
+  return fnv1a64(str(fnv1a64(id), ' ', sample.image.width, ' ', sample.image.height, ' ',
+                     fnv1a64(text(sample.image.pixels)), ' ', fnv1a64(text(sample.mask.pixels))));
+}
+
+EvaluationSet::Item make_item(const data::Sample& sample, int channels,
+                              const data::Pipeline& pipeline) {
+  data::LoadedSample loaded = data::load_sample(sample, channels);
+  EvaluationSet::Item item;
+  item.digest = digest_of(sample.id, loaded);
+  item.size = {loaded.image.width, loaded.image.height};
+  data::Frame frame(loaded.image, loaded.mask);
+  pipeline.apply(frame, {});
+  item.image = frame.image_tensor();
+  if (!frame.mask.empty()) {
+    item.mask = Tensor({1, frame.height, frame.width, 1});
+    std::copy(frame.mask.begin(), frame.mask.end(), item.mask.mutable_data<float>());
+  }
+  item.own = std::move(loaded.image);
+  item.truth = std::move(loaded.mask);
+  return item;
+}
+
+int64_t bytes_of(const EvaluationSet::Item& item) {
+  return item.image.size() * 4 + (item.mask.defined() ? item.mask.size() * 4 : 0) +
+         static_cast<int64_t>(item.truth.pixels.size());
+}
+
+// One batch [N, ...] of tensors [1, ...].
+Tensor stack(const std::vector<const EvaluationSet::Item*>& items,
+             Tensor EvaluationSet::Item::*member) {
+  Shape shape = (items.front()->*member).shape();
+  shape[0] = static_cast<int64_t>(items.size());
+  Tensor batch(shape);
+  float* to = batch.mutable_data<float>();
+  for (const EvaluationSet::Item* item : items) {
+    const auto values = (item->*member).values<float>();
+    to = std::copy(values.begin(), values.end(), to);
+  }
+  return batch;
+}
+
+// Calls seen(logits, items) for each batch, and done(item number, item, prediction at its own size)
+// for each image, on all threads.
+void predict_all(EvaluationSet& set, int64_t batch, const Forward& forward,
+                 const std::function<void(const Variable& logits,
+                                          const std::vector<const EvaluationSet::Item*>&)>& seen,
+                 const std::function<void(int64_t, const EvaluationSet::Item&,
+                                          const data::Image& prediction)>& done) {
+  const NoGrad no_grad;
+  for (int64_t begin = 0; begin < set.count(); begin += batch) {
+    const auto items = set.items(begin, std::min(set.count(), begin + batch));
+    for (size_t i = 0; i < items.size(); ++i)
+      check(items[i]->truth.width > 0, "evaluate: expected a mask for every image, got none for \"",
+            set.id(begin + static_cast<int64_t>(i)), "\"");
+    const Variable logits = forward(Variable(stack(items, &EvaluationSet::Item::image)));
+    if (seen) seen(logits, items);
+    const Variable probability = lesion_probability(logits);
+    parallel_for(static_cast<int64_t>(items.size()), [&](int64_t i) {
+      const NoGrad inner;  // the flag belongs to the thread
+      const EvaluationSet::Item& item = *items[static_cast<size_t>(i)];
+      done(begin + i, item, mask_of(probability_at(probability, i, item.size)));
+    });
+  }
+}
+
+}  // namespace
+
+Forward forward_of(nn::Network& network) {
+  return [&network](const Variable& images) {
+    const NoGrad no_grad;
+    return network.forward(images).logits;
+  };
+}
+
+Variable lesion_probability(const Variable& logits) {
+  if (logits.shape()[-1] == 1) return sigmoid(logits);
+  const Variable background = slice(softmax(logits, -1), 3, 0, 1);
+  Tensor lesion = background.value().clone();
+  for (float& p : lesion.mutable_values<float>()) p = 1 - p;
+  return Variable(lesion);
+}
+
+Tensor probability_at(const Variable& probability, int64_t n, data::ImageSize size) {
+  const Shape& s = probability.shape();
+  const Variable one(probability.value().view(n * s[1] * s[2], {1, s[1], s[2], 1}));
+  return resize(one, size.height, size.width, {.mode = Interpolation::bilinear})
+      .value()
+      .reshape({size.height, size.width});
+}
+
+data::Image mask_of(const Tensor& probability) {
+  data::Image mask(static_cast<int>(probability.shape()[1]),
+                   static_cast<int>(probability.shape()[0]), 1);
+  const auto values = probability.values<float>();
+  std::transform(values.begin(), values.end(), mask.pixels.begin(),
+                 [](float p) { return static_cast<uint8_t>(p >= 0.5F); });
+  return mask;
+}
+
+EvaluationSet::EvaluationSet(const data::Dataset& dataset, const std::vector<std::string>& ids,
+                             int size, int channels, int64_t cache_limit_bytes)
+    : size_(size),
+      channels_(channels),
+      cache_left_bytes_(cache_limit_bytes),
+      pipeline_(data::Pipeline::preset("none", size)) {
+  check(!ids.empty(), "evaluate: expected images, got none");
+  for (const std::string& id : ids) samples_.push_back(dataset.find(id));
+  cached_.resize(samples_.size());
+}
+
+EvaluationSet::Item EvaluationSet::load(int64_t i) const {
+  return make_item(samples_[static_cast<size_t>(i)], channels_, pipeline_);
+}
+
+std::vector<const EvaluationSet::Item*> EvaluationSet::items(int64_t begin, int64_t end) {
+  passing_.clear();
+  passing_.resize(static_cast<size_t>(end - begin));
+  parallel_for(end - begin, [&](int64_t i) {
+    if (cached_[static_cast<size_t>(begin + i)].image.defined()) return;
+    passing_[static_cast<size_t>(i)] = load(begin + i);
+    passing_[static_cast<size_t>(i)].own = {};
+  });
+  std::vector<const Item*> found;
+  for (int64_t i = 0; i < end - begin; ++i) {
+    Item& cached = cached_[static_cast<size_t>(begin + i)];
+    Item& passing = passing_[static_cast<size_t>(i)];
+    if (!cached.image.defined() && bytes_of(passing) <= cache_left_bytes_) {
+      cache_left_bytes_ -= bytes_of(passing);
+      cached = std::move(passing);
+    }
+    found.push_back(cached.image.defined() ? &cached : &passing);
+  }
+  return found;
+}
+
+double mask_dice(const data::Image& prediction, const data::Image& truth) {
+  check(prediction.width == truth.width && prediction.height == truth.height,
+        "mask_dice: sizes differ, ", prediction.width, " x ", prediction.height, " and ",
+        truth.width, " x ", truth.height);
+  int64_t both = 0;
+  int64_t sum = 0;
+  for (size_t i = 0; i < truth.pixels.size(); ++i) {
+    const bool p = prediction.pixels[i] != 0;
+    const bool t = truth.pixels[i] != 0;
+    both += p && t;
+    sum += int{p} + int{t};
+  }
+  return sum == 0 ? 1 : 2 * static_cast<double>(both) / static_cast<double>(sum);
+}
+
+Validation validate(EvaluationSet& set, int64_t batch, const Forward& forward,
+                    const std::function<Variable(const Variable&, const Tensor&)>& loss) {
+  const auto count = static_cast<size_t>(set.count());
+  std::vector<double> dice(count);
+  std::vector<uint64_t> digests(count);
+  std::vector<uint8_t> has_lesion(count);
+  Validation result;
+  predict_all(
+      set, batch, forward,
+      [&](const Variable& logits, const std::vector<const EvaluationSet::Item*>& items) {
+        result.loss += loss(logits, stack(items, &EvaluationSet::Item::mask)).value().item() *
+                       static_cast<double>(items.size());
+      },
+      [&](int64_t i, const EvaluationSet::Item& item, const data::Image& prediction) {
+        const auto at = static_cast<size_t>(i);
+        dice[at] = mask_dice(prediction, item.truth);
+        digests[at] = item.digest;
+        has_lesion[at] = std::any_of(item.truth.pixels.begin(), item.truth.pixels.end(),
+                                     [](uint8_t v) { return v != 0; });
+      });
+  int64_t lesions = 0;
+  std::string all_digests;
+  for (size_t i = 0; i < count; ++i) {
+    result.dice += dice[i];
+    if (has_lesion[i] != 0) {
+      result.lesion_dice += dice[i];
+      ++lesions;
+    }
+    all_digests += str(digests[i], ' ');
+  }
+  result.loss /= static_cast<double>(count);
+  result.dice /= static_cast<double>(count);
+  if (lesions > 0) result.lesion_dice /= static_cast<double>(lesions);
+  result.digest = fnv1a64(all_digests);
+  return result;
+}
+
+data::MetricsReport evaluate(EvaluationSet& set, int64_t batch, const Forward& forward,
+                             data::EmptyPolicy policy) {
+  std::vector<data::ImageMetrics> images(static_cast<size_t>(set.count()));
+  predict_all(set, batch, forward, nullptr,
+              [&](int64_t i, const EvaluationSet::Item& item, const data::Image& prediction) {
+                data::ImageMetrics& metrics = images[static_cast<size_t>(i)];
+                metrics = data::measure(prediction, item.truth, policy);
+                metrics.id = set.id(i);
+              });
+  return data::summarize(std::move(images), policy);
+}
+
+}  // namespace decant::apps

@@ -1,0 +1,230 @@
+#include "apps/run_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <utility>
+
+#include "engine/io/atomic_file.h"
+
+namespace decant::apps {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kBest = "best.safetensors";
+constexpr const char* kLast = "last.safetensors";
+constexpr const char* kState = "state.safetensors";
+constexpr const char* kConfig = "config.json";
+constexpr const char* kSplit = "split.json";
+constexpr const char* kMetrics = "metrics.csv";
+constexpr const char* kLog = "log.txt";
+constexpr const char* kPreviews = "previews";
+constexpr const char* kProgress = "progress";
+
+std::string reason() {
+  return std::strerror(errno);
+}
+
+int64_t length_of(const fs::path& path) {
+  std::error_code none;
+  const auto size = fs::file_size(path, none);
+  return none ? 0 : static_cast<int64_t>(size);
+}
+
+// What a dead process appended after the commit goes.
+void cut(const fs::path& path, int64_t length) {
+  if (!fs::exists(path) && length == 0) return;
+  check(length_of(path) >= length, path.string(), ": expected at least the ", length,
+        " bytes that were committed, got ", length_of(path));
+  std::error_code failed;
+  fs::resize_file(path, static_cast<uintmax_t>(length), failed);
+  check(!failed, path.string(), ": expected to cut it to its committed length, got ",
+        failed.message());
+}
+
+// What a killed process was writing.
+void remove_temporaries(const fs::path& folder) {
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().extension() == ".tmp") found.push_back(entry.path());
+  for (const fs::path& path : found) fs::remove(path);
+}
+
+Tensor tensor_of(const std::string& bytes) {
+  return Tensor::of<uint8_t>(
+      {static_cast<int64_t>(bytes.size())},
+      std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()));
+}
+
+}  // namespace
+
+RunFolder::~RunFolder() {
+  if (lock_ >= 0) ::close(lock_);
+}
+
+RunFolder::RunFolder(RunFolder&& other) noexcept
+    : path_(std::move(other.path_)),
+      progress_(std::move(other.progress_)),
+      best_bytes_(std::move(other.best_bytes_)),
+      lock_(std::exchange(other.lock_, -1)) {}
+
+// The lock is on the folder itself: no lock file stays behind, and the system drops it with the
+// process, however that ends.
+void RunFolder::lock() {
+  lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  check(lock_ >= 0, path_.string(), ": expected a folder, got ", reason());
+  check(::flock(lock_, LOCK_EX | LOCK_NB) == 0, path_.string(),
+        ": expected no other process at work in it, got one");
+}
+
+RunFolder RunFolder::create(const fs::path& path, const Json& config, const Json& split) {
+  std::error_code failed;
+  const bool exists = fs::exists(path, failed);
+  check(!exists || fs::is_directory(path), path.string(), ": expected a folder, got a file");
+  check(!exists || fs::is_empty(path), path.string(),
+        ": expected a new or empty folder, got one with files; --resume goes on with a run");
+  fs::create_directories(path, failed);
+  check(!failed, path.string(), ": expected to make this folder, got ", failed.message());
+  RunFolder folder(path);
+  folder.lock();
+  write_file_atomically(path / kSplit, split.dump(1) + "\n");
+  write_file_atomically(path / kConfig, config.dump(2) + "\n");  // last: from now on it is a run
+  return folder;
+}
+
+RunFolder RunFolder::open(const fs::path& path) {
+  check(fs::exists(path / kConfig), path.string(), ": expected a run folder, got no ", kConfig,
+        " there");
+  RunFolder folder(path);
+  folder.lock();
+  remove_temporaries(path);
+  if (fs::is_directory(path / kPreviews)) remove_temporaries(path / kPreviews);
+  int64_t metrics_bytes = 0;
+  int64_t log_bytes = 0;
+  if (fs::exists(path / kState)) {
+    const TensorFile state = read_safetensors(path / kState);
+    const auto words = state.metadata.find(kProgress);
+    check(words != state.metadata.end(), (path / kState).string(),
+          ": expected the state of a run, got a file without \"progress\"");
+    try {
+      const Json json = Json::parse(words->second);
+      Progress& p = folder.progress_;
+      p.epoch = json.at("epoch").get<int64_t>();
+      p.step = json.at("step").get<int64_t>();
+      p.best_epoch = json.at("best_epoch").get<int64_t>();
+      p.best_score = json.at("best_score").get<double>();
+      p.finished = json.at("finished").get<bool>();
+      p.cpu_level = json.at("cpu_level").get<std::string>();
+      metrics_bytes = json.at("metrics_bytes").get<int64_t>();
+      log_bytes = json.at("log_bytes").get<int64_t>();
+    } catch (const nlohmann::json::exception& error) {
+      throw Error(str((path / kState).string(), ": expected the progress of a run, got ",
+                      words->second.substr(0, 100), " (", error.what(), ")"));
+    }
+    if (const Tensor* best = state.find(kBest)) {
+      const auto bytes = best->values<uint8_t>();
+      folder.best_bytes_.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    }
+  }
+  cut(path / kMetrics, metrics_bytes);
+  cut(path / kLog, log_bytes);
+  return folder;
+}
+
+Json RunFolder::config() const {
+  return read_json_file((path_ / kConfig).string());
+}
+
+Json RunFolder::split() const {
+  return read_json_file((path_ / kSplit).string());
+}
+
+TensorFile RunFolder::state() const {
+  return read_safetensors(path_ / kState);
+}
+
+void RunFolder::append(const char* name, std::string_view text) {
+  const fs::path path = path_ / name;
+  const int file = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+  check(file >= 0, path.string(), ": expected to write to it, got ", reason());
+  const std::string line = std::string(text) + "\n";
+  size_t done = 0;
+  while (done < line.size()) {
+    const ssize_t count = ::write(file, line.data() + done, line.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    const std::string why = reason();
+    if (count <= 0) ::close(file);
+    check(count > 0, path.string(), ": expected to write to it, got ", why);
+    done += static_cast<size_t>(count);
+  }
+  // The state names this length: the bytes must be on the disk before its rename is.
+  const bool flushed = ::fsync(file) == 0;
+  ::close(file);
+  check(flushed, path.string(), ": expected to flush it to the disk, got ", reason());
+}
+
+void RunFolder::append_log(std::string_view line) {
+  append(kLog, line);
+}
+
+void RunFolder::append_metrics(std::string_view row) {
+  append(kMetrics, row);
+}
+
+void RunFolder::commit(const Progress& progress, std::vector<NamedTensor> tensors,
+                       const std::function<void(const fs::path&)>& write_last) {
+  const bool better = progress.best_epoch == progress.epoch;
+  // The best network is about to stop being the last one: from now on the state carries it.
+  if (!better && committed() && progress_.best_epoch == progress_.epoch)
+    best_bytes_ = read_bytes(best());
+  write_last(last());
+  if (better) {
+    best_bytes_.clear();
+    write_last(best());
+  } else {
+    tensors.push_back({kBest, tensor_of(best_bytes_)});
+  }
+  const Json words = {{"epoch", progress.epoch},
+                      {"step", progress.step},
+                      {"best_epoch", progress.best_epoch},
+                      {"best_score", progress.best_score},
+                      {"finished", progress.finished},
+                      {"cpu_level", progress.cpu_level},
+                      {"metrics_bytes", length_of(path_ / kMetrics)},
+                      {"log_bytes", length_of(path_ / kLog)}};
+  write_safetensors(path_ / kState, {std::move(tensors), {{kProgress, words.dump()}}});
+  progress_ = progress;
+}
+
+void RunFolder::repair(const std::function<void(const fs::path&)>& write_last) {
+  write_last(last());
+  if (progress_.best_epoch == progress_.epoch)
+    write_last(best());
+  else
+    write_file_atomically(best(), best_bytes_);
+}
+
+fs::path find_checkpoint(const fs::path& path) {
+  if (!fs::is_directory(path)) {
+    check(fs::exists(path), path.string(), ": expected a run folder or a checkpoint, got nothing");
+    return path;
+  }
+  check(fs::exists(path / kBest), path.string(), ": expected a run folder, got one without ",
+        kBest);
+  return path / kBest;
+}
+
+std::string read_bytes(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  check(file.good(), path.string(), ": expected a file, it cannot be opened");
+  std::string bytes((std::istreambuf_iterator<char>(file)), {});
+  check(!file.bad(), path.string(), ": expected to read it whole, reading failed");
+  return bytes;
+}
+
+}  // namespace decant::apps

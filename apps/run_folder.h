@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "apps/options.h"
+#include "engine/io/safetensors.h"
+
+namespace decant::apps {
+
+/// Where a run stands after its last commit.
+struct Progress {
+  int64_t epoch = 0;  ///< epochs done
+  int64_t step = 0;   ///< optimizer steps done
+  int64_t best_epoch = 0;
+  double best_score = 0;
+  bool finished = false;
+  std::string cpu_level;  ///< that computed it: equal bits are promised per level
+};
+
+/// The folder of one training run, which commits by one rename.
+///
+///   config.json split.json          what the run is, written once at its beginning
+///   metrics.csv log.txt             a row and a line per epoch
+///   best.safetensors last.safetensors previews/*.png
+///   state.safetensors               weights, moments, Progress, the bytes of best, and the lengths
+///                                   of metrics.csv and log.txt: its rename *is* the commit
+///
+/// A commit writes the others first. A process that dies in between leaves them ahead of the state;
+/// open() brings them back to it: text files are cut to their committed length, networks are
+/// written again. Nothing holds a time or a number of threads, so equal runs have equal bytes.
+/// One process at a time: the folder is locked while a RunFolder lives.
+class RunFolder {
+ public:
+  /// Begins a run. Throws Error where the folder exists and is not empty, cannot be written, or
+  /// another process uses it; nothing in it is changed then.
+  static RunFolder create(const std::filesystem::path& path, const Json& config, const Json& split);
+
+  /// Goes on with a run. Throws Error where there is none, or another process uses it.
+  static RunFolder open(const std::filesystem::path& path);
+
+  ~RunFolder();
+  RunFolder(RunFolder&& other) noexcept;
+  RunFolder& operator=(RunFolder&&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path best() const { return path_ / "best.safetensors"; }
+  std::filesystem::path last() const { return path_ / "last.safetensors"; }
+  Json config() const;
+  Json split() const;
+
+  const Progress& progress() const { return progress_; }
+  bool committed() const { return progress_.epoch > 0; }
+  /// The tensors of the last commit. Throws Error where there is none or the file is damaged.
+  TensorFile state() const;
+
+  void append_log(std::string_view line);
+  void append_metrics(std::string_view row);
+
+  /// Commits one epoch.
+  ///   tensors       all that going on needs
+  ///   write_last    writes the network as it is now to the given path
+  /// `best` becomes the same bytes where progress.best_epoch == progress.epoch.
+  /// Throws Error where something cannot be written; the last commit stays as it was.
+  void commit(const Progress& progress, std::vector<NamedTensor> tensors,
+              const std::function<void(const std::filesystem::path&)>& write_last);
+
+  /// After open(): writes last and best as the state has them.
+  void repair(const std::function<void(const std::filesystem::path&)>& write_last);
+
+ private:
+  explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  void lock();
+  void append(const char* name, std::string_view text);
+
+  std::filesystem::path path_;
+  Progress progress_;
+  std::string best_bytes_;  ///< of best.safetensors, where it is not the last epoch's
+  int lock_ = -1;
+};
+
+/// The checkpoint that `path` means: the file itself, or best.safetensors of a run folder.
+/// Throws Error where it is neither.
+std::filesystem::path find_checkpoint(const std::filesystem::path& path);
+
+/// The bytes of a file. Throws Error naming it.
+std::string read_bytes(const std::filesystem::path& path);
+
+}  // namespace decant::apps
