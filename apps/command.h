@@ -34,6 +34,8 @@ struct Command {
 bool parse(const Command& command, std::span<const Key> keys,
            const std::vector<std::string>& words, Arguments& arguments);
 
+void print_config(std::span<const Key> keys);
+
 /// A command with an options struct (see KeyCollector) and what it does with it.
 template <class Options>
 Command make_command(std::string name, std::string summary, std::string examples,
@@ -53,8 +55,6 @@ Command make_command(std::string name, std::string summary, std::string examples
   };
   return command;
 }
-
-void print_config(std::span<const Key> keys);
 
 /// The subcommands, in the order of the help; one file of commands/ each.
 Command phantom_command();

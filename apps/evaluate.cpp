@@ -124,6 +124,7 @@ EvaluationSet::EvaluationSet(const data::Dataset& dataset, const std::vector<std
   check(!ids.empty(), "evaluate: expected images, got none");
   for (const std::string& id : ids) samples_.push_back(dataset.find(id));
   cached_.resize(samples_.size());
+  digests_.resize(samples_.size());
 }
 
 EvaluationSet::Item EvaluationSet::load(int64_t i) const {
@@ -142,6 +143,7 @@ std::vector<const EvaluationSet::Item*> EvaluationSet::items(int64_t begin, int6
   for (int64_t i = 0; i < end - begin; ++i) {
     Item& cached = cached_[static_cast<size_t>(begin + i)];
     Item& passing = passing_[static_cast<size_t>(i)];
+    digests_[static_cast<size_t>(begin + i)] = (cached.image.defined() ? cached : passing).digest;
     if (!cached.image.defined() && bytes_of(passing) <= cache_left_bytes_) {
       cache_left_bytes_ -= bytes_of(passing);
       cached = std::move(passing);
@@ -149,6 +151,15 @@ std::vector<const EvaluationSet::Item*> EvaluationSet::items(int64_t begin, int6
     found.push_back(cached.image.defined() ? &cached : &passing);
   }
   return found;
+}
+
+uint64_t EvaluationSet::digest() {
+  std::string all;
+  for (int64_t i = 0; i < count(); ++i) {
+    if (digests_[static_cast<size_t>(i)] == 0) items(i, i + 1);
+    all += str(digests_[static_cast<size_t>(i)], ' ');
+  }
+  return fnv1a64(all);
 }
 
 double mask_dice(const data::Image& prediction, const data::Image& truth) {
@@ -170,7 +181,6 @@ Validation validate(EvaluationSet& set, int64_t batch, const Forward& forward,
                     const std::function<Variable(const Variable&, const Tensor&)>& loss) {
   const auto count = static_cast<size_t>(set.count());
   std::vector<double> dice(count);
-  std::vector<uint64_t> digests(count);
   std::vector<uint8_t> has_lesion(count);
   Validation result;
   predict_all(
@@ -182,24 +192,21 @@ Validation validate(EvaluationSet& set, int64_t batch, const Forward& forward,
       [&](int64_t i, const EvaluationSet::Item& item, const data::Image& prediction) {
         const auto at = static_cast<size_t>(i);
         dice[at] = mask_dice(prediction, item.truth);
-        digests[at] = item.digest;
         has_lesion[at] = std::any_of(item.truth.pixels.begin(), item.truth.pixels.end(),
                                      [](uint8_t v) { return v != 0; });
       });
   int64_t lesions = 0;
-  std::string all_digests;
   for (size_t i = 0; i < count; ++i) {
     result.dice += dice[i];
     if (has_lesion[i] != 0) {
       result.lesion_dice += dice[i];
       ++lesions;
     }
-    all_digests += str(digests[i], ' ');
   }
   result.loss /= static_cast<double>(count);
   result.dice /= static_cast<double>(count);
   if (lesions > 0) result.lesion_dice /= static_cast<double>(lesions);
-  result.digest = fnv1a64(all_digests);
+  result.digest = set.digest();
   return result;
 }
 

@@ -35,7 +35,7 @@ class EvaluationSet {
     data::Image own;   ///< the image at its own size; empty unless pictures are kept
     data::Image truth; ///< its mask; width 0 without one
     data::ImageSize size;
-    uint64_t digest = 0;  ///< of the id, the pixels and the mask
+    uint64_t digest = 0;  ///< of id, pixels and mask
   };
 
   EvaluationSet(const data::Dataset& dataset, const std::vector<std::string>& ids, int size,
@@ -46,7 +46,8 @@ class EvaluationSet {
   Item load(int64_t i) const;  ///< with its own picture; not cached
   /// Items [begin, end), decoded on all threads where they are not in memory.
   std::vector<const Item*> items(int64_t begin, int64_t end);
-  int network_size() const { return size_; }
+  /// Of all items: equal where ids, images, masks and order are. Decodes what was not seen yet.
+  uint64_t digest();
 
  private:
   std::vector<data::Sample> samples_;
@@ -56,6 +57,7 @@ class EvaluationSet {
   data::Pipeline pipeline_;
   std::vector<Item> cached_;
   std::vector<Item> passing_;
+  std::vector<uint64_t> digests_;  ///< 0: not seen yet
 };
 
 /// What one pass over a set found.
@@ -63,7 +65,7 @@ struct Validation {
   double loss = 0;         ///< mean over images of the supervised loss, at the network's size
   double dice = 0;         ///< mean over images, each at its own size; both empty counts as 1
   double lesion_dice = 0;  ///< the same over images whose truth is not empty; 0 without any
-  uint64_t digest = 0;     ///< of all items: equal where images, masks and order are
+  uint64_t digest = 0;     ///< the set's
 };
 
 /// The pass that a training run makes after each epoch. Every image needs a mask.

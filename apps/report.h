@@ -37,10 +37,10 @@ data::Image side_by_side(const std::vector<Panel>& panels);
 
 /// One image with what is known of it; a teacher or a student may be missing (width 0).
 struct PreviewParts {
-  data::Image image;
-  data::Image truth;
-  data::Image teacher;
-  data::Image student;
+  data::Image image = {};
+  data::Image truth = {};
+  data::Image teacher = {};
+  data::Image student = {};
 };
 
 /// Image, truth, teacher and student side by side, 256 pixels high. The teacher's panel and the

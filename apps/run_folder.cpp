@@ -82,12 +82,17 @@ void RunFolder::lock() {
         ": expected no other process at work in it, got one");
 }
 
-RunFolder RunFolder::create(const fs::path& path, const Json& config, const Json& split) {
+void RunFolder::require_free(const fs::path& path) {
   std::error_code failed;
   const bool exists = fs::exists(path, failed);
   check(!exists || fs::is_directory(path), path.string(), ": expected a folder, got a file");
   check(!exists || fs::is_empty(path), path.string(),
         ": expected a new or empty folder, got one with files; --resume goes on with a run");
+}
+
+RunFolder RunFolder::create(const fs::path& path, const Json& config, const Json& split) {
+  require_free(path);
+  std::error_code failed;
   fs::create_directories(path, failed);
   check(!failed, path.string(), ": expected to make this folder, got ", failed.message());
   RunFolder folder(path);
@@ -177,6 +182,7 @@ void RunFolder::append_metrics(std::string_view row) {
 }
 
 void RunFolder::commit(const Progress& progress, std::vector<NamedTensor> tensors,
+                       std::map<std::string, std::string> metadata,
                        const std::function<void(const fs::path&)>& write_last) {
   const bool better = progress.best_epoch == progress.epoch;
   // The best network is about to stop being the last one: from now on the state carries it.
@@ -197,7 +203,8 @@ void RunFolder::commit(const Progress& progress, std::vector<NamedTensor> tensor
                       {"cpu_level", progress.cpu_level},
                       {"metrics_bytes", length_of(path_ / kMetrics)},
                       {"log_bytes", length_of(path_ / kLog)}};
-  write_safetensors(path_ / kState, {std::move(tensors), {{kProgress, words.dump()}}});
+  metadata[kProgress] = words.dump();
+  write_safetensors(path_ / kState, {std::move(tensors), std::move(metadata)});
   progress_ = progress;
 }
 

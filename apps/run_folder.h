@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,9 @@ struct Progress {
 /// One process at a time: the folder is locked while a RunFolder lives.
 class RunFolder {
  public:
+  /// Throws Error unless create() may make a run there: nothing, or an empty folder.
+  static void require_free(const std::filesystem::path& path);
+
   /// Begins a run. Throws Error where the folder exists and is not empty, cannot be written, or
   /// another process uses it; nothing in it is changed then.
   static RunFolder create(const std::filesystem::path& path, const Json& config, const Json& split);
@@ -63,11 +67,12 @@ class RunFolder {
   void append_metrics(std::string_view row);
 
   /// Commits one epoch.
-  ///   tensors       all that going on needs
+  ///   tensors       all that going on needs, and `metadata`, which state() gives back
   ///   write_last    writes the network as it is now to the given path
   /// `best` becomes the same bytes where progress.best_epoch == progress.epoch.
   /// Throws Error where something cannot be written; the last commit stays as it was.
   void commit(const Progress& progress, std::vector<NamedTensor> tensors,
+              std::map<std::string, std::string> metadata,
               const std::function<void(const std::filesystem::path&)>& write_last);
 
   /// After open(): writes last and best as the state has them.

@@ -1,0 +1,21 @@
+#include "apps/runs.h"
+
+namespace decant::apps {
+
+Command distill_command() {
+  return make_command<RunOptions>(
+      "distill", "train a small network by a large one's answers",
+      "  decant distill --data phantoms --teacher runs/teacher --model thin_unet --preset L_KLD "
+      "--out runs/L_KLD\n"
+      "  decant distill --data phantoms --teacher runs/weak --model thin_unet "
+      "--preset HReg_KLD_WAug \\\n"
+      "      distill.spec.teacher_view=same --out runs/HReg\n"
+      "  decant distill --resume runs/L_KLD\n"
+      "Presets: {L,H,HReg}_{MSE,KLD}, each also with _WAug: a teacher of weak augmentation that\n"
+      "sees the weak view. distill.spec holds the terms in full; --print-config shows it.\n",
+      [](RunOptions& options, const Arguments& arguments) {
+        return run_training(options, arguments, /*distilling=*/true);
+      });
+}
+
+}  // namespace decant::apps

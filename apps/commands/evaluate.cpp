@@ -1,0 +1,195 @@
+#include "apps/evaluate.h"
+
+#include <filesystem>
+#include <iomanip>
+#include <iostream>
+#include <optional>
+#include <set>
+
+#include "apps/checkpoint_notes.h"
+#include "apps/command.h"
+#include "apps/config.h"
+#include "apps/run_folder.h"
+#include "data/split.h"
+#include "engine/core/parallel.h"
+#include "engine/io/atomic_file.h"
+
+namespace decant::apps {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct EvaluateOptions {
+  std::string run;
+  std::string data;
+  std::string layout = "auto";
+  std::string split;
+  std::string json;
+  std::string empty_policy = "one";
+  int64_t batch = 8;
+  int threads = 0;
+
+  void visit(auto&& v) {
+    v("run", run, "run folder or checkpoint", "run");
+    v("data", data, "data set; without, the run's own", "--data");
+    v("layout", layout, "auto, manifest, busi, udiat or folders", "--layout");
+    v("split", split, "train, val, test or all; without, test where the run has one, or val",
+      "--split");
+    v("json", json, "file to write all figures to", "--json");
+    v("empty_policy", empty_policy, "Dice where truth and prediction are empty: one, nan or zero",
+      "--empty-policy");
+    v("batch", batch, "images at a time", "--batch");
+    v("threads", threads, "0 takes what the machine has", "--threads");
+  }
+};
+
+// What the folder around a checkpoint knows of its training.
+struct Origin {
+  TrainConfig config;
+  Json split;
+};
+
+std::optional<Origin> origin_of(const fs::path& checkpoint) {
+  const fs::path folder = checkpoint.parent_path();
+  if (!fs::exists(folder / "config.json") || !fs::exists(folder / "split.json")) return {};
+  Origin origin;
+  const std::string file = (folder / "config.json").string();
+  read_json(keys_of(origin.config), read_json_file(file), file);
+  origin.split = read_json_file((folder / "split.json").string());
+  return origin;
+}
+
+struct Selection {
+  std::vector<std::string> ids;
+  std::string part;   ///< train, val, test or all
+  std::string label;  ///< what these images were to the checkpoint
+};
+
+bool holds(const data::Dataset& dataset, const Json& split) {
+  const std::vector<std::string> ids = dataset.ids();
+  const std::set<std::string> known(ids.begin(), ids.end());
+  for (const Json& fold : split.at("folds"))
+    for (const auto& [name, part] : fold.items())
+      for (const Json& id : part)
+        if (!known.contains(id.get<std::string>())) return false;
+  return true;
+}
+
+// Whether the data set is the one the checkpoint was trained on: wherever it lies now, the images
+// that chose the checkpoint must be the same to the pixel. (Ids alone do not tell: every BUSI
+// folder has a "benign (1)".)
+std::optional<data::Split> own_split(const data::Dataset& dataset, const TrainedNetwork& trained,
+                                     const std::optional<Origin>& origin) {
+  if (!origin || !holds(dataset, origin->split)) return {};
+  const data::Split split =
+      data::splits_from_json(nlohmann::json(origin->split), dataset).fold(0);
+  if (split.val.empty()) return {};
+  EvaluationSet val(dataset, split.val, trained.notes.size,
+                    static_cast<int>(trained.network->spec().in_channels), 0);
+  if (val.digest() != trained.notes.val_digest) return {};
+  return split;
+}
+
+Selection select(const data::Dataset& dataset, const std::optional<data::Split>& own,
+                 const std::string& asked) {
+  Selection s;
+  if (own) {
+    s.part = !asked.empty() ? asked : own->test.empty() ? "val" : "test";
+    s.ids = own->part(s.part);
+    if (s.part == "train") s.label = "the images it was trained on";
+    if (s.part == "val") s.label = "val chose the checkpoint: expect less on new images";
+    if (s.part == "test") s.label = "images that neither trained nor chose it";
+    if (s.part == "all") s.label = "all images, those it was trained on among them";
+    check(!s.ids.empty(), "split: expected images, got none in \"", s.part, "\"");
+    return s;
+  }
+  s.part = asked.empty() ? "all" : asked;
+  s.label = "not the data of its run: whether it has seen these images is not known";
+  if (s.part == "all") {
+    s.ids = dataset.ids();
+    return s;
+  }
+  data::Split().part(s.part);  // throws for another word
+  for (const data::Sample& sample : dataset.samples)
+    if (sample.split == s.part) s.ids.push_back(sample.id);
+  check(!s.ids.empty(), "split: expected \"", s.part,
+        "\" to be known, got a checkpoint whose split is not of this data, and no split column");
+  return s;
+}
+
+void print_row(const char* name, const data::Summary& all, const data::Summary& lesions) {
+  std::cout << "  " << std::left << std::setw(14) << name << std::right << std::fixed
+            << std::setprecision(4) << std::setw(9) << all.mean << " +- " << std::setw(7)
+            << all.std << " (" << all.count << ")" << std::setw(12) << lesions.mean << " +- "
+            << std::setw(7) << lesions.std << " (" << lesions.count << ")\n";
+}
+
+void print(const data::MetricsReport& report, const Selection& selection,
+           const TrainedNetwork& trained) {
+  std::cout << trained.path.string() << ": " << trained.network->spec().name() << ", epoch "
+            << trained.notes.epoch << "\n"
+            << report.images.size() << " images (" << selection.part << "): " << selection.label
+            << "\n  mean +- deviation over images (their number), each at its own size\n"
+            << "                all images                  images with a lesion\n";
+  const data::MetricsTable& a = report.all;
+  const data::MetricsTable& l = report.lesions;
+  print_row("Dice", a.dice, l.dice);
+  print_row("IoU", a.iou, l.iou);
+  print_row("sensitivity", a.sensitivity, l.sensitivity);
+  print_row("specificity", a.specificity, l.specificity);
+  print_row("precision", a.precision, l.precision);
+  print_row("HD95 pooled", a.hd95_pooled, l.hd95_pooled);
+  print_row("HD95 max", a.hd95_max, l.hd95_max);
+  std::cout << "  empty: truth and prediction " << report.both_empty << ", truth only "
+            << report.truth_empty_only << ", prediction only " << report.prediction_empty_only
+            << " (policy " << data::name_of(report.policy) << ")\n";
+}
+
+Exit run(EvaluateOptions& options, const Arguments&) {
+  check(!options.run.empty(), "expected a run folder or a checkpoint, got none");
+  check(options.batch > 0, "batch: expected at least 1, got ", options.batch);
+  check(options.threads >= 0, "threads: expected 0 or more, got ", options.threads);
+  const data::EmptyPolicy policy = data::empty_policy_from(options.empty_policy);
+  if (options.threads > 0) set_num_threads(options.threads);
+  const TrainedNetwork trained = load_trained(options.run);
+  const std::optional<Origin> origin = origin_of(trained.path);
+  if (options.data.empty()) {
+    check(origin.has_value(), "data: expected a data set, got none, and the checkpoint lies in no ",
+          "run folder (--data DIR)");
+    options.data = origin->config.data.path;
+    options.layout = origin->config.data.layout;
+  }
+  const data::Dataset dataset = data::open_dataset(options.data, options.layout);
+  const std::optional<data::Split> own = own_split(dataset, trained, origin);
+  const Selection selection = select(dataset, own, options.split);
+  EvaluationSet set(dataset, selection.ids, trained.notes.size,
+                    static_cast<int>(trained.network->spec().in_channels), 0);
+  const data::MetricsReport report =
+      evaluate(set, options.batch, forward_of(*trained.network), policy);
+  print(report, selection, trained);
+  if (!options.json.empty()) {
+    Json json = {{"checkpoint", trained.path.string()},
+                 {"network", Json(nn::to_json(trained.network->spec()))},
+                 {"epoch", trained.notes.epoch},
+                 {"data", options.data},
+                 {"split", selection.part},
+                 {"label", selection.label},
+                 {"size", trained.notes.size}};
+    json["metrics"] = Json(data::to_json(report));
+    write_file_atomically(options.json, json.dump(1) + "\n");
+  }
+  return Exit::done;
+}
+
+}  // namespace
+
+Command evaluate_command() {
+  return make_command<EvaluateOptions>(
+      "evaluate", "measure a trained network on images with masks",
+      "  decant evaluate runs/L_KLD\n"
+      "  decant evaluate runs/L_KLD --data DIR --split val --json metrics.json\n"
+      "  decant evaluate best.safetensors --data DIR --empty-policy nan\n",
+      run);
+}
+
+}  // namespace decant::apps

@@ -1,0 +1,69 @@
+#include "apps/runs.h"
+
+#include "apps/trainer.h"
+#include "engine/core/parallel.h"
+
+namespace decant::apps {
+namespace {
+
+void take_threads(const TrainConfig& config) {
+  check(config.threads >= 0, "threads: expected 0 or more, got ", config.threads);
+  if (config.threads > 0) set_num_threads(config.threads);
+}
+
+Exit exit_of(Outcome outcome) {
+  return outcome == Outcome::finished ? Exit::done : Exit::interrupted;
+}
+
+Exit resume(const RunOptions& options, const Arguments& arguments) {
+  for (const std::string& key : arguments.given)
+    check(key == "resume" || key == "threads" || key == "device", "resume: expected the run's own ",
+          "settings to stand, got ", key, "; only threads and device may change");
+  RunFolder folder = RunFolder::open(options.resume);
+  Console console;
+  if (folder.progress().finished) {
+    console.line(str(folder.path().string(), ": finished after ", folder.progress().epoch,
+                     " epochs, nothing to do"));
+    return Exit::done;
+  }
+  TrainConfig config;
+  read_json(keys_of(config), folder.config(), (folder.path() / "config.json").string());
+  config.device = options.config.device;
+  config = resolve(config, is_distilling(config));
+  data::Dataset dataset = data::open_dataset(config.data.path, config.data.layout);
+  const data::SplitSet splits =
+      data::splits_from_json(nlohmann::json(folder.split()), dataset);
+  Trainer trainer(config, std::move(dataset), splits, console);
+  std::vector<std::string> header;
+  if (!folder.committed()) {
+    console.line(str(folder.path().string(), ": nothing was saved, starting over"));
+    header = trainer.header();
+  }
+  return exit_of(trainer.run(folder, header));
+}
+
+}  // namespace
+
+Exit run_training(RunOptions& options, const Arguments& arguments, bool distilling) {
+  take_threads(options.config);
+  check(options.out.empty() || options.resume.empty(),
+        "expected --out or --resume, got both; a run goes on in its own folder");
+  if (!options.resume.empty()) return resume(options, arguments);
+  check(!options.out.empty(), "out: expected a folder for the run, got none (--out DIR)");
+  const TrainConfig config = resolve(options.config, distilling);
+  RunFolder::require_free(options.out);
+
+  data::Dataset dataset = data::open_dataset(config.data.path, config.data.layout);
+  data::require_masks(dataset);
+  const data::SplitSet all = data::make_splits(dataset, config.data.split, config.data.split_seed);
+  data::SplitSet splits{all.origin, {all.fold(config.data.fold)}};
+  if (all.folds.size() > 1) splits.origin += str(" fold ", config.data.fold);
+  Console console;
+  Trainer trainer(config, std::move(dataset), splits, console);
+  const std::vector<std::string> header = trainer.header();
+  RunFolder folder =
+      RunFolder::create(options.out, run_json(config), Json(data::to_json(splits)));
+  return exit_of(trainer.run(folder, header));
+}
+
+}  // namespace decant::apps

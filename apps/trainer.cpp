@@ -1,0 +1,425 @@
+#include "apps/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "apps/report.h"
+#include "engine/core/parallel.h"
+#include "engine/cpu/level.h"
+#include "nn/schedule.h"
+
+namespace decant::apps {
+namespace {
+
+constexpr const char* kValues = "values";
+constexpr const char* kOptimizer = "optimizer.";
+constexpr double kTeacherDiceTolerance = 0.005;
+
+// Running moments and counters of a module, by path.
+class BufferCollector : public nn::Visitor {
+ public:
+  std::vector<NamedTensor> take() { return std::move(tensors_); }
+
+ protected:
+  void on_buffer(const std::string& path, nn::Buffer& buffer) override {
+    tensors_.push_back({"buffer." + path, buffer.tensor});
+  }
+
+ private:
+  std::vector<NamedTensor> tensors_;
+};
+
+std::vector<NamedTensor> buffers_of(nn::Module& module) {
+  BufferCollector collector;
+  module.visit(collector);
+  return collector.take();
+}
+
+// Numbers in texts that must be equal between equal runs: nine digits tell all floats apart.
+std::string digits(double value) {
+  std::ostringstream out;
+  out.precision(9);
+  out << value;
+  return out.str();
+}
+
+std::string rounded(double value, int places) {
+  std::ostringstream out;
+  out.precision(places);
+  out << std::fixed << value;
+  return out.str();
+}
+
+void add_to(std::vector<std::pair<std::string, double>>& sums, const std::string& name,
+            double value) {
+  const auto found =
+      std::find_if(sums.begin(), sums.end(), [&](const auto& sum) { return sum.first == name; });
+  if (found == sums.end())
+    sums.emplace_back(name, value);
+  else
+    found->second += value;
+}
+
+// A thread that decodes ahead takes time from the pool's, so there is one for every four.
+int loader_threads() {
+  return num_threads() == 1 ? 0 : std::max(1, num_threads() / 4);
+}
+
+}  // namespace
+
+Trainer::~Trainer() = default;
+
+Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet& splits,
+                 Console& console)
+    : config_(std::move(config)),
+      console_(console),
+      dataset_(std::move(dataset)),
+      split_(splits.fold(0)),
+      split_origin_(splits.origin) {
+  check(!split_.train.empty() && !split_.val.empty(),
+        "split: expected images to train on and images to choose by, got ", split_.train.size(),
+        " and ", split_.val.size());
+  const nn::NetworkSpec spec = network_spec(config_);
+  network_ = nn::make_network(spec, config_.seed);
+  if (!config_.init.empty())
+    nn::load_encoder_weights(*network_, config_.init.substr(config_.init.find('=') + 1));
+  const int channels = static_cast<int>(spec.in_channels);
+  bool pair = false;
+  if (is_distilling(config_)) {
+    load_teacher();
+    pair = distiller_->spec().teacher_view != kd::TeacherView::same;
+    parameters_ = std::make_unique<nn::ParameterSet>(std::vector<std::pair<std::string, nn::Module*>>{
+        {"", network_.get()}, {"distiller", distiller_.get()}});
+  } else {
+    parameters_ = std::make_unique<nn::ParameterSet>(*network_);
+  }
+  optimizer_ = nn::make_optimizer(*parameters_, {.name = config_.optim.name,
+                                                 .weight_decay = config_.optim.weight_decay,
+                                                 .momentum = config_.optim.momentum});
+  loader_ = std::make_unique<data::Loader>(
+      dataset_, split_.train, pipeline(config_),
+      data::LoaderOptions{.batch = config_.batch,
+                          .seed = config_.seed,
+                          .threads = loader_threads(),
+                          .shuffle = true,
+                          .drop_last = config_.drop_last,
+                          .cache_limit_bytes = config_.data.cache_mb << 20,
+                          .in_channels = channels,
+                          .pair = pair});
+  check(loader_->batches() > 0, "batch: expected at most the ", split_.train.size(),
+        " training images with drop_last, got ", config_.batch);
+  validation_ = std::make_unique<EvaluationSet>(dataset_, split_.val, config_.data.size, channels,
+                                                config_.data.cache_mb << 20);
+  notes_ = {.size = config_.data.size,
+            .augment = augment_name(config_),
+            .preset = config_.distill.preset,
+            .seed = config_.seed,
+            .split = split_origin_};
+  progress_.cpu_level = str(cpu::level());
+}
+
+void Trainer::load_teacher() {
+  TrainedNetwork trained = load_trained(config_.distill.teacher);
+  const nn::NetworkSpec mine = network_->spec();
+  const nn::NetworkSpec theirs = trained.network->spec();
+  check(mine.in_channels == theirs.in_channels, "teacher: takes images of ", theirs.in_channels,
+        " channels, the student of ", mine.in_channels);
+  const kd::DistillSpec spec = distill_spec(config_);
+  distiller_ = std::make_unique<kd::Distiller>(
+      spec, kd::TapFacts{mine.classes, network_->hidden_channels()},
+      kd::TapFacts{theirs.classes, trained.network->hidden_channels()}, config_.seed);
+  teacher_notes_ = trained.notes;
+  teacher_ = std::make_unique<kd::FrozenTeacher>(std::move(trained.network),
+                                                 spec.teacher_batch_norm);
+}
+
+// A teacher that does not score what its checkpoint says is not the teacher that was trained.
+void Trainer::check_teacher(std::vector<std::string>& lines) {
+  const auto loss = [this](const Variable& logits, const Tensor& masks) {
+    return supervised(logits, masks);
+  };
+  const Forward forward = forward_of(teacher_->network());
+  Validation found;
+  if (teacher_notes_.size == config_.data.size) {
+    found = validate(*validation_, config_.batch, forward, loss);
+  } else {
+    EvaluationSet set(dataset_, split_.val, teacher_notes_.size,
+                      static_cast<int>(teacher_->network().spec().in_channels), 0);
+    found = validate(set, config_.batch, forward, loss);
+  }
+  lines.push_back(str("teacher: ", teacher_->network().spec().name(), ", augmentation ",
+          teacher_notes_.augment, ", val_dice ", rounded(found.dice, 4), " (lesions ",
+          rounded(found.lesion_dice, 4), ")"));
+  if (found.digest == teacher_notes_.val_digest) {
+    check(std::fabs(found.dice - teacher_notes_.val_dice) <= kTeacherDiceTolerance,
+          "teacher: expected the Dice of ", rounded(teacher_notes_.val_dice, 4),
+          " that its checkpoint records for these images, got ", rounded(found.dice, 4));
+  } else {
+    lines.push_back(str("notice: the teacher's checkpoint records a Dice of ",
+            rounded(teacher_notes_.val_dice, 4),
+            " on other images; it may have been trained on some of these"));
+  }
+  const std::string& wanted = distiller_->spec().expects_teacher_augment;
+  if (!wanted.empty() && wanted != teacher_notes_.augment)
+    lines.push_back(str("notice: ", config_.distill.preset.empty() ? "this" : config_.distill.preset,
+            " expects a teacher trained with the augmentation ", wanted,
+            ", its checkpoint records ", teacher_notes_.augment));
+}
+
+void Trainer::restore() {
+  progress_ = folder_->progress();
+  const TensorFile state = folder_->state();
+  parameters_->values().copy_from(state.at(kValues));
+  for (NamedTensor& buffer : buffers_of(*network_)) buffer.tensor.copy_from(state.at(buffer.name));
+  std::vector<NamedTensor> moments;
+  for (const NamedTensor& named : state.tensors)
+    if (named.name.starts_with(kOptimizer))
+      moments.push_back({named.name.substr(std::string_view(kOptimizer).size()), named.tensor});
+  optimizer_->load_state(moments);
+  const nn::Metadata metadata = state.metadata;
+  notes_ = notes_of(metadata, folder_->path());
+  folder_->repair([this](const std::filesystem::path& path) { save(path); });
+  const std::string level = str(cpu::level());
+  if (progress_.cpu_level != level)
+    console_.line(str("notice: this run was computed with ", progress_.cpu_level,
+                      " kernels so far and goes on with ", level,
+                      ": its bits will differ from an undisturbed run's"));
+  progress_.cpu_level = level;
+  console_.line(str("resuming ", folder_->path().string(), " after epoch ", progress_.epoch, " of ",
+                    config_.epochs));
+}
+
+Variable Trainer::supervised(const Variable& logits, const Tensor& masks,
+                             const std::vector<bool>& has_mask) const {
+  return nn::supervised_loss(logits, {.labels = masks, .has_mask = has_mask},
+                             {.name = config_.loss});
+}
+
+void Trainer::log(const std::string& line) {
+  folder_->append_log(line);
+  console_.line(line);
+}
+
+std::vector<std::string> Trainer::header() {
+  std::vector<std::string> lines;
+  lines.push_back(str(is_distilling(config_) ? "distil " : "train ", network_->spec().name(), ", ",
+                      nn::parameter_count(*network_), " parameters, ", loader_->samples(),
+                      " images to train on, ", validation_->count(), " to choose by (",
+                      split_origin_, ")"));
+  lines.push_back(str("input ", config_.data.size, " x ", config_.data.size, ", batch ",
+                      config_.batch, ", augmentation ", notes_.augment, ", loss ", config_.loss,
+                      ", ", config_.optim.name, " ", config_.optim.lr, ", ",
+                      config_.schedule.name, ", seed ", config_.seed));
+  if (distiller_) {
+    lines.push_back(distiller_->spec().describe());
+    check_teacher(lines);
+  }
+  return lines;
+}
+
+Outcome Trainer::run(RunFolder& folder, const std::vector<std::string>& header) {
+  folder_ = &folder;
+  const InterruptGuard interrupts;
+  if (folder.committed())
+    restore();
+  else
+    for (const std::string& line : header) log(line);
+  console_.line(str(num_threads(), " threads, ", cpu::level(), " kernels"));
+  console_.begin();
+  while (!progress_.finished) {
+    const auto start = std::chrono::steady_clock::now();
+    EpochFigures figures;
+    if (!train_epoch(figures)) {
+      console_.line(str("stopped in ", epoch_text(), "; ",
+                        progress_.epoch == 0 ? std::string("nothing is saved yet")
+                                             : str("epoch ", progress_.epoch, " is saved"),
+                        ". Go on with: decant train --resume ", folder.path().string()));
+      return Outcome::interrupted;
+    }
+    finish_epoch(figures, std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
+                              .count());
+  }
+  console_.line(str("finished: the best network is that of epoch ", progress_.best_epoch, ", ",
+                    config_.metric, " ", rounded(progress_.best_score, 4), ": ",
+                    folder.best().string()));
+  return Outcome::finished;
+}
+
+std::string Trainer::epoch_text() const {
+  return str("epoch ", progress_.epoch + 1, "/", config_.epochs);
+}
+
+bool Trainer::train_epoch(EpochFigures& figures) {
+  const int64_t batches = loader_->batches();
+  const int64_t resumed_at = folder_->progress().epoch;
+  for (int64_t i = 0; i < batches; ++i) {
+    if (InterruptGuard::interrupted()) return false;
+    train_step(loader_->batch(progress_.epoch, i), i == 0, figures);
+    console_.progress(epoch_text(),
+                      (progress_.epoch - resumed_at) * batches + i + 1,
+                      (config_.epochs - resumed_at) * batches);
+  }
+  for (auto& [name, sum] : figures.losses) sum /= static_cast<double>(batches);
+  figures.gradient_norm /= static_cast<double>(batches);
+  return !InterruptGuard::interrupted();
+}
+
+void Trainer::train_step(const data::Batch& batch, bool first, EpochFigures& figures) {
+  const Variable images(batch.images);
+  const nn::Pass pass{.training = true,
+                      .key = RngKey::of(config_.seed, "dropout",
+                                        static_cast<uint64_t>(progress_.step))};
+  const nn::Output student = network_->forward(images, pass);
+  Variable total;
+  std::vector<std::pair<std::string, double>> values;
+  if (distiller_) {
+    const kd::DistillSpec& spec = distiller_->spec();
+    const bool same = spec.teacher_view == kd::TeacherView::same;
+    const nn::Output teacher = teacher_->forward(same ? images : Variable(batch.teacher_images));
+    const auto supervise = [&](const Variable& logits) {
+      return supervised(logits, batch.masks, batch.has_mask);
+    };
+    const Variable loss = spec.supervised_weight > 0 ? supervise(student.logits) : Variable();
+    if (first) {
+      for (const kd::GradientNorm& part : distiller_->gradient_norms(
+               student, teacher, batch.teacher_to_student,
+               spec.supervised_weight > 0 ? std::function<Variable(const Variable&)>(supervise)
+                                          : nullptr))
+        figures.gradient_norms.emplace_back(part.name, part.norm);
+    }
+    const kd::Losses losses =
+        distiller_->loss(student, teacher, loss, batch.teacher_to_student);
+    for (const kd::TermLoss& term : losses.terms)
+      values.emplace_back(term.name, term.value.value().item());
+    if (loss.defined()) values.emplace_back("supervised", loss.value().item());
+    total = losses.total;
+  } else {
+    total = supervised(student.logits, batch.masks, batch.has_mask);
+  }
+  values.emplace_back("loss", total.value().item());
+  const auto check_finite = [&](const std::string& name, double value) {
+    check(std::isfinite(value), "epoch ", progress_.epoch + 1, ", step ", progress_.step + 1,
+          ": expected a finite ", name, ", got ", value, "; ",
+          progress_.epoch == 0
+              ? std::string("nothing was saved yet")
+              : str("the network of epoch ", progress_.epoch, " is in ", folder_->last().string()));
+  };
+  for (const auto& [name, value] : values) {
+    check_finite(name, value);
+    add_to(figures.losses, name, value);
+  }
+
+  parameters_->zero_gradients();
+  backward(total);
+  const double norm = nn::clip_gradients(*parameters_, config_.optim.clip);
+  check_finite("gradient", norm);
+  figures.gradient_norm += norm;
+  const int64_t batches = loader_->batches();
+  figures.learning_rate =
+      nn::learning_rate({.name = config_.schedule.name,
+                         .warmup_steps = config_.schedule.warmup_steps,
+                         .step_every = config_.schedule.step_epochs * batches,
+                         .gamma = config_.schedule.gamma,
+                         .power = config_.schedule.power,
+                         .final_fraction = config_.schedule.final_fraction},
+                        config_.optim.lr, progress_.step, config_.epochs * batches);
+  optimizer_->step(figures.learning_rate);
+  ++progress_.step;
+}
+
+void Trainer::finish_epoch(const EpochFigures& figures, double seconds) {
+  const Validation val = validate(
+      *validation_, config_.batch, forward_of(*network_),
+      [this](const Variable& logits, const Tensor& masks) { return supervised(logits, masks); });
+  const std::string epoch = epoch_text();
+  ++progress_.epoch;
+  check(std::isfinite(val.loss), "epoch ", progress_.epoch, ": expected a finite val_loss, got ",
+        val.loss);
+  const bool by_dice = config_.metric == "val_dice";
+  const double score = by_dice ? val.dice : val.loss;
+  const bool better = progress_.best_epoch == 0 || (by_dice ? score > progress_.best_score
+                                                            : score < progress_.best_score);
+  if (better) {
+    progress_.best_epoch = progress_.epoch;
+    progress_.best_score = score;
+  }
+  const bool out_of_patience =
+      config_.patience > 0 && progress_.epoch - progress_.best_epoch >= config_.patience;
+  progress_.finished = progress_.epoch == config_.epochs || out_of_patience;
+
+  notes_.epoch = progress_.epoch;
+  notes_.val_loss = val.loss;
+  notes_.val_dice = val.dice;
+  notes_.val_digest = val.digest;
+
+  std::string header = "epoch,step,lr";
+  std::string row = str(progress_.epoch, ",", progress_.step, ",", digits(figures.learning_rate));
+  std::string words = epoch;
+  const auto column = [&](const std::string& name, double value) {
+    header.append(",").append(name);
+    row.append(",").append(digits(value));
+  };
+  for (const auto& [name, value] : figures.losses) {
+    column("train_" + name, value);
+    words += str("  ", name, " ", rounded(value, 4));
+  }
+  column("gradient_norm", figures.gradient_norm);
+  for (const auto& [name, value] : figures.gradient_norms) column("gradient_norm_" + name, value);
+  column("val_loss", val.loss);
+  column("val_dice", val.dice);
+  column("val_dice_lesions", val.lesion_dice);
+  words += str("  val_loss ", rounded(val.loss, 4), "  val_dice ", rounded(val.dice, 4),
+               " (lesions ", rounded(val.lesion_dice, 4), ")", better ? "  best" : "");
+  if (progress_.epoch == 1) folder_->append_metrics(header);
+  folder_->append_metrics(row);
+  folder_->append_log(words);
+  console_.line(str(words, "  ", rounded(seconds, 1), " s"));
+  if (out_of_patience)
+    log(str("stopped early: no better ", config_.metric, " for ", config_.patience, " epochs"));
+
+  // Drawing takes as long as an epoch of a tiny network: at epochs 1, 2, 4, 8 .. and at the end.
+  const bool power_of_two = (progress_.epoch & (progress_.epoch - 1)) == 0;
+  if (progress_.finished || power_of_two) draw_previews(better);
+  folder_->commit(progress_, state_tensors(), to_metadata(notes_),
+                 [this](const std::filesystem::path& path) { save(path); });
+}
+
+void Trainer::draw_previews(bool current_is_best) {
+  const int64_t count = std::min(config_.previews, validation_->count());
+  if (count == 0) return;
+  std::unique_ptr<nn::Network> loaded;
+  if (!current_is_best) loaded = nn::network_from_checkpoint(folder_->best()).network;
+  nn::Network& network = loaded ? *loaded : *network_;
+  const std::filesystem::path directory = folder_->path() / "previews";
+  std::filesystem::create_directories(directory);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t at = i * validation_->count() / count;  // spread over the classes
+    const EvaluationSet::Item item = validation_->load(at);
+    const NoGrad no_grad;
+    const auto prediction = [&](nn::Network& of) {
+      const Variable logits = of.forward(Variable(item.image)).logits;
+      return mask_of(probability_at(lesion_probability(logits), 0, item.size));
+    };
+    PreviewParts parts{.image = item.own, .truth = item.truth};
+    parts.student = prediction(network);
+    if (teacher_) parts.teacher = prediction(teacher_->network());
+    std::string name = validation_->id(at);
+    std::replace(name.begin(), name.end(), '/', '_');
+    data::write_png(directory / (name + ".png"), draw_preview(parts));
+  }
+}
+
+std::vector<NamedTensor> Trainer::state_tensors() {
+  std::vector<NamedTensor> tensors = {{kValues, parameters_->values()}};
+  for (NamedTensor& buffer : buffers_of(*network_)) tensors.push_back(std::move(buffer));
+  for (NamedTensor& moment : optimizer_->state())
+    tensors.push_back({kOptimizer + moment.name, std::move(moment.tensor)});
+  return tensors;
+}
+
+void Trainer::save(const std::filesystem::path& path) {
+  nn::save_checkpoint(path, *network_, to_metadata(notes_));
+}
+
+}  // namespace decant::apps

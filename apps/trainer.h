@@ -1,0 +1,92 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "apps/checkpoint_notes.h"
+#include "apps/config.h"
+#include "apps/console.h"
+#include "apps/evaluate.h"
+#include "apps/run_folder.h"
+#include "data/loader.h"
+#include "data/split.h"
+#include "kd/distiller.h"
+#include "kd/teacher.h"
+#include "nn/losses.h"
+#include "nn/optimizer.h"
+#include "nn/parameter_set.h"
+
+namespace decant::apps {
+
+enum class Outcome { finished, interrupted };
+
+/// The one loop behind `train` and `distill`. An epoch is: all batches (forward, supervised loss
+/// and distillation terms, backward, clipping, schedule, optimizer step), one pass over the
+/// validation images, one commit of the run folder. Everything random is a function of the config
+/// and counters, so a run that was killed and resumed goes on with the same bits.
+class Trainer {
+ public:
+  /// Reads the data set and builds networks, loader and optimizer, without a folder: whatever does
+  /// not fit is an Error before anything is written. `splits` holds the one split of the run.
+  Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet& splits,
+          Console& console);
+  ~Trainer();
+
+  /// What a new run begins its log with. The teacher is evaluated for it: where its checkpoint
+  /// records a Dice for these very images and it is off by more than 0.005, that is an Error.
+  std::vector<std::string> header();
+
+  /// Trains until the config's end or an interrupt; from the folder's last commit where it has one,
+  /// otherwise from the beginning, with `header` as the first lines of the log.
+  /// Throws Error where a loss is not finite, naming epoch, step and term: the last commit stays.
+  Outcome run(RunFolder& folder, const std::vector<std::string>& header);
+
+ private:
+  /// Sums over the steps of an epoch, by name: the columns of metrics.csv.
+  struct EpochFigures {
+    std::vector<std::pair<std::string, double>> losses;          ///< means over the steps
+    std::vector<std::pair<std::string, double>> gradient_norms;  ///< at the epoch's first step
+    double gradient_norm = 0;  ///< mean over the steps of the whole gradient's, before clipping
+    double learning_rate = 0;  ///< of the last step
+  };
+
+  void load_teacher();
+  void check_teacher(std::vector<std::string>& lines);
+  void restore();
+  bool train_epoch(EpochFigures& figures);  ///< false where the user stopped it
+  void train_step(const data::Batch& batch, bool first, EpochFigures& figures);
+  Variable supervised(const Variable& logits, const Tensor& masks,
+                      const std::vector<bool>& has_mask = {}) const;
+  /// Ends an epoch: the best network's bookkeeping, texts, previews, commit.
+  void finish_epoch(const EpochFigures& figures, double seconds);
+  void draw_previews(bool current_is_best);
+  std::vector<NamedTensor> state_tensors();
+  void save(const std::filesystem::path& path);
+  void log(const std::string& line);
+  std::string epoch_text() const;  ///< "epoch 3/80", of the epoch at work
+
+  TrainConfig config_;
+  Console& console_;
+  RunFolder* folder_ = nullptr;  ///< while run() runs
+
+  data::Dataset dataset_;
+  data::Split split_;
+  std::string split_origin_;
+  std::unique_ptr<nn::Network> network_;
+  std::unique_ptr<data::Loader> loader_;
+  std::unique_ptr<EvaluationSet> validation_;
+
+  std::unique_ptr<kd::FrozenTeacher> teacher_;  ///< the next three only where it distils
+  CheckpointNotes teacher_notes_;
+  std::unique_ptr<kd::Distiller> distiller_;
+
+  std::unique_ptr<nn::ParameterSet> parameters_;
+  std::unique_ptr<nn::Optimizer> optimizer_;
+  Progress progress_;
+  CheckpointNotes notes_;  ///< of the network as it is now
+};
+
+}  // namespace decant::apps
