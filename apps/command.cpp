@@ -87,8 +87,8 @@ void print_config(std::span<const Key> keys) {
   std::cout << to_json(keys).dump(2) << "\n";
 }
 
-bool parse(const Command& command, std::span<const Key> keys,
-           const std::vector<std::string>& words, Arguments& arguments) {
+bool parse(const Command& command, std::span<const Key> keys, const std::vector<std::string>& words,
+           Arguments& arguments) {
   CLI::App app(command.summary + "\n" + std::string(kPurpose), "decant " + command.name);
   app.allow_extras();
   app.get_formatter()->column_width(32);

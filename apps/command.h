@@ -31,8 +31,8 @@ struct Command {
 /// dashes is a positional word), --config FILE, --print-config and key=value. Later ones win:
 /// defaults, the file, flags, key=value. Prints the help and returns false where that was asked.
 /// Throws Error for words it cannot place, with the nearest flag or key.
-bool parse(const Command& command, std::span<const Key> keys,
-           const std::vector<std::string>& words, Arguments& arguments);
+bool parse(const Command& command, std::span<const Key> keys, const std::vector<std::string>& words,
+           Arguments& arguments);
 
 void print_config(std::span<const Key> keys);
 

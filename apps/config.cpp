@@ -14,8 +14,8 @@ void check_choice(std::string_view key, const std::string& value,
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return;
   std::string list;
   for (const std::string& choice : choices) list += (list.empty() ? "" : ", ") + choice;
-  throw Error(str(key, ": expected one of ", list, "; got \"", value, "\"",
-                  suggestion(value, choices)));
+  throw Error(
+      str(key, ": expected one of ", list, "; got \"", value, "\"", suggestion(value, choices)));
 }
 
 template <class T>
@@ -44,8 +44,8 @@ void validate(const TrainConfig& c, bool distilling) {
   check_least<int64_t>("data.cache_mb", c.data.cache_mb, 0);
   check_choice("loss", c.loss, {"ce", "dice", "ce_dice"});
   check_choice("optim.name", c.optim.name, {"adam", "adamw", "sgd"});
-  check(c.optim.lr > 0 && std::isfinite(c.optim.lr),
-        "optim.lr: expected a number above 0, got ", c.optim.lr);
+  check(c.optim.lr > 0 && std::isfinite(c.optim.lr), "optim.lr: expected a number above 0, got ",
+        c.optim.lr);
   check_least("optim.weight_decay", c.optim.weight_decay, 0.0);
   check(c.optim.momentum >= 0 && c.optim.momentum < 1,
         "optim.momentum: expected 0 or more and below 1, got ", c.optim.momentum);

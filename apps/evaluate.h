@@ -30,10 +30,10 @@ data::Image mask_of(const Tensor& probability);
 class EvaluationSet {
  public:
   struct Item {
-    Tensor image;      ///< [1, size, size, C], normalised
-    Tensor mask;       ///< [1, size, size, 1], 0 or 1; undefined without a mask
-    data::Image own;   ///< the image at its own size; empty unless pictures are kept
-    data::Image truth; ///< its mask; width 0 without one
+    Tensor image;       ///< [1, size, size, C], normalised
+    Tensor mask;        ///< [1, size, size, 1], 0 or 1; undefined without a mask
+    data::Image own;    ///< the image at its own size; empty unless pictures are kept
+    data::Image truth;  ///< its mask; width 0 without one
     data::ImageSize size;
     uint64_t digest = 0;  ///< of id, pixels and mask
   };

@@ -16,8 +16,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   for (size_t j = 0; j <= b.size(); ++j) d[0][j] = j;
   for (size_t i = 1; i <= a.size(); ++i) {
     for (size_t j = 1; j <= b.size(); ++j) {
-      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1,
-                          d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0U : 1U)});
+      d[i][j] = std::min(
+          {d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0U : 1U)});
       if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
         d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
     }
@@ -62,9 +62,8 @@ void read_section(std::span<const Key> keys, const Json& json, const std::string
       set(*key, value, where);
       continue;
     }
-    const bool section = std::any_of(keys.begin(), keys.end(), [&](const Key& key) {
-      return key.name.starts_with(name + ".");
-    });
+    const bool section = std::any_of(
+        keys.begin(), keys.end(), [&](const Key& key) { return key.name.starts_with(name + "."); });
     if (!section) unknown_key(keys, name, where);
     check(value.is_object(), where, ": ", name, ": expected a section {...}, got ", shown(value));
     read_section(keys, value, name + ".", where);

@@ -88,8 +88,8 @@ void draw_mask(data::Image& image, const data::Image& mask, const Colour& colour
   const std::vector<double> to_outside = data::squared_distances(inverted(mask));
   for (int y = 0; y < mask.height; ++y) {
     for (int x = 0; x < mask.width; ++x) {
-      const size_t i = static_cast<size_t>(y) * static_cast<size_t>(mask.width) +
-                       static_cast<size_t>(x);
+      const size_t i =
+          static_cast<size_t>(y) * static_cast<size_t>(mask.width) + static_cast<size_t>(x);
       const bool inside = mask.pixels[i] != 0;
       const double distance = std::sqrt(inside ? to_outside[i] : to_inside[i]) - 0.5;
       const double line = std::clamp(width / 2 + 0.5 - distance, 0.0, 1.0);
@@ -121,8 +121,7 @@ data::Image scaled_to_height(const data::Image& image, int height) {
       std::max(1, static_cast<int>(std::lround(1.0 * image.width * height / image.height)));
   data::Image result(width, height, image.channels);
   for (int y = 0; y < height; ++y) {
-    const double sy =
-        std::clamp((y + 0.5) * image.height / height - 0.5, 0.0, image.height - 1.0);
+    const double sy = std::clamp((y + 0.5) * image.height / height - 0.5, 0.0, image.height - 1.0);
     const int y0 = static_cast<int>(sy);
     const int y1 = std::min(y0 + 1, image.height - 1);
     for (int x = 0; x < width; ++x) {

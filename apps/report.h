@@ -11,9 +11,9 @@ namespace decant::apps {
 
 using Colour = std::array<uint8_t, 3>;
 
-constexpr Colour kTruthColour = {70, 220, 110};     // green
-constexpr Colour kTeacherColour = {255, 190, 60};   // amber
-constexpr Colour kStudentColour = {70, 200, 255};   // sky blue
+constexpr Colour kTruthColour = {70, 220, 110};    // green
+constexpr Colour kTeacherColour = {255, 190, 60};  // amber
+constexpr Colour kStudentColour = {70, 200, 255};  // sky blue
 
 /// The image in three channels.
 data::Image to_rgb(const data::Image& image);

@@ -31,8 +31,7 @@ Exit resume(const RunOptions& options, const Arguments& arguments) {
   config.device = options.config.device;
   config = resolve(config, is_distilling(config));
   data::Dataset dataset = data::open_dataset(config.data.path, config.data.layout);
-  const data::SplitSet splits =
-      data::splits_from_json(nlohmann::json(folder.split()), dataset);
+  const data::SplitSet splits = data::splits_from_json(nlohmann::json(folder.split()), dataset);
   Trainer trainer(config, std::move(dataset), splits, console);
   std::vector<std::string> header;
   if (!folder.committed()) {
@@ -61,8 +60,7 @@ Exit run_training(RunOptions& options, const Arguments& arguments, bool distilli
   Console console;
   Trainer trainer(config, std::move(dataset), splits, console);
   const std::vector<std::string> header = trainer.header();
-  RunFolder folder =
-      RunFolder::create(options.out, run_json(config), Json(data::to_json(splits)));
+  RunFolder folder = RunFolder::create(options.out, run_json(config), Json(data::to_json(splits)));
   return exit_of(trainer.run(folder, header));
 }
 

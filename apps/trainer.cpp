@@ -89,8 +89,9 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
   if (is_distilling(config_)) {
     load_teacher();
     pair = distiller_->spec().teacher_view != kd::TeacherView::same;
-    parameters_ = std::make_unique<nn::ParameterSet>(std::vector<std::pair<std::string, nn::Module*>>{
-        {"", network_.get()}, {"distiller", distiller_.get()}});
+    parameters_ =
+        std::make_unique<nn::ParameterSet>(std::vector<std::pair<std::string, nn::Module*>>{
+            {"", network_.get()}, {"distiller", distiller_.get()}});
   } else {
     parameters_ = std::make_unique<nn::ParameterSet>(*network_);
   }
@@ -130,8 +131,8 @@ void Trainer::load_teacher() {
       spec, kd::TapFacts{mine.classes, network_->hidden_channels()},
       kd::TapFacts{theirs.classes, trained.network->hidden_channels()}, config_.seed);
   teacher_notes_ = trained.notes;
-  teacher_ = std::make_unique<kd::FrozenTeacher>(std::move(trained.network),
-                                                 spec.teacher_batch_norm);
+  teacher_ =
+      std::make_unique<kd::FrozenTeacher>(std::move(trained.network), spec.teacher_batch_norm);
 }
 
 // A teacher that does not score what its checkpoint says is not the teacher that was trained.
@@ -149,20 +150,21 @@ void Trainer::check_teacher(std::vector<std::string>& lines) {
     found = validate(set, config_.batch, forward, loss);
   }
   lines.push_back(str("teacher: ", teacher_->network().spec().name(), ", augmentation ",
-          teacher_notes_.augment, ", val_dice ", rounded(found.dice, 4), " (lesions ",
-          rounded(found.lesion_dice, 4), ")"));
+                      teacher_notes_.augment, ", val_dice ", rounded(found.dice, 4), " (lesions ",
+                      rounded(found.lesion_dice, 4), ")"));
   if (found.digest == teacher_notes_.val_digest) {
     check(std::fabs(found.dice - teacher_notes_.val_dice) <= kTeacherDiceTolerance,
           "teacher: expected the Dice of ", rounded(teacher_notes_.val_dice, 4),
           " that its checkpoint records for these images, got ", rounded(found.dice, 4));
   } else {
     lines.push_back(str("notice: the teacher's checkpoint records a Dice of ",
-            rounded(teacher_notes_.val_dice, 4),
-            " on other images; it may have been trained on some of these"));
+                        rounded(teacher_notes_.val_dice, 4),
+                        " on other images; it may have been trained on some of these"));
   }
   const std::string& wanted = distiller_->spec().expects_teacher_augment;
   if (!wanted.empty() && wanted != teacher_notes_.augment)
-    lines.push_back(str("notice: ", config_.distill.preset.empty() ? "this" : config_.distill.preset,
+    lines.push_back(
+        str("notice: ", config_.distill.preset.empty() ? "this" : config_.distill.preset,
             " expects a teacher trained with the augmentation ", wanted,
             ", its checkpoint records ", teacher_notes_.augment));
 }
@@ -209,8 +211,8 @@ std::vector<std::string> Trainer::header() {
                       split_origin_, ")"));
   lines.push_back(str("input ", config_.data.size, " x ", config_.data.size, ", batch ",
                       config_.batch, ", augmentation ", notes_.augment, ", loss ", config_.loss,
-                      ", ", config_.optim.name, " ", config_.optim.lr, ", ",
-                      config_.schedule.name, ", seed ", config_.seed));
+                      ", ", config_.optim.name, " ", config_.optim.lr, ", ", config_.schedule.name,
+                      ", seed ", config_.seed));
   if (distiller_) {
     lines.push_back(distiller_->spec().describe());
     check_teacher(lines);
@@ -237,8 +239,8 @@ Outcome Trainer::run(RunFolder& folder, const std::vector<std::string>& header) 
                         ". Go on with: decant train --resume ", folder.path().string()));
       return Outcome::interrupted;
     }
-    finish_epoch(figures, std::chrono::duration<double>(std::chrono::steady_clock::now() - start)
-                              .count());
+    finish_epoch(figures,
+                 std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   console_.line(str("finished: the best network is that of epoch ", progress_.best_epoch, ", ",
                     config_.metric, " ", rounded(progress_.best_score, 4), ": ",
@@ -256,8 +258,7 @@ bool Trainer::train_epoch(EpochFigures& figures) {
   for (int64_t i = 0; i < batches; ++i) {
     if (InterruptGuard::interrupted()) return false;
     train_step(loader_->batch(progress_.epoch, i), i == 0, figures);
-    console_.progress(epoch_text(),
-                      (progress_.epoch - resumed_at) * batches + i + 1,
+    console_.progress(epoch_text(), (progress_.epoch - resumed_at) * batches + i + 1,
                       (config_.epochs - resumed_at) * batches);
   }
   for (auto& [name, sum] : figures.losses) sum /= static_cast<double>(batches);
@@ -267,9 +268,9 @@ bool Trainer::train_epoch(EpochFigures& figures) {
 
 void Trainer::train_step(const data::Batch& batch, bool first, EpochFigures& figures) {
   const Variable images(batch.images);
-  const nn::Pass pass{.training = true,
-                      .key = RngKey::of(config_.seed, "dropout",
-                                        static_cast<uint64_t>(progress_.step))};
+  const nn::Pass pass{
+      .training = true,
+      .key = RngKey::of(config_.seed, "dropout", static_cast<uint64_t>(progress_.step))};
   const nn::Output student = network_->forward(images, pass);
   Variable total;
   std::vector<std::pair<std::string, double>> values;
@@ -288,8 +289,7 @@ void Trainer::train_step(const data::Batch& batch, bool first, EpochFigures& fig
                                           : nullptr))
         figures.gradient_norms.emplace_back(part.name, part.norm);
     }
-    const kd::Losses losses =
-        distiller_->loss(student, teacher, loss, batch.teacher_to_student);
+    const kd::Losses losses = distiller_->loss(student, teacher, loss, batch.teacher_to_student);
     for (const kd::TermLoss& term : losses.terms)
       values.emplace_back(term.name, term.value.value().item());
     if (loss.defined()) values.emplace_back("supervised", loss.value().item());
@@ -338,8 +338,8 @@ void Trainer::finish_epoch(const EpochFigures& figures, double seconds) {
         val.loss);
   const bool by_dice = config_.metric == "val_dice";
   const double score = by_dice ? val.dice : val.loss;
-  const bool better = progress_.best_epoch == 0 || (by_dice ? score > progress_.best_score
-                                                            : score < progress_.best_score);
+  const bool better = progress_.best_epoch == 0 ||
+                      (by_dice ? score > progress_.best_score : score < progress_.best_score);
   if (better) {
     progress_.best_epoch = progress_.epoch;
     progress_.best_score = score;
@@ -382,7 +382,7 @@ void Trainer::finish_epoch(const EpochFigures& figures, double seconds) {
   const bool power_of_two = (progress_.epoch & (progress_.epoch - 1)) == 0;
   if (progress_.finished || power_of_two) draw_previews(better);
   folder_->commit(progress_, state_tensors(), to_metadata(notes_),
-                 [this](const std::filesystem::path& path) { save(path); });
+                  [this](const std::filesystem::path& path) { save(path); });
 }
 
 void Trainer::draw_previews(bool current_is_best) {

@@ -89,8 +89,8 @@ StepTimes time_training(nn::Network& network, const Tensor& images, const BenchO
     const double forward = milliseconds([&] {
       const nn::Pass pass{.training = true,
                           .key = RngKey::of(0, "dropout", static_cast<uint64_t>(step))};
-      loss = nn::supervised_loss(network.forward(Variable(images), pass).logits,
-                                 {.labels = masks}, {.name = "ce"});
+      loss = nn::supervised_loss(network.forward(Variable(images), pass).logits, {.labels = masks},
+                                 {.name = "ce"});
     });
     const double back = milliseconds([&] {
       parameters.zero_gradients();

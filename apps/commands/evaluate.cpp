@@ -81,8 +81,7 @@ bool holds(const data::Dataset& dataset, const Json& split) {
 std::optional<data::Split> own_split(const data::Dataset& dataset, const TrainedNetwork& trained,
                                      const std::optional<Origin>& origin) {
   if (!origin || !holds(dataset, origin->split)) return {};
-  const data::Split split =
-      data::splits_from_json(nlohmann::json(origin->split), dataset).fold(0);
+  const data::Split split = data::splits_from_json(nlohmann::json(origin->split), dataset).fold(0);
   if (split.val.empty()) return {};
   EvaluationSet val(dataset, split.val, trained.notes.size,
                     static_cast<int>(trained.network->spec().in_channels), 0);
@@ -119,9 +118,9 @@ Selection select(const data::Dataset& dataset, const std::optional<data::Split>&
 
 void print_row(const char* name, const data::Summary& all, const data::Summary& lesions) {
   std::cout << "  " << std::left << std::setw(14) << name << std::right << std::fixed
-            << std::setprecision(4) << std::setw(9) << all.mean << " +- " << std::setw(7)
-            << all.std << " (" << all.count << ")" << std::setw(12) << lesions.mean << " +- "
-            << std::setw(7) << lesions.std << " (" << lesions.count << ")\n";
+            << std::setprecision(4) << std::setw(9) << all.mean << " +- " << std::setw(7) << all.std
+            << " (" << all.count << ")" << std::setw(12) << lesions.mean << " +- " << std::setw(7)
+            << lesions.std << " (" << lesions.count << ")\n";
 }
 
 void print(const data::MetricsReport& report, const Selection& selection,

@@ -81,9 +81,9 @@ Exit run(PredictOptions& options, const Arguments&) {
       const Tensor probability =
           probability_at(lesion_probability(forward(Variable(item.image))), 0, item.size);
       data::Image mask = mask_of(probability);
-      const double share = static_cast<double>(std::count(mask.pixels.begin(), mask.pixels.end(),
-                                                          uint8_t{1})) /
-                           static_cast<double>(mask.pixels.size());
+      const double share =
+          static_cast<double>(std::count(mask.pixels.begin(), mask.pixels.end(), uint8_t{1})) /
+          static_cast<double>(mask.pixels.size());
       const data::Image over = overlay(item.own, mask, kStudentColour);
       for (uint8_t& v : mask.pixels) v = static_cast<uint8_t>(255 * v);
       const fs::path stem = fs::path(options.out) / unique_name(set.id(i), taken);

@@ -7,7 +7,8 @@ Command train_command() {
       "train", "train a network on images with masks",
       "  decant train --data phantoms --model unet/resnet18 --size 128 --epochs 12 --batch 8 "
       "--out runs/teacher\n"
-      "  decant train --data BUSI --split random:3:0.8 --fold 1 --model thin_unet --out runs/alone\n"
+      "  decant train --data BUSI --split random:3:0.8 --fold 1 --model thin_unet --out "
+      "runs/alone\n"
       "  decant train --config run.json --out runs/again optim.lr=1e-3\n"
       "  decant train --resume runs/teacher\n"
       "Ctrl-C stops it; an epoch is saved when it ends. The folder holds best.safetensors,\n"
