@@ -139,9 +139,13 @@ void require_masks(const Dataset& dataset) {
   std::vector<std::string> faults;
   for (const Sample& sample : dataset.samples) {
     if (sample.masks.empty()) faults.push_back("no mask for " + sample.image.string());
-    for (const fs::path& mask : sample.masks)
-      if (read_image_size(mask) != read_image_size(sample.image))
-        faults.push_back("another size than its image: " + mask.string());
+    try {
+      for (const fs::path& mask : sample.masks)
+        if (read_image_size(mask) != read_image_size(sample.image))
+          faults.push_back("another size than its image: " + mask.string());
+    } catch (const Error& error) {
+      faults.emplace_back(error.what());
+    }
   }
   if (faults.empty()) return;
   const size_t count = faults.size();

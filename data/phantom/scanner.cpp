@@ -48,20 +48,19 @@ int mirrored(int i, int n) {
   return i >= n ? 2 * n - 1 - i : i;
 }
 
-Field spread(const Tissue& tissue, const Field& field, double focus, double sigma_axial,
-             double sigma_lateral) {
+Field spread(const Tissue& tissue, const Field& field, const Beam& beam) {
   const int n = tissue.size;
   Field lateral(field.size());
   for (int y = 0; y < n; ++y) {
-    const double off_focus = (static_cast<double>(y) / n - focus) / 0.35;
-    const auto weights = gaussian(sigma_lateral * std::sqrt(1 + off_focus * off_focus));
+    const double off_focus = (static_cast<double>(y) / n - beam.focus) / 0.35;
+    const auto weights = gaussian(beam.lateral * std::sqrt(1 + off_focus * off_focus));
     const int radius = static_cast<int>(weights.size()) / 2;
     for (int x = 0; x < n; ++x)
       for (int k = -radius; k <= radius; ++k)
         lateral[tissue.index(x, y)] +=
             weights[static_cast<size_t>(k + radius)] * field[tissue.index(mirrored(x + k, n), y)];
   }
-  const auto weights = gaussian(sigma_axial);
+  const auto weights = gaussian(beam.axial);
   const int radius = static_cast<int>(weights.size()) / 2;
   Field echo(field.size());
   for (int y = 0; y < n; ++y)
@@ -74,6 +73,13 @@ Field spread(const Tissue& tissue, const Field& field, double focus, double sigm
 
 }  // namespace
 
+std::vector<double> echo_power(const Tissue& tissue, const Beam& beam, const RngKey& key) {
+  std::vector<double> power;
+  for (const auto& echo : spread(tissue, scatterers(tissue, key), beam))
+    power.push_back(std::norm(echo) / 2);
+  return power;
+}
+
 Image scan(const Tissue& tissue, const RngKey& key) {
   Draws draws(key.part("scanner"));
   const double focus = draws.uniform(0.3, 0.6);
@@ -83,18 +89,17 @@ Image scan(const Tissue& tissue, const RngKey& key) {
   const double gain_db = draws.uniform(-4, 5);
   const double gamma = draws.uniform(1, 1.5);
   const int looks = 2 + draws.below(3);
-  std::vector<double> power(tissue.echo_db.size());
+  std::vector<double> power(tissue.echo_db.size(), 1e-5);  // what electronic noise leaves of black
   for (int look = 0; look < looks; ++look) {
     const RngKey own = key.part("look" + std::to_string(look));
-    const Field echo = spread(tissue, scatterers(tissue, own), focus, axial, lateral);
-    for (size_t i = 0; i < echo.size(); ++i) power[i] += std::norm(echo[i]) / (2 * looks);
+    const std::vector<double> one = echo_power(tissue, {focus, axial, lateral}, own);
+    for (size_t i = 0; i < one.size(); ++i) power[i] += one[i] / looks;
   }
-  const double floor = std::pow(10, -46.0 / 20);  // electronic noise, as an amplitude
   Image image(tissue.size, tissue.size, 1);
   for (size_t i = 0; i < power.size(); ++i) {
     // Mean power 1, that of glandular tissue, is shown at 55 % of the range.
-    const double db = 10 * std::log10(power[i] + floor * floor);
-    const double shown = std::clamp(0.55 + (db + gain_db) / range_db, 0.0, 1.0);
+    const double db = 10 * std::log10(power[i]) + gain_db;
+    const double shown = std::clamp(0.55 + db / range_db, 0.0, 1.0);
     image.pixels[i] = static_cast<uint8_t>(std::lround(255 * std::pow(shown, gamma)));
   }
   return image;
