@@ -35,11 +35,11 @@ struct Entry {
 std::vector<Entry> entries_of(Module& module) {
   struct Collecting : Visitor {
     void on_parameter(const std::string& path, Parameter& parameter) override {
-      check(parameter.variable.defined(), "checkpoint: ", path, " is not initialized");
+      check(parameter.variable.defined(), "checkpoint: ", path, " has no memory: see initialize()");
       entries.push_back({path, parameter.variable.value()});
     }
     void on_buffer(const std::string& path, Buffer& buffer) override {
-      check(buffer.tensor.defined(), "checkpoint: ", path, " is not initialized");
+      check(buffer.tensor.defined(), "checkpoint: ", path, " has no memory: see initialize()");
       entries.push_back({path, buffer.tensor, buffer.counter});
     }
     std::vector<Entry> entries;
@@ -162,10 +162,11 @@ LoadedNetwork network_from_checkpoint(const std::filesystem::path& path, DType d
         ": expected a checkpoint whose metadata names its network, got one without \"network\"");
   LoadedNetwork loaded;
   try {
-    loaded.network = make_network(parse_network(spec->second), 0, dtype);
+    loaded.network = std::make_unique<Network>(parse_network(spec->second));
   } catch (const Error& error) {
     throw Error(str(path.string(), ": ", error.what()));
   }
+  allocate(*loaded.network, dtype);
   load_state_dict(*loaded.network, file.tensors, path.string());
   loaded.metadata = std::move(file.metadata);
   return loaded;

@@ -11,15 +11,12 @@ std::string join(const std::string& path, std::string_view name) {
   return path + '.' + std::string(name);
 }
 
-Tensor initial_values(const Parameter& parameter, const RngKey& key, DType dtype) {
-  const Initializer& initializer = parameter.initializer;
-  if (initializer.kind == Initializer::Kind::constant)
-    return Tensor::full(parameter.shape, initializer.scale, dtype);
-  Tensor values(parameter.shape, dtype);
-  with_real_type(dtype, [&]<class T>() {
+void fill_initial(const Initializer& initializer, const RngKey& key, Tensor& values) {
+  const double scale = initializer.scale;
+  if (initializer.kind == Initializer::Kind::constant) return values.fill(scale);
+  with_real_type(values.dtype(), [&]<class T>() {
     T* out = values.mutable_data<T>();
     const Rng rng(key);
-    const double scale = initializer.scale;
     const bool normal = initializer.kind == Initializer::Kind::normal;
     parallel_ranges(values.size(), kElementGrain, [=](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -30,7 +27,6 @@ Tensor initial_values(const Parameter& parameter, const RngKey& key, DType dtype
       }
     });
   });
-  return values;
 }
 
 }  // namespace
@@ -51,13 +47,12 @@ void Visitor::operator()(std::string_view name, Module& module) {
   path_ = outer;
 }
 
-void initialize(Module& module, uint64_t seed, DType dtype, std::string_view prefix) {
-  struct Initializing : Visitor {
-    Initializing(uint64_t s, DType t, std::string_view p) : seed(s), dtype(t), prefix(p) {}
+void allocate(Module& module, DType dtype) {
+  struct Allocating : Visitor {
+    explicit Allocating(DType t) : dtype(t) {}
 
-    void on_parameter(const std::string& path, Parameter& parameter) override {
-      const RngKey key = RngKey::of(seed, join(prefix, path));
-      parameter.variable = Variable::leaf(initial_values(parameter, key, dtype));
+    void on_parameter(const std::string& /*path*/, Parameter& parameter) override {
+      parameter.variable = Variable::leaf(Tensor::zeros(parameter.shape, dtype));
     }
     void on_buffer(const std::string& /*path*/, Buffer& buffer) override {
       buffer.tensor =
@@ -68,12 +63,27 @@ void initialize(Module& module, uint64_t seed, DType dtype, std::string_view pre
       part.name_ = name;
     }
 
-    uint64_t seed;
     DType dtype;
+  };
+  check(is_real(dtype), "nn: expected a network of float32 or float64, got ", dtype);
+  Allocating visitor(dtype);
+  module.visit(visitor);
+}
+
+void initialize(Module& module, uint64_t seed, DType dtype, std::string_view prefix) {
+  struct Filling : Visitor {
+    Filling(uint64_t s, std::string_view p) : seed(s), prefix(p) {}
+
+    void on_parameter(const std::string& path, Parameter& parameter) override {
+      Tensor values = parameter.variable.value();
+      fill_initial(parameter.initializer, RngKey::of(seed, join(prefix, path)), values);
+    }
+
+    uint64_t seed;
     std::string prefix;
   };
-  check(is_real(dtype), "initialize: expected float32 or float64, got ", dtype);
-  Initializing visitor(seed, dtype, prefix);
+  allocate(module, dtype);
+  Filling visitor(seed, prefix);
   module.visit(visitor);
 }
 

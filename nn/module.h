@@ -21,8 +21,8 @@ struct Initializer {
   static Initializer uniform(double bound) { return {Kind::uniform, bound}; }
 };
 
-/// A tensor that learns. Without memory until initialize() or load_state_dict() gives it some; the
-/// shape is known from the start.
+/// A tensor that learns. Without memory until allocate() or initialize() gives it some; the shape
+/// is known from the start.
 struct Parameter {
   Shape shape;
   Initializer initializer;
@@ -96,15 +96,19 @@ class Module {
   const std::string& path() const { return path_; }
 
  private:
-  friend void initialize(Module&, uint64_t, DType, std::string_view);
+  friend void allocate(Module&, DType);
 
   std::string name_;
   std::string path_;
 };
 
-/// Names every module, allocates every parameter and buffer as `dtype` (float32 or float64;
-/// counters are int64) and fills them. `prefix` keeps the random streams of two networks with one
-/// seed apart.
+/// Names every module and gives every parameter and buffer memory: of `dtype` (float32 or float64;
+/// counters int64), parameters at zero, buffers at their initial values. For weights that come from
+/// elsewhere.
+void allocate(Module& module, DType dtype = DType::f32);
+
+/// The same with the parameters' initial values. `prefix` keeps the random streams of two networks
+/// with one seed apart.
 void initialize(Module& module, uint64_t seed, DType dtype = DType::f32,
                 std::string_view prefix = "");
 

@@ -23,6 +23,13 @@ std::string listing(Module& module) {
   return text;
 }
 
+/// Where values do not matter.
+std::unique_ptr<Network> allocated(const char* text) {
+  auto network = std::make_unique<Network>(parse_network(text));
+  allocate(*network);
+  return network;
+}
+
 struct Golden {
   const char* network;
   size_t entries;
@@ -47,7 +54,7 @@ constexpr Golden kGolden[] = {
 TEST_CASE("names, order, shapes and types of the state dict are SMP's") {
   for (const Golden& golden : kGolden) {
     CAPTURE(golden.network);
-    const auto network = make_network(parse_network(golden.network));
+    const auto network = allocated(golden.network);
     CHECK(state_dict(*network).size() == golden.entries);
     CHECK(parameter_count(*network) == golden.parameters);
     CHECK(fnv1a64(listing(*network)) == golden.listing_hash);
@@ -57,7 +64,7 @@ TEST_CASE("names, order, shapes and types of the state dict are SMP's") {
 TEST_CASE("summary: parameters and multiply-adds are SMP's") {
   for (const Golden& golden : kGolden) {
     CAPTURE(golden.network);
-    const auto network = make_network(parse_network(golden.network));
+    const auto network = allocated(golden.network);
     const Summary summary = summarize(*network, 256, 256);
     CHECK(summary.parameters == golden.parameters);
     CHECK(std::abs(static_cast<double>(summary.macs) / 1e9 - golden.gmacs) <= 0.0005);
@@ -68,7 +75,7 @@ TEST_CASE("summary: parameters and multiply-adds are SMP's") {
 }
 
 TEST_CASE("summary: one layer by hand") {
-  const auto network = make_network(parse_network("unet/resnet18"));
+  const auto network = allocated("unet/resnet18");
   const Summary summary = summarize(*network, 64, 32);
   const LayerSummary& first = summary.layers.front();
   CHECK(first.name == "encoder.conv1");
@@ -116,8 +123,8 @@ TEST_CASE("one input channel takes one third of the first convolution") {
 }
 
 TEST_CASE("the thin U-Net is a hundred times smaller than its teacher, with the same hidden grid") {
-  const auto thin = make_network(parse_network("thin_unet"));
-  const auto teacher = make_network(parse_network("unet/resnet18"));
+  const auto thin = allocated("thin_unet");
+  const auto teacher = allocated("unet/resnet18");
   CHECK(100 * parameter_count(*thin) <= parameter_count(*teacher));
   CHECK(thin->stride() == 32);
   const NoGrad no_grad;
@@ -152,7 +159,7 @@ TEST_CASE("hidden cells are centred on pixels stride * i: read from each encoder
   // input, so offsets compose along the chain: total = sum of stride_before * ((k - 1) / 2 - p).
   for (const std::string& name : encoder_names()) {
     CAPTURE(name);
-    const auto network = make_network({.decoder = "unet", .encoder = name});
+    const auto network = allocated(("unet/" + name).c_str());
     const NoGrad no_grad;
     const Trace trace;
     network->forward(Variable(Tensor::zeros({1, 64, 64, 3})));

@@ -80,7 +80,8 @@ struct Fixture {
   }
 
   std::unique_ptr<Network> network(DType dtype) const {
-    auto result = make_network(spec, 0, dtype);
+    auto result = std::make_unique<Network>(spec);
+    allocate(*result, dtype);
     std::vector<NamedTensor> state;
     for (const NamedTensor& t : state_dict(*result))
       state.push_back({t.name, filled(t.name, t.tensor.shape(), seed)});

@@ -1,0 +1,174 @@
+#include "engine/io/safetensors.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace decant {
+namespace {
+
+/// A file by hand: length, header, data.
+std::vector<std::byte> file_of(const std::string& header, size_t data_bytes,
+                               uint64_t header_bytes = 0) {
+  if (header_bytes == 0) header_bytes = header.size();
+  std::vector<std::byte> bytes(8 + header.size() + data_bytes);
+  std::memcpy(bytes.data(), &header_bytes, 8);
+  std::memcpy(bytes.data() + 8, header.data(), header.size());
+  for (size_t i = 0; i < data_bytes; ++i) bytes[8 + header.size() + i] = std::byte(i);
+  return bytes;
+}
+
+std::string refusal(const std::vector<std::byte>& bytes) {
+  try {
+    parse_safetensors(bytes, "file");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+TEST_CASE("safetensors: a file written by hand is read") {
+  const std::string header =
+      R"({"__metadata__":{"format":"pt"},"b":{"dtype":"U8","shape":[2],"data_offsets":[12,14]},)"
+      R"("a":{"dtype":"I32","shape":[1,3],"data_offsets":[0,12]},)"
+      R"("e":{"dtype":"F32","shape":[0,4],"data_offsets":[14,14]}}   )";
+  const TensorFile file = parse_safetensors(file_of(header, 14), "file");
+  REQUIRE(file.tensors.size() == 3);
+  CHECK(file.tensors[0].name == "b");  // the header's order
+  CHECK(file.metadata.at("format") == "pt");
+  CHECK(file.at("a").shape() == Shape{1, 3});
+  CHECK(file.at("a").data<int32_t>()[1] == 0x07060504);
+  CHECK(file.at("b").data<uint8_t>()[1] == 13);
+  CHECK(file.at("e").size() == 0);
+  CHECK(file.find("c") == nullptr);
+  CHECK_THROWS_WITH_AS(file.at("c"), "safetensors: there is no tensor \"c\"", Error);
+}
+
+TEST_CASE("safetensors: half types become float32") {
+  const std::string header = R"({"h":{"dtype":"F16","shape":[8],"data_offsets":[0,16]},)"
+                             R"("b":{"dtype":"BF16","shape":[2],"data_offsets":[16,20]}})";
+  std::vector<std::byte> bytes = file_of(header, 20);
+  // 1, -2, 65504 (the largest), 2^-24 (the smallest), 2^-14 (the smallest normal), 1/3, inf, -0
+  const uint16_t half[8] = {0x3C00, 0xC000, 0x7BFF, 0x0001, 0x0400, 0x3555, 0x7C00, 0x8000};
+  const uint16_t brain[2] = {0x3F80, 0xC049};  // 1, -3.140625
+  std::memcpy(bytes.data() + 8 + header.size(), half, 16);
+  std::memcpy(bytes.data() + 8 + header.size() + 16, brain, 4);
+  const TensorFile file = parse_safetensors(bytes, "file");
+  const float expected[8] = {
+      1, -2, 65504, 0x1p-24F, 0x1p-14F, 0x1.554p-2F, std::numeric_limits<float>::infinity(), -0.0F};
+  CHECK(std::ranges::equal(file.at("h").values<float>(), expected));
+  CHECK(std::signbit(file.at("h").data<float>()[7]));
+  CHECK(file.at("b").data<float>()[0] == 1);
+  CHECK(file.at("b").data<float>()[1] == -3.140625F);
+}
+
+TEST_CASE("safetensors: what is written is read, aligned and in the given order") {
+  TensorFile file;
+  file.tensors = {{"w", Tensor::of<float>({3}, {1, 2, 3})},
+                  {"count", Tensor::of<int64_t>({}, {5})},
+                  {"mask", Tensor::of<uint8_t>({1}, {1})},
+                  {"x", Tensor::of<double>({1, 1}, {0.5})},
+                  {"none", Tensor({0})}};
+  file.metadata = {{"z", "1"}, {"a", "ein \"Wort\"\n\xC3\xA4"}};
+  const std::vector<std::byte> bytes = safetensors_bytes(file);
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, bytes.data(), 8);
+  CHECK(header_bytes % 8 == 0);
+  CHECK(bytes.size() == 8 + header_bytes + 8 + 8 + 12 + 1);
+  double first = 0;  // wide types first: the scalar counter, then x
+  std::memcpy(&first, bytes.data() + 8 + header_bytes + 8, 8);
+  CHECK(first == 0.5);
+
+  const TensorFile back = parse_safetensors(bytes, "file");
+  REQUIRE(back.tensors.size() == 5);
+  CHECK(back.metadata == file.metadata);
+  for (size_t i = 0; i < 5; ++i) {
+    CHECK(back.tensors[i].name == file.tensors[i].name);
+    CHECK(back.tensors[i].tensor.shape() == file.tensors[i].tensor.shape());
+    CHECK(back.tensors[i].tensor.dtype() == file.tensors[i].tensor.dtype());
+  }
+  CHECK(back.at("w").data<float>()[2] == 3);
+  CHECK(back.at("count").item() == 5);
+  CHECK(safetensors_bytes(back) == bytes);
+  file.tensors.push_back({"w", Tensor({1})});
+  CHECK_THROWS_WITH_AS(safetensors_bytes(file), doctest::Contains("unique names"), Error);
+}
+
+TEST_CASE("safetensors: every damage is refused and named") {
+  const auto entry = [](const char* dtype, const char* shape, const char* offsets) {
+    return str("\"t\":{\"dtype\":\"", dtype, "\",\"shape\":", shape, ",\"data_offsets\":", offsets,
+               "}");
+  };
+  const auto tensor = [&](const char* dtype, const char* shape, const char* offsets) {
+    return str('{', entry(dtype, shape, offsets), '}');
+  };
+  struct Row {
+    std::vector<std::byte> bytes;
+    const char* reason;
+  };
+  const std::string good = tensor("F32", "[2]", "[0,8]");
+  REQUIRE(refusal(file_of(good, 8)) == "accepted");
+  const Row rows[] = {
+      {{}, "got 0 bytes"},
+      {std::vector<std::byte>(7), "got 7 bytes"},
+      {std::vector<std::byte>(8), "no header"},
+      {file_of("[]", 0), "no header"},
+      {file_of(good, 8, 200'000'000), "no header"},
+      {file_of(good, 8, ~uint64_t{0}), "no header"},
+      {file_of(good, 8, 1000), "cut short"},
+      {file_of("{\"t\":", 0), "header of JSON"},
+      {file_of("{\"\xFF\xFE\":1}", 0), "header of JSON"},
+      {file_of(good, 7), "cut short"},
+      {file_of(good, 9), "expected 8 bytes of data, got 9"},
+      {file_of(tensor("F32", "[2]", "[4,12]"), 12), "begins at byte 4"},
+      {file_of(tensor("F32", "[2]", "[0,4]"), 4), "does not fill"},
+      {file_of(tensor("F32", "[2]", "[8,0]"), 8), "does not fill"},
+      {file_of(tensor("F32", "[2]", "[0,8,9]"), 8), "two data_offsets"},
+      {file_of(tensor("F32", "[2]", "[0,8.0]"), 8), "whole numbers"},
+      {file_of(tensor("F32", "[-2]", "[0,8]"), 8), "whole numbers"},
+      {file_of(tensor("F32", "2", "[0,8]"), 8), "extents"},
+      {file_of(tensor("F32", "[1,1,1,1,1,1,2]", "[0,8]"), 8), "extents"},
+      {file_of(tensor("F32", "[4294967296,4294967296]", "[0,0]"), 0), "too large"},
+      {file_of(tensor("F32", "[0,18446744073709551615]", "[0,0]"), 0), "too large"},
+      {file_of(tensor("F8_E4M3", "[8]", "[0,8]"), 8), "of type F8_E4M3"},
+      {file_of(tensor("f32", "[2]", "[0,8]"), 8), "of type f32"},
+      {file_of("{\"t\":{\"dtype\":\"F32\",\"shape\":[2]}}", 8), "expected dtype, shape"},
+      {file_of("{\"t\":3}", 0), "expected dtype, shape"},
+      {file_of("{\"__metadata__\":{\"epoch\":3}}", 0), "expected a string"},
+      {file_of("{\"__metadata__\":[]}", 0), "object of strings"},
+      {file_of(str('{', entry("F32", "[2]", "[0,8]"), ',', entry("F32", "[0]", "[8,8]"), '}'), 8),
+       "\"t\" stands twice"},
+      {file_of(str("{\"s\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]},",
+                   entry("F32", "[2]", "[0,8]"), '}'),
+               12),
+       "begins at byte 4 of the data, expected 8"},
+  };
+  for (const Row& row : rows) {
+    const std::string message = refusal(row.bytes);
+    CAPTURE(message);
+    CAPTURE(row.reason);
+    CHECK(message.starts_with("file: "));
+    CHECK(contains(message, row.reason));
+    CHECK_FALSE(contains(message, "\n"));
+  }
+}
+
+TEST_CASE("safetensors: no prefix of a file is taken for a file") {
+  TensorFile file;
+  file.tensors = {{"w", Tensor::of<float>({3}, {1, 2, 3})}};
+  const std::vector<std::byte> bytes = safetensors_bytes(file);
+  for (size_t length = 0; length < bytes.size(); ++length)
+    CHECK(refusal({bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(length)}) !=
+          "accepted");
+}
+
+}  // namespace
+}  // namespace decant
