@@ -16,7 +16,8 @@ struct Case {
 // Seeds such that no z = bn(x) + residual of a small row lies within a difference of a kink.
 const std::vector<Case>& cases() {
   using enum Activation;
-  static const std::vector<Case> kTable = {
+  // NOLINTBEGIN(modernize-use-designated-initializers): a table, its columns named by the struct
+  static const std::vector<Case> table = {
       {"training", {2, 3, 3, 4}, {.training = true}},
       {"training, five values per channel", {5, 3}, {.training = true}},
       {"training, one channel", {2, 3, 4, 1}, {.training = true}},
@@ -39,7 +40,8 @@ const std::vector<Case>& cases() {
        {.training = true, .activation = hard_swish},
        true},
   };
-  return kTable;
+  // NOLINTEND(modernize-use-designated-initializers)
+  return table;
 }
 
 std::vector<OpRow> rows() {

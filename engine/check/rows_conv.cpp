@@ -25,7 +25,8 @@ double longest_sum(const Shape& pixels, const Shape& w, int groups) {
 // Every branch of engine/cpu: whole panels and remainders of one to four vectors, lines of whole
 // tiles and remainders, parts of a deep panel, each geometry, groups and the depthwise kernels.
 const std::vector<Convolution>& convolutions() {
-  static const std::vector<Convolution> kTable = {
+  // NOLINTBEGIN(modernize-use-designated-initializers): a table, its columns named by the struct
+  static const std::vector<Convolution> table = {
       {"3x3", {2, 5, 6, 3}, {4, 3, 3, 3}, {.padding = 1}},
       {"no bias", {1, 4, 5, 2}, {3, 3, 3, 2}, {}, false},
       {"1x1", {2, 3, 4, 5}, {6, 1, 1, 5}, {}},
@@ -65,7 +66,8 @@ const std::vector<Convolution>& convolutions() {
        {72, 5, 5, 1},
        {.stride = 2, .padding = 2, .groups = 72}},
   };
-  return kTable;
+  // NOLINTEND(modernize-use-designated-initializers)
+  return table;
 }
 
 struct Transposed {
@@ -76,7 +78,8 @@ struct Transposed {
 };
 
 const std::vector<Transposed>& transposed() {
-  static const std::vector<Transposed> kTable = {
+  // NOLINTBEGIN(modernize-use-designated-initializers): a table, its columns named by the struct
+  static const std::vector<Transposed> table = {
       {"2x2 stride 2", {1, 3, 4, 3}, {3, 2, 2, 2}, {.stride = 2}},
       {"3x3", {1, 4, 5, 2}, {2, 3, 3, 3}, {.padding = 1}},
       {"4x4 stride 2, no bias", {1, 3, 4, 2}, {2, 4, 4, 3}, {.stride = 2, .padding = 1}, false},
@@ -94,7 +97,8 @@ const std::vector<Transposed>& transposed() {
        {128, 4, 4, 64},
        {.stride = 2, .padding = 1}},
   };
-  return kTable;
+  // NOLINTEND(modernize-use-designated-initializers)
+  return table;
 }
 
 std::vector<Tensor> operands(const Shape& x, const Shape& w, int64_t outputs, bool bias) {

@@ -145,7 +145,10 @@ bool is_depthwise(const ConvShape& s) {
 
 void conv2d_forward(const ConvShape& shape, const float* x, const float* w, const float* bias,
                     float* y) {
-  if (is_depthwise(shape)) return depthwise_forward(shape, x, w, bias, y);
+  if (is_depthwise(shape)) {
+    depthwise_forward(shape, x, w, bias, y);
+    return;
+  }
   const ConvShape s = merge_lines(shape);
   const Outputs out{.groups = s.groups,
                     .channels = s.c_out / s.groups,
@@ -160,7 +163,10 @@ void conv2d_forward(const ConvShape& shape, const float* x, const float* w, cons
 
 void conv2d_input_gradient(const ConvShape& shape, const float* dy, const float* w,
                            const float* bias, float* dx) {
-  if (is_depthwise(shape)) return depthwise_input_gradient(shape, dy, w, bias, dx);
+  if (is_depthwise(shape)) {
+    depthwise_input_gradient(shape, dy, w, bias, dx);
+    return;
+  }
   const ConvShape s = merge_lines(shape);
   for (const Gather& g : gather_input_gradient(s)) {
     const auto taps = static_cast<int64_t>(g.taps.size());
@@ -177,8 +183,10 @@ void conv2d_input_gradient(const ConvShape& shape, const float* dy, const float*
 }
 
 void conv2d_weight_gradient(const ConvShape& shape, const float* x, const float* dy, float* dw) {
-  if (is_depthwise(shape)) return depthwise_weight_gradient(shape, x, dy, dw);
-  dense_weight_gradient(merge_lines(shape), x, dy, dw);
+  if (is_depthwise(shape))
+    depthwise_weight_gradient(shape, x, dy, dw);
+  else
+    dense_weight_gradient(merge_lines(shape), x, dy, dw);
 }
 
 }  // namespace decant::cpu

@@ -5,7 +5,8 @@
 namespace decant::cpu {
 namespace {
 
-constexpr int64_t kCacheFloats = 96 * 1024;  // 384 KB of a second-level cache of 512 KB or more
+constexpr int64_t kCacheFloats =
+    int64_t{96} * 1024;  // 384 KB of a second-level cache of 512 KB or more
 
 // floor(a / b) for b > 0.
 int64_t floor_div(int64_t a, int64_t b) {
@@ -88,10 +89,8 @@ SourceLines::SourceLines(const Gather& g) : g_(&g) {
     row_pixels_ = g.w;
     return;
   }
-  const auto by_row = [](const Tap& a, const Tap& b) { return a.row < b.row; };
-  const auto by_column = [](const Tap& a, const Tap& b) { return a.column < b.column; };
-  const auto [low, high] = std::minmax_element(g.taps.begin(), g.taps.end(), by_row);
-  const auto [left, right] = std::minmax_element(g.taps.begin(), g.taps.end(), by_column);
+  const auto [low, high] = std::ranges::minmax_element(g.taps, {}, &Tap::row);
+  const auto [left, right] = std::ranges::minmax_element(g.taps, {}, &Tap::column);
   min_row_ = low->row;
   min_column_ = left->column;
   row_span_ = high->row - low->row + 1;
@@ -163,6 +162,7 @@ const float* SourceLines::line(int64_t line) const {
 
 std::vector<int64_t> SourceLines::tap_offsets() const {
   std::vector<int64_t> offsets;
+  offsets.reserve(g_->taps.size());
   for (const Tap& t : g_->taps)
     offsets.push_back(((t.row - min_row_) * row_pixels_ + t.column - min_column_) * g_->c);
   return offsets;

@@ -72,7 +72,7 @@ void sgemm(const Gemm& g, const float* a, const float* b, float* c) {
         const float* panel_b = packed.data() + panels.offset(panel, g.k) + k * width;
         float* tile = c + row * g.n + first;
         if (!g.transpose_a || start == Start::bias) {
-          const Segment segment = {k, g.transpose_a ? 0 : depth};
+          const Segment segment = {.offset = k, .length = g.transpose_a ? 0 : depth};
           kernels.rows({.rows = rows,
                         .columns = panels.columns(panel),
                         .a = a + (g.transpose_a ? 0 : row * g.k),

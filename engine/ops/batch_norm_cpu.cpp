@@ -105,9 +105,9 @@ reference::BatchNorm<double> reference_of(const BatchNormOperands& n, const Tens
 void sums(const BatchNormOperands& n, const Tensor& gain, const Tensor& dy, Tensor& dz,
           Doubles& sum_dz, Doubles& sum_dz_x) {
   if (n.x.dtype() == DType::f64) {
-    return reference::normalize_sums(reference_of(n, gain), dy.data<double>(),
-                                     mutable_data_or_null<double>(dz), sum_dz.data(),
-                                     sum_dz_x.data());
+    reference::normalize_sums(reference_of(n, gain), dy.data<double>(),
+                              mutable_data_or_null<double>(dz), sum_dz.data(), sum_dz_x.data());
+    return;
   }
   NormArgs args = norm_args(n, gain);
   args.dy = dy.data<float>();
@@ -133,9 +133,9 @@ void sums(const BatchNormOperands& n, const Tensor& gain, const Tensor& dy, Tens
 void input_gradient(const BatchNormOperands& n, const Tensor& gain, const Tensor& dy,
                     const Tensor& slope, const Tensor& offset, Tensor& dx) {
   if (n.x.dtype() == DType::f64) {
-    return reference::normalize_gradient(reference_of(n, gain), dy.data<double>(),
-                                         slope.data<double>(), offset.data<double>(),
-                                         dx.mutable_data<double>());
+    reference::normalize_gradient(reference_of(n, gain), dy.data<double>(), slope.data<double>(),
+                                  offset.data<double>(), dx.mutable_data<double>());
+    return;
   }
   NormArgs args = norm_args(n, gain);
   args.dy = dy.data<float>();
@@ -172,12 +172,13 @@ void backward(const BatchNormOperands& n, const Tensor& dy, BatchNormGradients& 
     offsets[c] = static_cast<T>(-g * sum_dz[c] / pixels);
   }
   if (!d.x.defined()) return;
-  if (!d.residual.defined()) return input_gradient(n, gain, dy, slope, offset, d.x);
-  // The residual's gradient is dz: what remains is linear in it.
-  BatchNormOperands linear = n;
-  linear.activation = Activation::none;
-  linear.residual = {};
-  input_gradient(linear, gain, d.residual, slope, offset, d.x);
+  // Where the residual's gradient was asked for, it is dz: what remains is linear in it.
+  BatchNormOperands rest = n;
+  if (d.residual.defined()) {
+    rest.activation = Activation::none;
+    rest.residual = {};
+  }
+  input_gradient(rest, gain, d.residual.defined() ? d.residual : dy, slope, offset, d.x);
 }
 
 }  // namespace
@@ -222,7 +223,8 @@ void batch_norm_inverse(const Tensor& var, double eps, Tensor& inverse) {
 void batch_norm_forward(const BatchNormOperands& n, Tensor& y) {
   if (n.x.dtype() == DType::f64) {
     const Tensor gain = gain_of<double>(n);
-    return reference::normalize(reference_of(n, gain), y.mutable_data<double>());
+    reference::normalize(reference_of(n, gain), y.mutable_data<double>());
+    return;
   }
   const Tensor gain = gain_of<float>(n);
   NormArgs args = norm_args(n, gain);

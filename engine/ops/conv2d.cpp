@@ -19,26 +19,29 @@ const T* data_or_null(const Tensor& t) {
 void conv2d_forward(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& bias,
                     Tensor& y) {
   if (x.dtype() == DType::f32)
-    return conv2d_forward(s, x.data<float>(), w.data<float>(), data_or_null<float>(bias),
-                          y.mutable_data<float>());
-  reference::conv2d_forward(s, x.data<double>(), w.data<double>(), data_or_null<double>(bias),
-                            y.mutable_data<double>());
+    conv2d_forward(s, x.data<float>(), w.data<float>(), data_or_null<float>(bias),
+                   y.mutable_data<float>());
+  else
+    reference::conv2d_forward(s, x.data<double>(), w.data<double>(), data_or_null<double>(bias),
+                              y.mutable_data<double>());
 }
 
 void conv2d_input_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w,
                            const Tensor& bias, Tensor& dx) {
   if (dy.dtype() == DType::f32)
-    return conv2d_input_gradient(s, dy.data<float>(), w.data<float>(), data_or_null<float>(bias),
-                                 dx.mutable_data<float>());
-  reference::conv2d_input_gradient(s, dy.data<double>(), w.data<double>(),
-                                   data_or_null<double>(bias), dx.mutable_data<double>());
+    conv2d_input_gradient(s, dy.data<float>(), w.data<float>(), data_or_null<float>(bias),
+                          dx.mutable_data<float>());
+  else
+    reference::conv2d_input_gradient(s, dy.data<double>(), w.data<double>(),
+                                     data_or_null<double>(bias), dx.mutable_data<double>());
 }
 
 void conv2d_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& dy, Tensor& dw) {
   if (x.dtype() == DType::f32)
-    return conv2d_weight_gradient(s, x.data<float>(), dy.data<float>(), dw.mutable_data<float>());
-  reference::conv2d_weight_gradient(s, x.data<double>(), dy.data<double>(),
-                                    dw.mutable_data<double>());
+    conv2d_weight_gradient(s, x.data<float>(), dy.data<float>(), dw.mutable_data<float>());
+  else
+    reference::conv2d_weight_gradient(s, x.data<double>(), dy.data<double>(),
+                                      dw.mutable_data<double>());
 }
 
 void conv2d_bias_gradient(const Tensor& dy, Tensor& db) {
@@ -60,7 +63,7 @@ void check_conv_operands(const char* op, const Tensor& x, const Tensor& w, const
 
 namespace {
 
-const OpInfo& kConv2d = register_op(
+const OpInfo& kConvolution = register_op(
     {.name = "conv2d",
      .formula = "y[n,i,j,o] = b[o] + sum x[n, i stride + r dilation - top, ..] w[o,r,s,c]",
      .source = "Dumoulin & Visin 2016"});
@@ -114,7 +117,7 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& b,
 
   Tensor y({s.n, s.ho, s.wo, s.c_out}, x.dtype(), x.value().device());
   ON_DEVICE(y, conv2d_forward, s, x.value(), w.value(), b.value(), y);
-  return record(kConv2d, options, y, {x, w, b},
+  return record(kConvolution, options, y, {x, w, b},
                 [s, x = Saved(x), w = Saved(w)](const Tensor& dy, const Wanted& wanted) {
                   Tensor dx;
                   Tensor dw;

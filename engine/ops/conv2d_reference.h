@@ -28,10 +28,12 @@ struct Axis {
 };
 
 inline Axis rows_of(const cpu::ConvShape& s) {
-  return {s.h, s.ho, s.stride, s.dilation, s.top};
+  return {
+      .size = s.h, .outputs = s.ho, .stride = s.stride, .dilation = s.dilation, .offset = s.top};
 }
 inline Axis columns_of(const cpu::ConvShape& s) {
-  return {s.w, s.wo, s.stride, s.dilation, s.left};
+  return {
+      .size = s.w, .outputs = s.wo, .stride = s.stride, .dilation = s.dilation, .offset = s.left};
 }
 
 template <class T>

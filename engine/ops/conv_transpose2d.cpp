@@ -6,7 +6,7 @@
 namespace decant {
 namespace {
 
-const OpInfo& kConvTranspose2d = register_op(
+const OpInfo& kTransposedConvolution = register_op(
     {.name = "conv_transpose2d",
      .formula = "y[n, i stride + r dilation - top, .., o] += x[n,i,j,c] w[c,r,s,o]; + b[o]",
      .source = "Dumoulin & Visin 2016, section 4"});
@@ -61,7 +61,7 @@ Variable conv_transpose2d(const Variable& x, const Variable& w, const Variable& 
 
   Tensor y({s.n, s.h, s.w, s.c_in}, x.dtype(), x.value().device());
   ON_DEVICE(y, conv2d_input_gradient, s, x.value(), w.value(), b.value(), y);
-  return record(kConvTranspose2d, options, y, {x, w, b},
+  return record(kTransposedConvolution, options, y, {x, w, b},
                 [s, x = Saved(x), w = Saved(w)](const Tensor& dy, const Wanted& wanted) {
                   Tensor dx;
                   Tensor dw;

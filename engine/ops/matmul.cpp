@@ -21,7 +21,8 @@ void product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_
   if (y.dtype() == DType::f32) {
     Gemm with_bias = g;
     if (bias.defined()) with_bias.bias = bias.data<float>();
-    return sgemm(with_bias, a.data<float>(), b.data<float>(), y.mutable_data<float>());
+    sgemm(with_bias, a.data<float>(), b.data<float>(), y.mutable_data<float>());
+    return;
   }
   reference::matmul(g, a.data<double>(), b.data<double>(),
                     bias.defined() ? bias.data<double>() : nullptr, y.mutable_data<double>());
@@ -56,7 +57,8 @@ Tensor product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpos
 Variable matmul(const Variable& a, const Variable& b, const MatmulOptions& options) {
   const Shape& as = a.shape();
   const Shape& bs = b.shape();
-  const auto [ta, tb] = options;
+  const bool ta = options.transpose_a;
+  const bool tb = options.transpose_b;
   check(as.rank() == 2 && bs.rank() == 2, "matmul: expected two matrices, got a ", as, " and b ",
         bs);
   check(as[ta ? 0 : 1] == bs[tb ? 1 : 0], "matmul: inner sizes differ, a ", as,
@@ -65,15 +67,16 @@ Variable matmul(const Variable& a, const Variable& b, const MatmulOptions& optio
         a.dtype(), " and b ", b.dtype());
 
   Tensor y = product(a.value(), ta, b.value(), tb);
-  return record(
-      kMatmul, options, y, {a, b},
-      [a = Saved(a), b = Saved(b), ta = ta, tb = tb](const Tensor& dy, const Wanted& wanted) {
-        Tensor da;
-        Tensor db;
-        if (wanted[0]) da = ta ? product(b.get(), tb, dy, true) : product(dy, false, b.get(), !tb);
-        if (wanted[1]) db = tb ? product(dy, true, a.get(), ta) : product(a.get(), !ta, dy, false);
-        return std::vector<Tensor>{da, db};
-      });
+  return record(kMatmul, options, y, {a, b},
+                [a = Saved(a), b = Saved(b), ta, tb](const Tensor& dy, const Wanted& wanted) {
+                  Tensor da;
+                  Tensor db;
+                  if (wanted[0])
+                    da = ta ? product(b.get(), tb, dy, true) : product(dy, false, b.get(), !tb);
+                  if (wanted[1])
+                    db = tb ? product(dy, true, a.get(), ta) : product(a.get(), !ta, dy, false);
+                  return std::vector<Tensor>{da, db};
+                });
 }
 
 Variable linear(const Variable& x, const Variable& w, const Variable& b) {

@@ -25,6 +25,7 @@ struct Layer {
   int count;  // in the network
 };
 
+// NOLINTBEGIN(modernize-use-designated-initializers): a table, its columns named by the struct
 const Layer kLayers[] = {
     {"stem 7x7 s2", 128, 3, 64, 7, 2, 1, 1},
     {"64ch 32", 32, 64, 64, 3, 1, 1, 4},
@@ -57,6 +58,7 @@ const Layer kLayers[] = {
     {"depthwise 3x3 s2", 64, 96, 96, 3, 2, 96, 0},
     {"depthwise 5x5 96ch", 16, 96, 96, 5, 1, 96, 0},
 };
+// NOLINTEND(modernize-use-designated-initializers)
 
 double seconds(const std::function<void()>& f) {
   const auto begin = std::chrono::steady_clock::now();
@@ -79,7 +81,7 @@ double peak() {
 }
 
 double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
+  std::ranges::sort(values);
   return values[values.size() / 2];
 }
 
@@ -102,7 +104,7 @@ Result measure(double flops, const std::function<void()>& f) {
     times.push_back(time);
     shares.push_back(flops / time / machine);
   }
-  return {median(times), median(shares)};
+  return {.time = median(times), .share = median(shares)};
 }
 
 }  // namespace
@@ -110,8 +112,8 @@ Result measure(double flops, const std::function<void()>& f) {
 int main(int argc, char** argv) {
   if (argc > 1) set_num_threads(std::atoi(argv[1]));
   const std::string filter = argc > 2 ? argv[2] : "";
-  std::printf("level %s, %d threads, peak %.0f GFLOP/s\n", cpu::name_of(cpu::level()).data(),
-              num_threads(), peak() * 1e-9);
+  std::printf("level %s, %d threads, peak %.0f GFLOP/s\n",
+              std::string(cpu::name_of(cpu::level())).c_str(), num_threads(), peak() * 1e-9);
   std::printf("%-22s %18s %18s %18s\n", "layer, batch 8", "forward", "input gradient",
               "weight gradient");
   double total[3] = {};
@@ -119,15 +121,28 @@ int main(int argc, char** argv) {
     if (std::string(l.name).find(filter) == std::string::npos) continue;
     const int64_t pad = l.kernel / 2;
     const int64_t out = (l.size + 2 * pad - l.kernel) / l.stride + 1;
-    const cpu::ConvShape s{8,        l.size,   l.size,   l.c_in, out,      out, l.c_out,
-                           l.kernel, l.kernel, l.stride, 1,      l.groups, pad, pad};
+    const cpu::ConvShape s{.n = 8,
+                           .h = l.size,
+                           .w = l.size,
+                           .c_in = l.c_in,
+                           .ho = out,
+                           .wo = out,
+                           .c_out = l.c_out,
+                           .kh = l.kernel,
+                           .kw = l.kernel,
+                           .stride = l.stride,
+                           .dilation = 1,
+                           .groups = l.groups,
+                           .top = pad,
+                           .left = pad};
     Tensor x = Tensor::full({8, l.size, l.size, l.c_in}, 0.5);
     Tensor y = Tensor::full({8, out, out, l.c_out}, 0.25);
     Tensor w = Tensor::full({l.c_out, l.kernel, l.kernel, l.c_in / l.groups}, 0.125);
-    float* xp = x.mutable_data<float>();
-    float* yp = y.mutable_data<float>();
-    float* wp = w.mutable_data<float>();
-    const double flops = 2.0 * static_cast<double>(y.size() * w.size() / l.c_out);
+    auto* xp = x.mutable_data<float>();
+    auto* yp = y.mutable_data<float>();
+    auto* wp = w.mutable_data<float>();
+    const int64_t products = y.size() * (w.size() / l.c_out);
+    const double flops = 2.0 * static_cast<double>(products);
     const Result results[3] = {
         measure(flops, [&] { cpu::conv2d_forward(s, xp, wp, nullptr, yp); }),
         measure(flops, [&] { cpu::conv2d_input_gradient(s, yp, wp, nullptr, xp); }),

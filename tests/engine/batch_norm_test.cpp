@@ -56,7 +56,7 @@ TEST_CASE("batch norm with running moments leaves them alone and is affine") {
 TEST_CASE("batch norm's moments survive a mean far from zero") {
   // Values 1e4 + {-1, 1}: their variance 1 is lost where squares are subtracted in float32.
   Tensor x({4096, 3});
-  float* values = x.mutable_data<float>();
+  auto* values = x.mutable_data<float>();
   for (int64_t i = 0; i < x.size(); ++i) values[i] = 1e4F + (i / 3 % 2 == 0 ? -1.0F : 1.0F);
   Tensor mean = Tensor::zeros({3});
   Tensor var = Tensor::zeros({3});
@@ -67,6 +67,26 @@ TEST_CASE("batch norm's moments survive a mean far from zero") {
     CHECK(at(mean, c) == 1e4);
     CHECK(std::abs(at(var, c) - 4096.0 / 4095.0) < 1e-6);
     CHECK(std::abs(at(y.value(), c) + 1) < 1e-4);
+  }
+}
+
+// 0, 1, .., n - 1: mean (n - 1) / 2, biased variance (n^2 - 1) / 12, most of it between the tiles.
+TEST_CASE("batch norm's moments merge tiles whose means differ") {
+  constexpr int64_t kPixels = 5000;
+  Tensor x({kPixels, 3});
+  auto* values = x.mutable_data<float>();
+  for (int64_t i = 0; i < x.size(); ++i)
+    values[i] = static_cast<float>(i / 3);  // NOLINT(bugprone-integer-division)
+  Tensor mean = Tensor::zeros({3});
+  Tensor var = Tensor::zeros({3});
+  batch_norm(Variable(x), Variable(Tensor::full({3}, 1)), Variable(Tensor::zeros({3})), mean, var,
+             {.training = true, .momentum = 1});
+  const auto n = static_cast<double>(kPixels);
+  const double unbiased = (n * n - 1) / 12 * n / (n - 1);
+  const double tolerance = std::sqrt(n) * std::ldexp(1.0, -24);
+  for (int64_t c = 0; c < 3; ++c) {
+    CHECK(std::abs(at(mean, c) - (n - 1) / 2) < tolerance * n);
+    CHECK(std::abs(at(var, c) - unbiased) < tolerance * unbiased);
   }
 }
 
@@ -90,16 +110,18 @@ TEST_CASE("a shifted batch gives the same gradient: sums over dx vanish in train
 TEST_CASE("a later training step does not change what backward saw") {
   Tensor mean = channel(0, DType::f64);
   Tensor var = channel(1, DType::f64);
-  const Variable scale(channel(1, DType::f64));
   const Variable shift(channel(0, DType::f64));
+  // The gradient of the scale, sum dy (x - mean) / sqrt(var + eps), sees both moments.
   const auto gradient = [&](bool disturb) {
     mean.fill(0);
     var.fill(1);
-    const Variable x = Variable::leaf(Tensor::of<double>({2, 1}, {1, 2}));
+    const Variable x(Tensor::of<double>({2, 1}, {1, 2}));
+    const Variable scale = Variable::leaf(channel(1, DType::f64));
     const Variable y = batch_norm(x, scale, shift, mean, var, {});
-    if (disturb) batch_norm(x.detach(), scale, shift, mean, var, {.training = true});
+    if (disturb) batch_norm(x, scale.detach(), shift, mean, var, {.training = true});
     backward(y, Tensor::of<double>({2, 1}, {1, 1}));
-    return at(x.grad(), 0);
+    return at(scale.grad(), 0);
   };
+  CHECK(std::abs(gradient(false) - 3 / std::sqrt(1 + 1e-5)) < 1e-12);
   CHECK(gradient(false) == gradient(true));
 }

@@ -28,7 +28,8 @@ Floats normal(int64_t size, uint64_t seed) {
 }
 
 Floats nans(int64_t size) {
-  return Floats(static_cast<size_t>(size), std::numeric_limits<float>::quiet_NaN());
+  Floats values(static_cast<size_t>(size), std::numeric_limits<float>::quiet_NaN());
+  return values;
 }
 
 double relative_error(const Floats& got, const Doubles& expected) {
@@ -73,7 +74,20 @@ struct Case {
   cpu::ConvShape shape() const {
     const int64_t ho = (h + top + bottom - dilation * (kh - 1) - 1) / stride + 1;
     const int64_t wo = (w + left + right - dilation * (kw - 1) - 1) / stride + 1;
-    return {n, h, w, c_in, ho, wo, c_out, kh, kw, stride, dilation, groups, top, left};
+    return {.n = n,
+            .h = h,
+            .w = w,
+            .c_in = c_in,
+            .ho = ho,
+            .wo = wo,
+            .c_out = c_out,
+            .kh = kh,
+            .kw = kw,
+            .stride = stride,
+            .dilation = dilation,
+            .groups = groups,
+            .top = top,
+            .left = left};
   }
 };
 
@@ -98,6 +112,7 @@ void for_products(const cpu::ConvShape& s, const F& f) {
           }
 }
 
+// NOLINTBEGIN(modernize-use-designated-initializers): a table, its columns named by the struct
 const Case kCases[] = {
     {"3x3, one vector", 2, 9, 11, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},
     {"3x3, whole panel", 2, 8, 8, 32, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1},
@@ -134,6 +149,7 @@ const Case kCases[] = {
     {"many lines: several blocks", 3, 70, 6, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},
     {"one pixel", 4, 1, 1, 24, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1},
 };
+// NOLINTEND(modernize-use-designated-initializers)
 
 }  // namespace
 
@@ -184,8 +200,10 @@ TEST_CASE("sgemm agrees with float64 loops at every level") {
   struct Size {
     int64_t m, n, k;
   };
+  // NOLINTBEGIN(modernize-use-designated-initializers): a table, its columns named by the struct
   const Size sizes[] = {{1, 1, 1},    {5, 3, 7},     {6, 64, 9},    {13, 100, 33}, {97, 48, 300},
                         {200, 17, 1}, {8, 130, 700}, {100, 16, 40}, {64, 64, 64},  {3, 1, 1000}};
+  // NOLINTEND(modernize-use-designated-initializers)
   for (const Size& size : sizes) {
     for (const int mode : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}) {
       const auto [m, n, k] = size;
