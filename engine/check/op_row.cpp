@@ -1,7 +1,9 @@
 #include "engine/check/op_row.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
+#include <numeric>
 
 #include "engine/core/rng.h"
 
@@ -62,6 +64,26 @@ Tensor uniform(Shape shape, double low, double high, uint64_t seed) {
   uint64_t i = 0;
   for (double& v : t.mutable_values<double>()) v = rng.uniform(i++, low, high);
   return t;
+}
+
+Tensor distinct(Shape shape, double gap, uint64_t seed) {
+  const Tensor order = randn(shape, seed);
+  std::vector<size_t> rank(static_cast<size_t>(order.size()));
+  std::iota(rank.begin(), rank.end(), size_t{0});
+  std::ranges::sort(rank, {}, [v = order.values<double>()](size_t i) { return v[i]; });
+  Tensor t(shape, DType::f64);
+  const double centre = static_cast<double>(rank.size()) / 2;
+  for (size_t i = 0; i < rank.size(); ++i)
+    t.mutable_values<double>()[rank[i]] = gap * (static_cast<double>(i) - centre);
+  return t;
+}
+
+Tensor clear_of(Tensor values, std::initializer_list<double> kinks) {
+  constexpr double kClearance = 0.01;
+  for (double& v : values.mutable_values<double>())
+    for (const double kink : kinks)
+      if (std::abs(v - kink) < kClearance) v = kink + (v < kink ? -kClearance : kClearance);
+  return values;
 }
 
 }  // namespace decant

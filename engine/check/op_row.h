@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <vector>
@@ -48,5 +49,10 @@ const std::vector<RejectRow>& reject_rows();
 Tensor randn(Shape shape, uint64_t seed = 1);
 /// Uniform float64 values in [low, high).
 Tensor uniform(Shape shape, double low, double high, uint64_t seed = 1);
+/// Values `gap` apart in random order, centred at 0: for ops that pick the largest, whose gradient
+/// jumps where two are equal.
+Tensor distinct(Shape shape, double gap = 0.01, uint64_t seed = 1);
+/// The values, those within 0.01 of a kink moved to 0.01 on their side of it.
+Tensor clear_of(Tensor values, std::initializer_list<double> kinks);
 
 }  // namespace decant

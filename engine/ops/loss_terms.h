@@ -6,8 +6,9 @@
 #include "engine/ops/expect.h"
 #include "engine/ops/losses.h"
 
-// The value of a loss is one number that is read, logged and compared, so its terms are computed
-// and added in float64 whatever the type of the inputs; gradients are computed in that type.
+// A loss is one number that is read, logged and compared, and its gradient a difference of nearly
+// equal numbers once a network fits; next to the network both cost nothing. So losses are computed
+// in float64 whatever the type of their inputs, and rounded once.
 
 namespace decant {
 
@@ -59,9 +60,8 @@ inline double softplus_of(double x) {
   return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x)));
 }
 
-template <class T>
-T sigmoid_of(T x) {
-  return T(1) / (T(1) + std::exp(-x));
+inline double sigmoid_of(double x) {
+  return 1 / (1 + std::exp(-x));
 }
 
 inline Tensor scalar(double value, DType dtype) {

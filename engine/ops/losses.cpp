@@ -9,13 +9,10 @@
 namespace decant {
 namespace {
 
-// f(x, target) of one element in float64, df its derivative in x.
+// f(x, target) of one element, df its derivative in x.
 struct BinaryCrossEntropy {
   double f(double z, double y) const { return softplus_of(z) - z * y; }
-  template <class T>
-  T df(T z, T y) const {
-    return sigmoid_of(z) - y;
-  }
+  double df(double z, double y) const { return sigmoid_of(z) - y; }
 };
 
 struct BernoulliKl {
@@ -26,19 +23,14 @@ struct BernoulliKl {
     const double p = sigmoid_of(a);
     return temperature * temperature * (p * (a - b) + softplus_of(b) - softplus_of(a));
   }
-  template <class T>
-  T df(T student, T teacher) const {
-    const T t = static_cast<T>(temperature);
-    return t * (sigmoid_of(student / t) - sigmoid_of(teacher / t));
+  double df(double student, double teacher) const {
+    return temperature * (sigmoid_of(student / temperature) - sigmoid_of(teacher / temperature));
   }
 };
 
 struct SquaredError {
   double f(double a, double b) const { return (a - b) * (a - b); }
-  template <class T>
-  T df(T a, T b) const {
-    return T(2) * (a - b);
-  }
+  double df(double a, double b) const { return 2 * (a - b); }
 };
 
 }  // namespace
@@ -71,10 +63,12 @@ void element_gradient(const Loss& loss, const Tensor& x, const Tensor& target, c
     const T* b = target.data<T>();
     const uint8_t* m = mask.values();
     T* out = dx.mutable_data<T>();
-    const T f = static_cast<T>(factor);
     parallel_ranges(x.size(), kElementGrain, [=](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        out[i] = m == nullptr || m[i] != 0 ? f * loss.df(a[i], b[i]) : T(0);
+      for (int64_t i = begin; i < end; ++i) {
+        const bool counts = m == nullptr || m[i] != 0;
+        const double d = loss.df(static_cast<double>(a[i]), static_cast<double>(b[i]));
+        out[i] = counts ? static_cast<T>(factor * d) : T(0);
+      }
     });
   });
 }

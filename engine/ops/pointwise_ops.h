@@ -50,9 +50,11 @@ struct Sigmoid {
   HOST_DEVICE static T f(T x) {
     return T(1) / (T(1) + std::exp(-x));
   }
+  // y (1 - y) would cancel where y is near 1.
   template <class T>
-  HOST_DEVICE static T df(T /*x*/, T y) {
-    return y * (T(1) - y);
+  HOST_DEVICE static T df(T x, T /*y*/) {
+    const T e = std::exp(-std::abs(x));
+    return e / ((T(1) + e) * (T(1) + e));
   }
 };
 
@@ -64,9 +66,11 @@ struct Tanh {
   HOST_DEVICE static T f(T x) {
     return std::tanh(x);
   }
+  // 1 - y^2 would cancel where |y| is near 1.
   template <class T>
-  HOST_DEVICE static T df(T /*x*/, T y) {
-    return T(1) - y * y;
+  HOST_DEVICE static T df(T x, T /*y*/) {
+    const T e = std::exp(T(-2) * std::abs(x));
+    return T(4) * e / ((T(1) + e) * (T(1) + e));
   }
 };
 
