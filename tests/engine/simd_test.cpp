@@ -245,6 +245,7 @@ TEST_CASE("sgemm agrees with float64 loops at every level") {
 
 TEST_CASE("a level that the processor cannot run is refused") {
   CHECK(cpu::is_supported(cpu::Level::portable));
+  CHECK(cpu::is_supported(cpu::level()));
   for (const cpu::Level level : {cpu::Level::avx2, cpu::Level::avx512}) {
     if (cpu::is_supported(level)) continue;
     CHECK_THROWS_AS(cpu::set_level(level), Error);
