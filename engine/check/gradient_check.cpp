@@ -45,7 +45,14 @@ Tensors inputs_as(const OpRow& row, DType dtype) {
 // The random weighting of the outputs: a plain sum would be blind to whatever an op conserves (a
 // softmax sums to 1 whatever its input is). Exact in float32, so that all types share it.
 Tensor weighting(const Shape& shape, DType dtype) {
-  return randn(shape, 77).to(DType::f32).to(dtype);
+  // A row asks for the same one dozens of times, and drawing it costs more than most ops.
+  thread_local Tensor single;
+  thread_local Tensor twice;
+  if (!single.defined() || single.shape() != shape) {
+    single = randn(shape, 77).to(DType::f32);
+    twice = single.to(DType::f64);
+  }
+  return dtype == DType::f32 ? single : twice;
 }
 
 Variable call_with_leaves(const OpRow& row, const Tensors& inputs,
@@ -210,7 +217,6 @@ void difference_directions(const OpRow& row, size_t k, const Tensor& gradient, W
 CheckResult check_gradient(const OpRow& row) {
   const std::vector<size_t> leaves = differentiable_inputs(row);
   const Outcome outcome = run(row, inputs_as(row, DType::f64), leaves);
-  const ThreadCount guard(1);  // many small calls, each cheaper than handing it over
   Worst worst;
   for (const size_t k : leaves) {
     if (!outcome.gradients[k].defined()) return failed(str("no gradient arrived at input ", k));
@@ -272,6 +278,7 @@ CheckResult check_float32(const OpRow& row) {
 
 // ---- same bits, written -------------------------------------------------------------------------
 
+// Called with one thread; float32 is what people run, so it gets every count.
 CheckResult check_same_bits(const OpRow& row) {
   const std::vector<size_t> leaves = differentiable_inputs(row);
   for (const DType dtype : {DType::f32, DType::f64}) {
@@ -279,7 +286,8 @@ CheckResult check_same_bits(const OpRow& row) {
     const Outcome first = run(row, inputs, leaves);
     if (const std::string d = difference(first, run(row, inputs, leaves)); !d.empty())
       return failed(str("run twice in ", dtype, ", ", d, " differs"));
-    for (const int threads : {1, 2, 7}) {
+    for (const int threads : {2, 7}) {
+      if (dtype == DType::f64 && threads == 2) continue;
       const ThreadCount guard(threads);
       if (const std::string d = difference(first, run(row, inputs, leaves)); !d.empty())
         return failed(str("with ", threads, " threads in ", dtype, ", ", d, " differs"));
@@ -447,6 +455,7 @@ void add_check(RowReport& report, const char* name, F&& f) {
 
 RowReport run_row(const OpRow& row) {
   RowReport report = {.op = row.op, .variant = row.variant, .checks = {}, .message = ""};
+  const ThreadCount guard(1);  // most calls are cheaper than handing them over
   add_check(report, "called", [&] { return check_called(row); });
   if (!differentiable_inputs(row).empty()) {
     add_check(report, "gradient", [&] { return check_gradient(row); });

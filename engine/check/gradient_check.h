@@ -32,7 +32,7 @@ struct RowReport {
 ///                 h = 1e-5 max(1, |x|), error |a - n| / max(1, |n|) <= 1e-7; large rows along
 ///                 random directions
 ///   float32       value and gradients against float64, norm-wise
-///   same bits     run twice, and with 1, 2 and 7 threads
+///   same bits     run twice, and with 1, 2 and 7 threads (float64: 1 and 7)
 ///   written       with fresh memory poisoned, no NaN in value and gradients
 ///   frozen        each input frozen in turn: none arrives there, the others keep their bits
 ///   accumulation  a second pass adds to the first; f(x, x) adds both gradients
