@@ -106,8 +106,8 @@ Tensor adapted_input(const Tensor& weight, int64_t channels) {
   const int64_t given = weight.shape()[1];
   Tensor result =
       Tensor::zeros({outputs, channels, weight.shape()[2], weight.shape()[3]}, DType::f64);
-  const double* in = w.value().data<double>();
-  double* out = result.mutable_data<double>();
+  const auto* in = w.value().data<double>();
+  auto* out = result.mutable_data<double>();
   for (int64_t o = 0; o < outputs; ++o) {
     for (int64_t k = 0; k < area; ++k) {
       const double* source = in + o * given * area + k;

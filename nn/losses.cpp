@@ -48,7 +48,7 @@ Tensor one_hot(const Tensor& labels, const Shape& shape, DType dtype) {
   Tensor result = Tensor::zeros(shape, dtype);
   const int64_t classes = shape[3];
   with_real_type(dtype, [&]<class T>() {
-    const int64_t* index = indices.data<int64_t>();
+    const auto* index = indices.data<int64_t>();
     T* out = result.mutable_data<T>();
     for (int64_t i = 0; i < indices.size(); ++i) {
       check(index[i] >= 0 && index[i] < classes, "dice_loss: label ", index[i], " of ", classes,

@@ -13,7 +13,10 @@ std::string join(const std::string& path, std::string_view name) {
 
 void fill_initial(const Initializer& initializer, const RngKey& key, Tensor& values) {
   const double scale = initializer.scale;
-  if (initializer.kind == Initializer::Kind::constant) return values.fill(scale);
+  if (initializer.kind == Initializer::Kind::constant) {
+    values.fill(scale);
+    return;
+  }
   with_real_type(values.dtype(), [&]<class T>() {
     T* out = values.mutable_data<T>();
     const Rng rng(key);

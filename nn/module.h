@@ -16,9 +16,9 @@ struct Initializer {
   Kind kind = Kind::constant;
   double scale = 0;  ///< the constant; the standard deviation; b of the uniform [-b, b)
 
-  static Initializer constant(double value) { return {Kind::constant, value}; }
-  static Initializer normal(double deviation) { return {Kind::normal, deviation}; }
-  static Initializer uniform(double bound) { return {Kind::uniform, bound}; }
+  static Initializer constant(double value) { return {.kind = Kind::constant, .scale = value}; }
+  static Initializer normal(double deviation) { return {.kind = Kind::normal, .scale = deviation}; }
+  static Initializer uniform(double bound) { return {.kind = Kind::uniform, .scale = bound}; }
 };
 
 /// A tensor that learns. Without memory until allocate() or initialize() gives it some; the shape
@@ -28,6 +28,7 @@ struct Parameter {
   Initializer initializer;
   Variable variable = {};  ///< the leaf that ops read
 
+  // NOLINTNEXTLINE(google-explicit-constructor): to an op, a parameter is a Variable
   operator const Variable&() const { return variable; }
 };
 

@@ -27,10 +27,12 @@ struct FileType {
   DType dtype;
 };
 
+// NOLINTBEGIN(modernize-use-designated-initializers): a table
 constexpr FileType kTypes[] = {
     {"F32", 4, DType::f32}, {"F64", 8, DType::f64}, {"I32", 4, DType::i32},  {"I64", 8, DType::i64},
     {"U8", 1, DType::u8},   {"F16", 2, DType::f32}, {"BF16", 2, DType::f32}, {"BOOL", 1, DType::u8},
 };
+// NOLINTEND(modernize-use-designated-initializers)
 
 std::string_view file_name_of(DType dtype) {
   // The native types stand first.
@@ -61,7 +63,7 @@ Tensor decode(const FileType& type, const Shape& shape, const std::byte* source)
   const auto count = static_cast<size_t>(tensor.size());
   if (count == 0) return tensor;
   if (type.bytes == 2) {
-    float* out = tensor.mutable_data<float>();
+    auto* out = tensor.mutable_data<float>();
     for (size_t i = 0; i < count; ++i) {
       uint16_t bits = 0;
       std::memcpy(&bits, source + 2 * i, 2);
@@ -137,8 +139,11 @@ Entry read_entry(const std::string& name, const Json& json, std::string_view wha
   const Json& offsets = json["data_offsets"];
   check(offsets.is_array() && offsets.size() == 2, what, ": expected two data_offsets for \"", name,
         "\", got ", offsets.dump());
-  Entry entry{name, type, shape_of(json["shape"], what, name), whole_number(offsets[0], what, name),
-              whole_number(offsets[1], what, name)};
+  const Entry entry{.name = name,
+                    .type = type,
+                    .shape = shape_of(json["shape"], what, name),
+                    .begin = whole_number(offsets[0], what, name),
+                    .end = whole_number(offsets[1], what, name)};
   check(entry.begin <= entry.end &&
             entry.end - entry.begin == static_cast<uint64_t>(entry.shape.size()) * type->bytes,
         what, ": \"", name, "\" of ", dtype, ' ', entry.shape, " does not fill bytes ", entry.begin,
@@ -159,6 +164,7 @@ void read_metadata(const Json& json, std::string_view what, TensorFile& file) {
 /// The entries' ranges must cover the data once, without holes.
 void check_ranges(const std::vector<Entry>& entries, uint64_t data_bytes, std::string_view what) {
   std::vector<const Entry*> sorted;
+  sorted.reserve(entries.size());
   for (const Entry& entry : entries) sorted.push_back(&entry);
   std::ranges::sort(sorted, [](const Entry* a, const Entry* b) {
     return std::pair(a->begin, a->end) < std::pair(b->begin, b->end);
@@ -231,6 +237,7 @@ TensorFile read_safetensors(const std::filesystem::path& path) {
 std::vector<std::byte> safetensors_bytes(const TensorFile& file) {
   // Wider types first, so that a reader that maps the file finds each tensor aligned.
   std::vector<const NamedTensor*> order;
+  order.reserve(file.tensors.size());
   for (const NamedTensor& tensor : file.tensors) order.push_back(&tensor);
   std::ranges::stable_sort(order, std::greater{}, [](const NamedTensor* tensor) {
     return size_of(tensor->tensor.dtype());

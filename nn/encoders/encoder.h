@@ -25,7 +25,7 @@ class Encoder : public Module {
   /// Where the centre of the last map's first cell lies in the image, in pixels. 0 for a chain of
   /// odd kernels k with padding (k - 1) / 2, which all encoders here are: each takes cell i to
   /// pixel stride i - padding + (k - 1) / 2 = stride i.
-  double offset() const { return 0; }
+  virtual double offset() const { return 0; }
 
  protected:
   explicit Encoder(std::vector<int64_t> channels) : channels_(std::move(channels)) {}

@@ -34,6 +34,7 @@ struct BlockSpec {
 constexpr Activation kRelu = Activation::relu;
 constexpr Activation kSwish = Activation::hard_swish;
 
+// NOLINTBEGIN(modernize-use-designated-initializers): a table
 constexpr BlockSpec kBlocks[] = {
     {1, 3, 2, 4.5, 24, false, kRelu}, {1, 3, 1, 3.67, 24, false, kRelu},
     {2, 5, 2, 4, 40, true, kSwish},   {2, 5, 1, 6, 40, true, kSwish},
@@ -41,10 +42,12 @@ constexpr BlockSpec kBlocks[] = {
     {3, 5, 1, 3, 48, true, kSwish},   {4, 5, 2, 6, 96, true, kSwish},
     {4, 5, 1, 6, 96, true, kSwish},   {4, 5, 1, 6, 96, true, kSwish},
 };
+// NOLINTEND(modernize-use-designated-initializers)
 
 /// The multiple of 8 nearest to x, not more than a tenth below it, at least 8.
 int64_t round_channels(double x) {
-  const int64_t rounded = std::max<int64_t>(8, static_cast<int64_t>(x + 4) / 8 * 8);
+  const int64_t nearest = static_cast<int64_t>(x + 4) / 8 * 8;
+  const int64_t rounded = std::max<int64_t>(8, nearest);
   return static_cast<double>(rounded) < 0.9 * x ? rounded + 8 : rounded;
 }
 
@@ -55,7 +58,7 @@ Conv2dSpec timm_conv(int64_t in, int64_t out, int kernel, int stride = 1, bool d
                   .kernel = kernel,
                   .stride = stride,
                   .groups = depthwise ? static_cast<int>(in) : 1};
-  spec.weight_init = he_normal(static_cast<double>(spec.fan_out() / spec.groups));
+  spec.weight_init = he_normal(static_cast<double>(spec.fan_out()) / spec.groups);
   return spec;
 }
 

@@ -69,7 +69,7 @@ TEST_CASE("weights lie in files as PyTorch has them") {
     CHECK(weight.name == "weight");
     CHECK(weight.tensor.shape() == Shape{a, b, kernel, kernel});
     std::vector<NamedTensor> state = state_dict(module);
-    float* out = state.front().tensor.mutable_data<float>();
+    auto* out = state.front().tensor.mutable_data<float>();
     for (int64_t i = 0; i < weight.tensor.size(); ++i) out[i] = static_cast<float>(i);
     load_state_dict(module, state, "test");
     struct Reading : Visitor {

@@ -51,7 +51,7 @@ Tensor filled(const std::string& name, const Shape& shape, uint64_t seed) {
     return 0.75 + 0.5 * stream.unit(i);
   };
   Tensor result(shape, DType::f32);
-  float* out = result.mutable_data<float>();
+  auto* out = result.mutable_data<float>();
   for (int64_t i = 0; i < shape.size(); ++i) out[i] = static_cast<float>(value(i));
   return result;
 }
@@ -94,7 +94,7 @@ struct Fixture {
     const Shape shape = {logits[0], spec.in_channels, logits[2], logits[3]};
     const Stream stream("input", seed);
     Tensor x(shape, DType::f64);
-    double* out = x.mutable_data<double>();
+    auto* out = x.mutable_data<double>();
     for (int64_t i = 0; i < shape.size(); ++i) out[i] = 2 * stream.symmetric(i);
     return Variable(permute(Variable(x), {0, 2, 3, 1}).value().to(dtype));
   }
@@ -103,7 +103,7 @@ struct Fixture {
     const Shape& logits = file.at("eval_logits").shape();
     const Stream stream("target", seed);
     Tensor y({logits[0], logits[2], logits[3]}, DType::f64);
-    double* out = y.mutable_data<double>();
+    auto* out = y.mutable_data<double>();
     for (int64_t i = 0; i < y.size(); ++i) {
       const double u = stream.unit(i);
       out[i] =
