@@ -11,6 +11,7 @@
 
 #include "engine/check/op_row.h"
 #include "engine/core/error.h"
+#include "engine/ops/arithmetic.h"
 #include "engine/ops/reduce.h"
 #include "kd/distiller.h"
 
@@ -103,6 +104,10 @@ OpRow row_of(TermCase c) {
   }
   row.constants = {1};
   row.products = static_cast<double>(std::max(c.student.size(), c.teacher.size()));
+  // What a softmax over positions sends back sums to zero over them, so a bias of the regressor
+  // gets only what the ReLU's gates leave of that sum. Measured: up to 3.0 times the plain bound.
+  const bool cancels = c.term.loss == LossKind::kld && c.term.kld_axis() != KldAxis::channel;
+  if (c.term.pathway == Pathway::regressor && cancels) row.kappa = 4;
   row.call = [c = std::move(c)](const std::vector<Variable>& x) { return call_term(c, x); };
   return row;
 }
@@ -196,9 +201,10 @@ std::vector<OpRow> rows() {
                         {.classes = 2, .hidden_channels = 3}, 0, x[0].dtype());
     Adopt adopt{std::span(x).subspan(4)};
     distiller.visit(adopt);
-    return distiller
-        .loss({.logits = x[0], .hidden = x[1]}, {.logits = x[2], .hidden = x[3]}, mean(x[0]))
-        .total;
+    // Like a network's outputs the maps are nodes, which add up what several terms send back before
+    // it goes on to a leaf.
+    const nn::Output student = {.logits = scale(x[0], 1), .hidden = scale(x[1], 1)};
+    return distiller.loss(student, {.logits = x[2], .hidden = x[3]}, mean(student.logits)).total;
   };
   all.push_back(std::move(total));
   return all;
