@@ -1,0 +1,76 @@
+// The whole of it on small networks: a frozen teacher, a student, each of the twelve presets.
+#include <doctest/doctest.h>
+
+#include "engine/check/op_row.h"
+#include "engine/ops/losses.h"
+#include "kd/distiller.h"
+#include "kd/teacher.h"
+#include "nn/optimizer.h"
+#include "nn/parameter_set.h"
+#include "tests/kd/maps.h"
+
+using namespace decant;
+using namespace decant::kd;
+
+namespace {
+
+// The first pixels brighter on the left, and a mask that says so.
+Tensor images(uint64_t seed) {
+  Tensor x = randn({2, 32, 32, 3}, seed).to(DType::f32);
+  float* values = x.mutable_data<float>();
+  for (int64_t i = 0; i < x.size(); ++i)
+    if (i / 3 % 32 < 16) values[i] += 2;
+  return x;
+}
+
+Tensor left_half() {
+  Tensor y({2, 32, 32, 1});
+  float* values = y.mutable_data<float>();
+  for (int64_t i = 0; i < y.size(); ++i) values[i] = i % 32 < 16 ? 1.0f : 0.0f;
+  return y;
+}
+
+}  // namespace
+
+TEST_CASE("every preset trains a student, its regressor with it, and leaves the teacher alone") {
+  const std::shared_ptr<nn::Network> network = nn::make_network(
+      {.decoder = "thin_unet", .encoder = "", .width = 8, .depth = 3}, 1, DType::f32, "teacher");
+  const Tensor view = images(3);
+  const std::vector<Affine> moves(2, Affine::rotation(20, 15.5, 15.5));
+  for (const std::string& name : preset_names()) {
+    CAPTURE(name);
+    const DistillSpec spec = preset(name);
+    FrozenTeacher teacher(network, spec.teacher_batch_norm);
+    const auto student = nn::make_network(
+        {.decoder = "thin_unet", .encoder = "", .width = 4, .depth = 3}, 2, DType::f32);
+    Distiller distiller(spec, {.classes = 1, .hidden_channels = student->hidden_channels()},
+                        {.classes = 1, .hidden_channels = network->hidden_channels()}, 0);
+    nn::ParameterSet parameters({{"", student.get()}, {"distiller", &distiller}});
+    const auto optimizer = nn::make_optimizer(parameters, {.name = "adam"});
+    const Tensor before = parameters.values().clone();
+
+    double first = 0;
+    double last = 0;
+    for (int step = 0; step < 12; ++step) {
+      parameters.zero_gradients();
+      const nn::Output said = teacher.forward(Variable(view));
+      const nn::Output answer = student->forward(Variable(view), {.training = true});
+      const Losses losses =
+          distiller.loss(answer, said, bce_with_logits(answer.logits, left_half()), moves);
+      backward(losses.total);
+      optimizer->step(3e-3);
+      last = losses.total.value().item();
+      if (step == 0) first = last;
+      CHECK(std::isfinite(last));
+    }
+    CHECK(last < 0.9 * first);
+    // Slots of the regressor moved as well: training reaches them through the distiller alone.
+    const bool regressor = name.starts_with("HReg");
+    CHECK((nn::parameter_count(distiller) > 0) == regressor);
+    if (!regressor) continue;
+    const auto range = parameters.range("distiller");
+    const Tensor was = before.view(range.offset, {range.size}).to(DType::f64);
+    const Tensor is = parameters.values().view(range.offset, {range.size}).to(DType::f64);
+    CHECK(largest_difference(was.values<double>(), is.values<double>()) > 1e-3);
+  }
+}
