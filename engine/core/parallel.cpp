@@ -23,7 +23,7 @@ void pause_briefly() {
 }
 
 // One loop: chunks are taken from `next` by whoever is free. Lives on the caller's stack until
-// every worker has left it.
+// every worker that entered it has left.
 struct Loop {
   int64_t count = 0;
   void (*call)(void*, int64_t) = nullptr;
@@ -46,7 +46,9 @@ struct Loop {
 };
 
 // Workers wait for `generation` to change, first spinning (a step of a network starts hundreds of
-// loops within microseconds of each other), then asleep.
+// loops within microseconds of each other), then asleep. A loop is open until its caller has run
+// out of chunks; only workers that entered before are waited for, so one that the system has put
+// aside delays nobody.
 class Pool {
  public:
   explicit Pool(int threads) {
@@ -54,50 +56,63 @@ class Pool {
   }
 
   ~Pool() {
-    loop_ = nullptr;
-    generation_.fetch_add(1);
-    generation_.notify_all();
+    stop_ = true;
+    announce();
     for (std::thread& worker : workers_) worker.join();
   }
 
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
-  int threads() const { return static_cast<int>(workers_.size()) + 1; }
-
   void run(Loop& loop) {
-    busy_ = static_cast<int>(workers_.size());
     loop_ = &loop;
-    generation_.fetch_add(1);
-    if (sleepers_.load() > 0) generation_.notify_all();
+    entered_ = kOpen;
+    announce();
     loop.work();
-    while (busy_.load() > 0) pause_briefly();
+    entered_ -= kOpen;
+    for (int spins = 0; entered_.load() > 0; ++spins)
+      spins < kSpins ? pause_briefly() : std::this_thread::yield();
   }
 
  private:
   static constexpr int kSpins = 4000;
+  static constexpr int64_t kOpen = int64_t{1} << 32;
+
+  void announce() {
+    generation_.fetch_add(1);
+    if (sleepers_.load() > 0) generation_.notify_all();
+  }
+
+  // Whether the caller's loop is still open, in which case it stays until leave().
+  bool enter() {
+    int64_t count = entered_.load();
+    while (count >= kOpen)
+      if (entered_.compare_exchange_weak(count, count + 1)) return true;
+    return false;
+  }
+  void leave() { entered_.fetch_sub(1); }
 
   void serve() {
     inside_parallel = true;
     uint64_t seen = 0;
-    while (true) {
+    while (!stop_.load()) {
       for (int i = 0; i < kSpins && generation_.load() == seen; ++i) pause_briefly();
       sleepers_.fetch_add(1);
       generation_.wait(seen);  // returns at once where the generation has changed
       sleepers_.fetch_sub(1);
       seen = generation_.load();
-      Loop* loop = loop_.load();
-      if (loop == nullptr) return;
-      loop->work();
-      busy_.fetch_sub(1);
+      if (!enter()) continue;
+      loop_.load()->work();
+      leave();
     }
   }
 
   std::vector<std::thread> workers_;
   std::atomic<Loop*> loop_ = nullptr;
+  std::atomic<int64_t> entered_ = 0;  // workers inside the loop, plus kOpen while more may come
   std::atomic<uint64_t> generation_ = 0;
-  std::atomic<int> busy_ = 0;
   std::atomic<int> sleepers_ = 0;
+  std::atomic<bool> stop_ = false;
 };
 
 struct PoolHolder {
