@@ -91,7 +91,23 @@ const char* png_damage(std::span<const uint8_t> bytes) {
   return "truncated PNG";
 }
 
+// stb_image writes beyond its table where a Huffman table counts more than 256 codes.
+bool huffman_tables_fit(std::span<const uint8_t> bytes) {
+  for (size_t at = 0; at + 21 <= bytes.size(); ++at) {
+    if (bytes[at] != 0xFF || bytes[at + 1] != 0xC4) continue;
+    const size_t end = std::min(at + 2 + bytes[at + 2] * size_t{256} + bytes[at + 3], bytes.size());
+    for (size_t table = at + 4; table < end && table + 17 <= bytes.size();) {
+      size_t codes = 0;
+      for (size_t i = 1; i <= 16; ++i) codes += bytes[table + i];
+      if (codes > 256) return false;
+      table += 17 + codes;
+    }
+  }
+  return true;
+}
+
 const char* jpeg_damage(std::span<const uint8_t> bytes) {
+  if (!huffman_tables_fit(bytes)) return "damaged JPEG, a Huffman table is too long";
   // Inside the last scan 0xFF is followed by 0 or a restart marker, never by the end marker.
   for (size_t i = bytes.size() - 1; i-- > 2;) {
     if (bytes[i] != 0xFF) continue;
