@@ -96,8 +96,10 @@ void run_backward(Node& node) {
   check(dx.size() == node.inputs.size(), node.op->name, ": backward returned ", dx.size(),
         " gradients for ", node.inputs.size(), " inputs");
   for (size_t i = 0; i < dx.size(); ++i) {
-    if (node.inputs[i] == nullptr) continue;
-    check(dx[i].defined(), node.op->name, ": backward returned no gradient for input ", i);
+    const bool is_wanted = node.inputs[i] != nullptr;
+    check(dx[i].defined() == is_wanted, node.op->name, ": backward returned ",
+          is_wanted ? "no gradient for input " : "a gradient nobody wanted for input ", i);
+    if (!is_wanted) continue;
     check(dx[i].shape() == node.input_shapes[i], node.op->name, ": backward returned ",
           dx[i].shape(), " for input ", i, " of shape ", node.input_shapes[i]);
     gather(*node.inputs[i], dx[i]);
