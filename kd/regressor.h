@@ -12,7 +12,7 @@ namespace decant::kd {
 /// The ReLU at the end cannot make negative values: for a teacher whose maps have some (swish,
 /// hard-swish) `relu: none` lets mse reach them.
 /// The paper says "two convolutional layers followed by a ReLU"; kernels 3 and 1 are our reading,
-/// chosen for their cost (distillation.md 2.4).
+/// chosen for their cost.
 /// Initial values: PyTorch's for convolutions, by parameter name.
 class Regressor : public nn::Module {
  public:

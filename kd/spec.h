@@ -24,7 +24,7 @@ enum class LossKind : uint8_t { mse, kld };
 ///   channel  the channels of one position
 ///   spatial  the positions of one channel of one image
 ///   flat     all channels and positions of one image
-/// The paper leaves the axis of its hidden KLD open (distillation.md 2.3), so every run prints it.
+/// The paper leaves the axis of its hidden KLD open, so every run prints it.
 enum class KldAxis : uint8_t { classes, channel, spatial, flat };
 
 enum class ReluPlacement : uint8_t { last, both, none };

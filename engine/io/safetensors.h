@@ -33,7 +33,7 @@ struct TensorFile {
 /// Strict: throws Error naming the path and what is wrong where the file is shorter than its header
 /// says, the header is no JSON object or over 100 MB, a name stands there twice, an entry lacks a
 /// field, ranges overlap, leave holes or do not fit their shapes, or bytes are left over.
-/// Source: the format's README and peers.md section 5.1.
+/// Source: the README of the safetensors format, which the reader's checks follow.
 TensorFile read_safetensors(const std::filesystem::path& path);
 /// The same of bytes in memory; `what` stands for the path in messages.
 TensorFile parse_safetensors(std::span<const std::byte> bytes, std::string_view what);

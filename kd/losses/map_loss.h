@@ -20,7 +20,8 @@ Variable map_mse(const std::string& op, const MapPair& maps);
 ///   spatial           h w values, N C distributions
 ///   flat              h w C values, N distributions
 /// Throws Error where a distribution would have one value, on which every softmax is 1.
-/// Source: distillation.md 2.2 to 2.4.
+/// Source: Behboodi, Brooks & Rivaz 2025, eqs. II and III; spatial rows per channel as in Shu et
+/// al. 2021.
 Variable map_kld(const std::string& op, const MapPair& maps, KldAxis axis, double temperature);
 
 }  // namespace decant::kd

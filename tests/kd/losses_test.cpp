@@ -130,7 +130,7 @@ TEST_CASE("one logit and the two classes (0, z) have the same divergence") {
 }
 
 TEST_CASE("hidden terms send 1 / C of the averaged map's gradient to every channel") {
-  // dL/dh = 2 (a_S - a_T) / (N M C_S) for mse, T (Q - P) / (N C_S) for kld: distillation.md 2.3
+  // dL/dh = 2 (a_S - a_T) / (N M C_S) for mse, T (Q - P) / (N C_S) for kld
   const Tensor teacher = randn({2, 3, 4, 5}, 9);
   const Tensor student = randn({2, 3, 4, 3}, 10);
   const Tensor a_teacher = plain_channel_mean(teacher);

@@ -14,8 +14,8 @@
 
 namespace decant::kd {
 
-/// distillation.md 2.6: s(i; a, b, c) = round(c sin(a i + b), 6), i the flat index in the papers'
-/// order [N, C, H, W]; returned as ours, [N, H, W, C].
+/// The deterministic maps of the test vectors: s(i; a, b, c) = round(c sin(a i + b), 6), i the flat
+/// index in the papers' order [N, C, H, W]; returned as ours, [N, H, W, C].
 inline Tensor wave(Shape nchw, double a, double b, double c) {
   const int64_t channels = nchw[1];
   const int64_t height = nchw[2];
@@ -39,7 +39,7 @@ struct Expected {
   std::vector<double> gradient;
 };
 
-/// The definition of distillation.md 2.2 to 2.4, taken literally: gather each distribution's
+/// The definition of the losses, taken literally: gather each distribution's
 /// values, normalise, add up P log(P / Q), divide by the number of distributions.
 ///   teacher, student [N, h, w, C]; mask [N, h, w], one flag per position
 inline Expected plain_kld(const Tensor& teacher, const Tensor& student, KldAxis axis,

@@ -1,5 +1,5 @@
-// The test vectors of distillation.md 2.6, which were reproduced there with PyTorch, through the
-// public Distiller in float64.
+// Values of every pathway and loss on formula-made maps, reproduced with PyTorch 1.13 to 1e-13,
+// through the public Distiller in float64.
 #include <doctest/doctest.h>
 
 #include "engine/ops/losses.h"
