@@ -107,7 +107,21 @@ TEST_CASE("what does not match is listed in one line, and nothing is loaded") {
   CHECK(contains(message, "missing (1): encoder.stem.1.weight;"));
   CHECK(contains(message, "unexpected (1): encoder.stem.1.wait;"));
   CHECK(contains(message, "encoder.stem.0.weight expected [4, 3, 3, 3] got [4, 3, 5, 5]"));
+
+  // Each fault alone is enough.
+  const auto refused = [&](const std::vector<NamedTensor>& given) {
+    return message_of([&] { load_state_dict(*small, given, "a.safetensors"); });
+  };
+  const std::vector<NamedTensor> good = state_dict(*make_network(small->spec(), 2));
+  std::vector<NamedTensor> fewer = good;
+  fewer.pop_back();
+  CHECK(contains(refused(fewer), "got others; missing (1): segmentation_head.0.bias"));
+  std::vector<NamedTensor> more = good;
+  more.push_back({"fc.bias", Tensor::zeros({1})});
+  CHECK(contains(refused(more), "got others; unexpected (1): fc.bias"));
   CHECK(bytes_of(*small) == before);
+  CHECK(refused(good) == "accepted");
+  CHECK(bytes_of(*small) != before);
 }
 
 TEST_CASE("bad files are refused in one line that names them") {
