@@ -114,7 +114,7 @@ struct TrainConfig {
     v("patience", patience, "stop after that many epochs without a better metric; 0 never",
       "--patience");
     v("init", init, "encoder=FILE.safetensors: pretrained encoder weights", "--init");
-    v("previews", previews, "validation images drawn after each better epoch");
+    v("previews", previews, "validation images drawn at epochs 1, 2, 4, 8 .. and at the end");
     v.section("distill", distill);
     v("threads", threads, "0 takes what the machine has", "--threads");
     v("device", device, "cpu (this build has no CUDA)", "--device");

@@ -135,6 +135,20 @@ void Trainer::load_teacher() {
       std::make_unique<kd::FrozenTeacher>(std::move(trained.network), spec.teacher_batch_norm);
 }
 
+// Terms that these two networks and this size cannot compute (a softmax over one position, maps of
+// sizes that do not match) show here, before there is a folder.
+void Trainer::check_terms() {
+  const NoGrad no_grad;
+  const bool same = distiller_->spec().teacher_view == kd::TeacherView::same;
+  const data::Batch batch = loader_->batch(0, 0);
+  const nn::Output student = network_->forward(Variable(batch.images));
+  const nn::Output teacher = teacher_->forward(Variable(same ? batch.images : batch.teacher_images));
+  const Variable loss = distiller_->spec().supervised_weight > 0
+                            ? supervised(student.logits, batch.masks, batch.has_mask)
+                            : Variable();
+  distiller_->loss(student, teacher, loss, batch.teacher_to_student);
+}
+
 // A teacher that does not score what its checkpoint says is not the teacher that was trained.
 void Trainer::check_teacher(std::vector<std::string>& lines) {
   const auto loss = [this](const Variable& logits, const Tensor& masks) {
@@ -215,6 +229,7 @@ std::vector<std::string> Trainer::header() {
                       ", seed ", config_.seed));
   if (distiller_) {
     lines.push_back(distiller_->spec().describe());
+    check_terms();
     check_teacher(lines);
   }
   return lines;

@@ -54,6 +54,7 @@ class Trainer {
   };
 
   void load_teacher();
+  void check_terms();
   void check_teacher(std::vector<std::string>& lines);
   void restore();
   bool train_epoch(EpochFigures& figures);  ///< false where the user stopped it

@@ -1,0 +1,132 @@
+#include "apps/config.h"
+
+#include <doctest/doctest.h>
+
+#include "tests/apps/program.h"
+
+using namespace decant;
+using namespace decant::apps;
+
+namespace {
+
+TrainConfig complete() {
+  TrainConfig config;
+  config.model = "thin_unet";
+  config.data.path = "somewhere";
+  return config;
+}
+
+void read(const char* text) {
+  TrainConfig config;
+  read_json(keys_of(config), Json::parse(text), "run.json");
+}
+
+}  // namespace
+
+TEST_CASE("a config that is echoed and read again is the same config") {
+  TrainConfig changed = complete();
+  changed.optim.lr = 0.1 + 0.2;  // needs all 17 digits
+  changed.data.split = "kfold:5";
+  changed.seed = ~uint64_t{0};
+  changed.distill.spec = {{"terms", {{{"pathway", "hidden"}}}}};
+  const Json echoed = Json::parse(to_json(keys_of(changed)).dump());
+  TrainConfig again;
+  read_json(keys_of(again), echoed, "echo");
+  CHECK(again.optim.lr == changed.optim.lr);
+  CHECK(again.seed == changed.seed);
+  CHECK(to_json(keys_of(again)).dump() == to_json(keys_of(changed)).dump());
+}
+
+TEST_CASE("unknown keys and wrong kinds are errors that name file, key and what came") {
+  const auto refuses = [](const char* text, const char* message) {
+    CAPTURE(text);
+    CHECK_THROWS_WITH_AS(read(text), doctest::Contains(message), Error);
+  };
+  refuses(R"({"epoch": 3})", "run.json: expected a known key, got \"epoch\", did you mean \"epochs\"?");
+  refuses(R"({"optim": {"rl": 1}})", "got \"optim.rl\", did you mean \"optim.lr\"?");
+  refuses(R"({"lr": 1})", "did you mean \"optim.lr\"?");
+  refuses(R"({"zzzzzzzz": 1})", "expected a known key, got \"zzzzzzzz\"");
+  refuses(R"({"epochs": "ten"})", "run.json: epochs: expected a whole number, got \"ten\"");
+  refuses(R"({"epochs": 1.5})", "expected a whole number, got 1.5");
+  refuses(R"({"epochs": true})", "expected a whole number, got true");
+  refuses(R"({"seed": -1})", "expected a whole number, not negative, got -1");
+  refuses(R"({"data": {"size": 99999999999}})", "data.size: expected a whole number");
+  refuses(R"({"drop_last": 1})", "expected true or false, got 1");
+  refuses(R"({"loss": null})", "loss: expected text, got null");
+  refuses(R"({"optim": 3})", "optim: expected a section {...}, got 3");
+  refuses(R"([1])", "run.json: expected an object");
+}
+
+TEST_CASE("a file of JSON with a key twice, or no JSON, is an error with its place") {
+  const TemporaryFolder folder;
+  write_bytes(folder / "twice.json", R"({"epochs": 1, "data": {"size": 1}, "epochs": 2})");
+  CHECK_THROWS_WITH_AS(read_json_file(folder / "twice.json"),
+                       doctest::Contains("got \"epochs\" twice"), Error);
+  write_bytes(folder / "half.json", "{\"epochs\": ");
+  CHECK_THROWS_WITH_AS(read_json_file(folder / "half.json"), doctest::Contains("line 1"), Error);
+  CHECK_THROWS_AS(read_json_file(folder / "none.json"), Error);
+}
+
+TEST_CASE("key=value reaches every key, also inside of a JSON value") {
+  TrainConfig config;
+  const std::vector<Key> keys = keys_of(config);
+  apply_override(keys, "optim.lr=1e-3");
+  CHECK(config.optim.lr == 1e-3);
+  apply_override(keys, "data.split=kfold:5");
+  CHECK(config.data.split == "kfold:5");
+  apply_override(keys, "augment=weak");
+  CHECK(config.augment == "weak");
+  apply_override(keys, "distill.spec.teacher_view=same");
+  apply_override(keys, "distill.spec.distill_weight=0.25");
+  CHECK(config.distill.spec == Json({{"teacher_view", "same"}, {"distill_weight", 0.25}}));
+  CHECK_THROWS_AS(apply_override(keys, "optim.lr"), Error);
+  CHECK_THROWS_AS(apply_override(keys, "=3"), Error);
+  CHECK_THROWS_WITH_AS(apply_override(keys, "optim.lr=fast"),
+                       "optim.lr=fast: optim.lr: expected a number, got \"fast\"", Error);
+}
+
+TEST_CASE("values that make no sense are errors that name their key") {
+  const auto refuses = [](auto change, const char* message) {
+    TrainConfig config = complete();
+    change(config);
+    CHECK_THROWS_WITH_AS(resolve(config, false), doctest::Contains(message), Error);
+  };
+  CHECK_NOTHROW(resolve(complete(), false));
+  refuses([](TrainConfig& c) { c.epochs = 0; }, "epochs: expected at least 1, got 0");
+  refuses([](TrainConfig& c) { c.batch = -2; }, "batch: expected at least 1, got -2");
+  refuses([](TrainConfig& c) { c.optim.lr = 0; }, "optim.lr: expected a number above 0");
+  refuses([](TrainConfig& c) { c.optim.name = "adamm"; }, "did you mean \"adam\"?");
+  refuses([](TrainConfig& c) { c.loss = "mse"; }, "loss: expected one of ce, dice, ce_dice");
+  refuses([](TrainConfig& c) { c.metric = "dice"; }, "metric: expected one of");
+  refuses([](TrainConfig& c) { c.device = "cuda"; }, "this build has no CUDA");
+  refuses([](TrainConfig& c) { c.model = "unet/resnet81"; }, "resnet18");
+  refuses([](TrainConfig& c) { c.model = nullptr; }, "model: expected a network, got none");
+  refuses([](TrainConfig& c) { c.augment = "stronk"; }, "did you mean \"strong\"?");
+  refuses([](TrainConfig& c) { c.distill.preset = "L_KLD"; }, "use `decant distill`");
+  TrainConfig config = complete();
+  CHECK_THROWS_WITH_AS(resolve(config, true), doctest::Contains("distill.teacher"), Error);
+  config.distill.teacher = "runs/teacher";
+  CHECK_THROWS_WITH_AS(resolve(config, true), doctest::Contains("expected a preset"), Error);
+  config.distill.preset = "L_KLS";
+  CHECK_THROWS_WITH_AS(resolve(config, true), doctest::Contains("L_KLD"), Error);
+}
+
+TEST_CASE("a run's config leaves out what changes nothing in its files") {
+  const Json json = run_json(complete());
+  CHECK(!json.contains("threads"));
+  CHECK(!json.contains("device"));
+  CHECK(json.contains("seed"));
+}
+
+TEST_CASE("later words win: defaults, the file, flags, key=value") {
+  const TemporaryFolder folder;
+  write_bytes(folder / "run.json", R"({"epochs": 7, "batch": 7, "seed": 7})");
+  const Result result = decant::apps::decant({"train", "--config", folder / "run.json", "--batch",
+                                              "8", "--seed", "8", "seed=9", "--print-config"});
+  REQUIRE(result.code == 0);
+  const Json json = Json::parse(result.out);
+  CHECK(json["epochs"] == 7);
+  CHECK(json["batch"] == 8);
+  CHECK(json["seed"] == 9);
+  CHECK(json["optim"]["lr"] == 3e-4);
+}

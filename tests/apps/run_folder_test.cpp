@@ -1,0 +1,152 @@
+#include "apps/run_folder.h"
+
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "engine/io/atomic_file.h"
+#include "tests/apps/program.h"
+
+using namespace decant;
+using namespace decant::apps;
+namespace fs = std::filesystem;
+
+namespace {
+
+// A run whose "network" is a text with the epoch in it.
+struct PretendRun {
+  int64_t epoch = 0;
+
+  std::function<void(const fs::path&)> writer() const {
+    return [text = str("network of epoch ", epoch)](const fs::path& path) {
+      write_file_atomically(path, text);
+    };
+  }
+
+  void advance(RunFolder& folder, bool better) {
+    ++epoch;
+    Progress p = folder.progress();
+    p.epoch = epoch;
+    p.step = 10 * epoch;
+    if (better) p.best_epoch = epoch;
+    p.best_score = 1.0 / 3;
+    folder.append_metrics(str("row ", epoch));
+    folder.append_log(str("line ", epoch));
+    folder.commit(p, {{"values", Tensor::full({4}, static_cast<double>(epoch))}}, {{"note", "x"}},
+                  writer());
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a run folder gives back what was committed") {
+  const TemporaryFolder parent;
+  const fs::path path = parent.path() / "runs" / "a";
+  PretendRun run;
+  {
+    RunFolder folder = RunFolder::create(path, {{"epochs", 3}}, {{"origin", "x"}});
+    CHECK(!folder.committed());
+    run.advance(folder, true);
+    run.advance(folder, false);
+    run.advance(folder, false);
+  }
+  RunFolder folder = RunFolder::open(path);
+  CHECK(folder.progress().epoch == 3);
+  CHECK(folder.progress().step == 30);
+  CHECK(folder.progress().best_epoch == 1);
+  CHECK(folder.progress().best_score == 1.0 / 3);
+  CHECK(folder.config() == Json{{"epochs", 3}});
+  CHECK(folder.state().at("values").data<float>()[0] == 3);
+  CHECK(folder.state().metadata.at("note") == "x");
+  CHECK(bytes_of(folder.best()) == "network of epoch 1");
+  CHECK(bytes_of(folder.last()) == "network of epoch 3");
+  CHECK(bytes_of(path / "metrics.csv") == "row 1\nrow 2\nrow 3\n");
+}
+
+TEST_CASE("what a dead process wrote after its last commit is taken back") {
+  const TemporaryFolder parent;
+  const fs::path path = parent.path() / "a";
+  PretendRun run;
+  {
+    RunFolder folder = RunFolder::create(path, {}, {});
+    run.advance(folder, true);
+    run.advance(folder, false);
+    // The next commit dies before its rename: everything but the state is ahead.
+    folder.append_metrics("row of a dead");
+    folder.append_log("line of a dead");
+    write_bytes(folder.best(), "ahead");
+    write_bytes(folder.last(), "ahead");
+    write_bytes(path / "state.safetensors.tmp", "half");
+    write_bytes(path / "best.safetensors.tmp", "half");
+  }
+  RunFolder folder = RunFolder::open(path);
+  folder.repair(run.writer());
+  CHECK(bytes_of(folder.best()) == "network of epoch 1");
+  CHECK(bytes_of(folder.last()) == "network of epoch 2");
+  CHECK(bytes_of(path / "metrics.csv") == "row 1\nrow 2\n");
+  CHECK(bytes_of(path / "log.txt") == "line 1\nline 2\n");
+  for (const auto& [name, bytes] : contents(path)) CHECK(!name.ends_with(".tmp"));
+  run.advance(folder, false);  // and the best of epoch 1 lives on in later states
+  fs::remove(folder.best());
+  folder.repair(run.writer());
+  CHECK(bytes_of(folder.best()) == "network of epoch 1");
+}
+
+TEST_CASE("a folder without a state starts from nothing") {
+  const TemporaryFolder parent;
+  const fs::path path = parent.path() / "a";
+  {
+    RunFolder folder = RunFolder::create(path, {}, {});
+    folder.append_metrics("row 1");
+    write_bytes(folder.best(), "uncommitted");
+  }
+  const RunFolder folder = RunFolder::open(path);
+  CHECK(!folder.committed());
+  CHECK(bytes_of(path / "metrics.csv").empty());
+}
+
+TEST_CASE("a folder with files is refused and keeps them; one that is no run is refused") {
+  const TemporaryFolder parent;
+  write_bytes(parent / "thesis.txt", "mine");
+  CHECK_THROWS_WITH_AS(RunFolder::create(parent.path(), {}, {}),
+                       doctest::Contains("expected a new or empty folder"), Error);
+  CHECK_THROWS_WITH_AS(RunFolder::create(parent.path() / "thesis.txt", {}, {}),
+                       doctest::Contains("expected a folder, got a file"), Error);
+  CHECK_THROWS_WITH_AS(RunFolder::open(parent.path()), doctest::Contains("expected a run folder"),
+                       Error);
+  CHECK(contents(parent.path()) == std::map<std::string, std::string>{{"thesis.txt", "mine"}});
+}
+
+TEST_CASE("one process at a time") {
+  const TemporaryFolder parent;
+  const fs::path path = parent.path() / "a";
+  const RunFolder mine = RunFolder::create(path, {}, {});
+  const pid_t other = fork();
+  if (other == 0) {
+    try {
+      RunFolder::open(path);
+      _exit(1);
+    } catch (const Error& error) {
+      _exit(std::string(error.what()).find("no other process") == std::string::npos ? 2 : 0);
+    }
+  }
+  CHECK(wait_for(other) == 0);
+}
+
+TEST_CASE("a damaged state is an error that names it") {
+  const TemporaryFolder parent;
+  const fs::path path = parent.path() / "a";
+  PretendRun run;
+  {
+    RunFolder folder = RunFolder::create(path, {}, {});
+    run.advance(folder, true);
+  }
+  const std::string whole = bytes_of(path / "state.safetensors");
+  write_bytes(path / "state.safetensors", whole.substr(0, whole.size() - 3));
+  CHECK_THROWS_WITH_AS(RunFolder::open(path), doctest::Contains("state.safetensors"), Error);
+  write_bytes(path / "state.safetensors", whole);
+  write_bytes(path / "metrics.csv", "");  // shorter than what was committed
+  CHECK_THROWS_WITH_AS(RunFolder::open(path), doctest::Contains("metrics.csv"), Error);
+}
