@@ -102,7 +102,7 @@ bool parse(const Command& command, std::span<const Key> keys, const std::vector<
       continue;
     }
     CLI::Option* option = app.add_option(key.flag, values[key.name], key.help);
-    option->type_name("")->expected(1, key.many ? -1 : 1);
+    option->type_name("")->expected(1, key.many ? -1 : 1)->allow_extra_args(key.many);
     const std::string value = shown_default(key);
     if (!value.empty()) option->default_str(value);
     options[key.name] = option;

@@ -89,7 +89,9 @@ nn::NetworkSpec read_network(const Json& model) {
 
 TrainConfig resolve(TrainConfig config, bool distilling) {
   validate(config, distilling);
-  config.model = Json(nn::to_json(read_network(config.model)));
+  const nn::NetworkSpec spec = read_network(config.model);
+  nn::Network{spec};  // throws for parts it does not know; without memory it costs nothing
+  config.model = Json(nn::to_json(spec));
   config.augment = resolve_augment(config.augment);
   pipeline(config);  // throws for what it does not know
   config.data.path = absolute(config.data.path);

@@ -142,7 +142,8 @@ void Trainer::check_terms() {
   const bool same = distiller_->spec().teacher_view == kd::TeacherView::same;
   const data::Batch batch = loader_->batch(0, 0);
   const nn::Output student = network_->forward(Variable(batch.images));
-  const nn::Output teacher = teacher_->forward(Variable(same ? batch.images : batch.teacher_images));
+  const nn::Output teacher =
+      teacher_->forward(Variable(same ? batch.images : batch.teacher_images));
   const Variable loss = distiller_->spec().supervised_weight > 0
                             ? supervised(student.logits, batch.masks, batch.has_mask)
                             : Variable();

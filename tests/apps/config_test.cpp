@@ -42,7 +42,8 @@ TEST_CASE("unknown keys and wrong kinds are errors that name file, key and what 
     CAPTURE(text);
     CHECK_THROWS_WITH_AS(read(text), doctest::Contains(message), Error);
   };
-  refuses(R"({"epoch": 3})", "run.json: expected a known key, got \"epoch\", did you mean \"epochs\"?");
+  refuses(R"({"epoch": 3})",
+          "run.json: expected a known key, got \"epoch\", did you mean \"epochs\"?");
   refuses(R"({"optim": {"rl": 1}})", "got \"optim.rl\", did you mean \"optim.lr\"?");
   refuses(R"({"lr": 1})", "did you mean \"optim.lr\"?");
   refuses(R"({"zzzzzzzz": 1})", "expected a known key, got \"zzzzzzzz\"");

@@ -101,9 +101,9 @@ const std::string& phantoms() {
 }
 
 std::vector<std::string> tiny_run(const std::string& command) {
-  return {command,   "--data", phantoms(), "--model",   "thin_unet:width=8,depth=4",
-          "--size",  "32",     "--epochs", "2",         "--batch",
-          "4",       "--seed", "5",        "--threads", "2"};
+  return {command,  "--data", phantoms(), "--model",   "thin_unet:width=8,depth=4",
+          "--size", "32",     "--epochs", "2",         "--batch",
+          "4",      "--seed", "5",        "--threads", "2"};
 }
 
 const std::string& trained() {

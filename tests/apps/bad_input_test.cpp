@@ -1,0 +1,274 @@
+// Whatever a user gets wrong ends in one clear line and exit code 2, and leaves nothing behind.
+
+#include <doctest/doctest.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+
+#include "apps/options.h"
+#include "tests/apps/program.h"
+
+using namespace decant;
+using namespace decant::apps;
+namespace fs = std::filesystem;
+
+namespace {
+
+using Words = std::vector<std::string>;
+
+// A copy of the phantoms that a test may damage.
+std::string copy_of_phantoms(const TemporaryFolder& folder) {
+  fs::copy(phantoms(), folder.path() / "data", fs::copy_options::recursive);
+  return folder / "data";
+}
+
+// The tiny run's words with another data set.
+Words run_on(const std::string& data, const std::string& out) {
+  Words words = tiny_run() + Words{"--out", out};
+  words[2] = data;
+  return words;
+}
+
+struct BadInput {
+  const char* what;
+  /// Makes the input in the folder and returns the command line; "out" below is where it may write.
+  std::function<Words(const TemporaryFolder&)> prepare;
+  /// What the one line must contain.
+  std::vector<const char*> message;
+};
+
+std::string cut_in_half(const std::string& bytes) {
+  return bytes.substr(0, bytes.size() / 2);
+}
+
+const std::vector<BadInput>& table() {
+  static const std::vector<BadInput> rows = {
+      {"a truncated image",
+       [](const TemporaryFolder& f) {
+         const std::string data = copy_of_phantoms(f);
+         for (const auto& entry : fs::directory_iterator(data + "/benign"))
+           if (!entry.path().stem().string().ends_with("_mask"))
+             write_bytes(entry.path(), cut_in_half(bytes_of(entry.path())));
+         return run_on(data, f / "out");
+       },
+       {"benign (", ".png"}},
+      {"a mask of another size than its image",
+       [](const TemporaryFolder& f) {
+         const std::string data = copy_of_phantoms(f);
+         const std::string other = f / "other";
+         decant::apps::decant({"phantom", other, "--count", "3", "--size", "40"});
+         fs::copy_file(other + "/benign/benign (1)_mask.png", data + "/benign/benign (2)_mask.png",
+                       fs::copy_options::overwrite_existing);
+         return run_on(data, f / "out");
+       },
+       {"benign (2)", "48", "40"}},
+      {"an image without a mask",
+       [](const TemporaryFolder& f) {
+         const std::string data = copy_of_phantoms(f);
+         fs::remove(data + "/benign/benign (2)_mask.png");
+         return run_on(data, f / "out");
+       },
+       {"benign (2)", "mask"}},
+      {"an empty folder",
+       [](const TemporaryFolder& f) {
+         fs::create_directory(f / "empty");
+         return run_on(f / "empty", f / "out");
+       },
+       {"empty"}},
+      {"no folder",
+       [](const TemporaryFolder& f) { return run_on(f / "none", f / "out"); },
+       {"none"}},
+      {"an unknown config key",
+       [](const TemporaryFolder& f) {
+         write_bytes(f / "run.json", R"({"optim": {"learning_rate": 1}})");
+         return tiny_run() + Words{"--out", f / "out", "--config", f / "run.json"};
+       },
+       {"run.json", "optim.learning_rate"}},
+      {"a value of the wrong kind",
+       [](const TemporaryFolder& f) {
+         return tiny_run() + Words{"--out", f / "out", "optim.lr=quick"};
+       },
+       {"optim.lr", "expected a number", "quick"}},
+      {"a misspelt flag",
+       [](const TemporaryFolder& f) {
+         return tiny_run() + Words{"--out", f / "out", "--epocs", "3"};
+       },
+       {"--epocs", "did you mean \"--epochs\"?"}},
+      {"a flag without its value",
+       [](const TemporaryFolder&) {
+         return Words{"train", "--out"};
+       },
+       {"--out"}},
+      {"a teacher that is no safetensors file",
+       [](const TemporaryFolder& f) {
+         write_bytes(f / "teacher.safetensors", "certainly not");
+         return tiny_run("distill") + Words{"--out", f / "out",   "--preset",
+                                            "L_KLD", "--teacher", f / "teacher.safetensors"};
+       },
+       {"teacher.safetensors"}},
+      {"a teacher cut short",
+       [](const TemporaryFolder& f) {
+         write_bytes(f / "teacher.safetensors",
+                     cut_in_half(bytes_of(trained() + "/best.safetensors")));
+         return tiny_run("distill") + Words{"--out", f / "out",   "--preset",
+                                            "L_KLD", "--teacher", f / "teacher.safetensors"};
+       },
+       {"teacher.safetensors"}},
+      {"encoder weights of another network",
+       [](const TemporaryFolder& f) {
+         return tiny_run() + Words{"--out",   f / "out",
+                                   "--model", "unet/resnet18",
+                                   "--init",  "encoder=" + trained() + "/best.safetensors"};
+       },
+       {}},
+      {"an unknown preset",
+       [](const TemporaryFolder& f) {
+         return tiny_run("distill") +
+                Words{"--out", f / "out", "--preset", "L_KLS", "--teacher", trained()};
+       },
+       {"L_KLS", "L_KLD"}},
+      {"a term that these sizes cannot compute",
+       [](const TemporaryFolder& f) {  // one hidden position at size 16: no softmax over positions
+         return tiny_run("distill") + Words{"--out",     f / "out", "--preset",    "H_KLD",
+                                            "--teacher", trained(), "data.size=16"};
+       },
+       {"kld"}},
+      {"an output folder with files in it",
+       [](const TemporaryFolder& f) {
+         fs::create_directory(f / "full");
+         write_bytes(f / "full/thesis.txt", "mine");
+         return tiny_run() + Words{"--out", f / "full"};
+       },
+       {"expected a new or empty folder"}},
+      {"an output folder under a file",
+       [](const TemporaryFolder& f) {
+         write_bytes(f / "file", "x");
+         return tiny_run() + Words{"--out", f / "file/run"};
+       },
+       {"file/run"}},
+      {"a folder to resume that is none",
+       [](const TemporaryFolder& f) {
+         return Words{"train", "--resume", f.path().string()};
+       },
+       {"expected a run folder"}},
+      {"other settings on resume",
+       [](const TemporaryFolder&) {
+         return Words{"train", "--resume", trained(), "--epochs", "9"};
+       },
+       {"epochs"}},
+      {"evaluation of a folder that is no run",
+       [](const TemporaryFolder& f) {
+         return Words{"evaluate", f.path().string()};
+       },
+       {"best.safetensors"}},
+      {"prediction beside the images",
+       [](const TemporaryFolder& f) {
+         const std::string data = copy_of_phantoms(f) + "/benign";
+         return Words{"predict", trained(), "--input", data, "--out", data};
+       },
+       {"expected another folder"}},
+      {"prediction of a file that is no image",
+       [](const TemporaryFolder& f) {
+         write_bytes(f / "scan.png", "certainly not");
+         return Words{"predict", trained(), "--input", f / "scan.png", "--out", f / "out"};
+       },
+       {"scan.png"}},
+      {"a report that cannot be written",
+       [](const TemporaryFolder& f) {
+         return Words{"summary", "thin_unet", "--size", "32", "--json", f / "none/summary.json"};
+       },
+       {"none/summary.json"}},
+      {"a command that is none",
+       [](const TemporaryFolder&) { return Words{"trian"}; },
+       {"did you mean \"train\"?"}},
+      {"cuda in a build without it",
+       [](const TemporaryFolder& f) {
+         return tiny_run() + Words{"--out", f / "out", "--device", "cuda"};
+       },
+       {"no CUDA"}},
+  };
+  return rows;
+}
+
+void check_one_line(const Result& result, const std::vector<const char*>& message) {
+  CHECK(result.code == 2);
+  CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
+  CHECK(result.err.starts_with("decant"));
+  for (const char* part : message) {
+    CAPTURE(part);
+    CHECK(result.err.find(part) != std::string::npos);
+  }
+}
+
+void check_no_temporaries(const fs::path& folder) {
+  for (const auto& [name, bytes] : contents(folder)) {
+    CAPTURE(name);
+    CHECK(name.find(".tmp") == std::string::npos);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("bad input ends in one line and exit code 2, and leaves nothing behind") {
+  trained();
+  for (const BadInput& row : table()) {
+    CAPTURE(row.what);
+    const TemporaryFolder folder;
+    const Words words = row.prepare(folder);
+    const Result result = decant::apps::decant(words);
+    CAPTURE(result.err);
+    check_one_line(result, row.message);
+    check_no_temporaries(folder.path());
+    CHECK(!fs::exists(fs::path(folder / "out") / "state.safetensors"));
+    if (fs::exists(folder / "full")) CHECK(bytes_of(folder / "full/thesis.txt") == "mine");
+  }
+}
+
+TEST_CASE("a loss that is not finite stops the run before it is saved") {
+  const TemporaryFolder folder;
+  // One epoch of sane steps is committed; then the learning rate leaves the numbers.
+  Words words =
+      tiny_run() + Words{"--out", folder / "out",           "optim.name=sgd",      "--schedule",
+                         "step",  "schedule.step_epochs=1", "schedule.gamma=1e38", "--lr",
+                         "1e-3"};
+  const Result result = decant::apps::decant(words);
+  CAPTURE(result.err);
+  check_one_line(result, {"epoch 2", "expected a finite"});
+  check_no_temporaries(folder.path());
+  // The first epoch is still there, whole.
+  CHECK(decant::apps::decant({"evaluate", folder / "out"}).code == 0);
+  CHECK(bytes_of(folder / "out/metrics.csv").find("\n1,") != std::string::npos);
+}
+
+TEST_CASE("a full disk stops the run and keeps the last commit") {
+  const TemporaryFolder folder;
+  const std::string small = folder / "small";
+  fs::create_directory(small);
+  // Room for the first epoch's files (0.7 MB), not for the second state beside the first.
+  if (mount("tmpfs", small.c_str(), "tmpfs", 0, "size=300k") != 0) {
+    MESSAGE("not shown: mounting a small file system needs root");
+    return;
+  }
+  Words words = tiny_run() + Words{"--out", small + "/out", "previews=0"};
+  const Result result = decant::apps::decant(words);
+  CAPTURE(result.err);
+  const auto left = contents(small);
+  umount(small.c_str());
+  check_one_line(result, {"No space left"});
+  for (const auto& [name, bytes] : left) CHECK(name.find(".tmp") == std::string::npos);
+}
+
+TEST_CASE("a folder that may not be written is refused") {
+  if (geteuid() == 0) {
+    MESSAGE("not shown: root may write everywhere; a file in the way stands for it above");
+    return;
+  }
+  const TemporaryFolder folder;
+  fs::create_directory(folder / "closed");
+  fs::permissions(folder / "closed", fs::perms::owner_read | fs::perms::owner_exec);
+  const Result result = decant::apps::decant(tiny_run() + Words{"--out", folder / "closed/run"});
+  check_one_line(result, {"closed/run"});
+}

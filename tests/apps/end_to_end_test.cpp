@@ -1,0 +1,193 @@
+// The program's main job on tiny phantoms, and the promise that a run's files are the same bytes
+// for any number of threads and however often it was killed.
+
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <random>
+#include <thread>
+
+#include "apps/options.h"
+#include "tests/apps/program.h"
+
+using namespace decant;
+using namespace decant::apps;
+namespace fs = std::filesystem;
+
+namespace {
+
+using Words = std::vector<std::string>;
+
+Result must(const Words& words) {
+  Result result = decant::apps::decant(words);
+  std::string line;
+  for (const std::string& word : words) line += word + " ";
+  CAPTURE(line);
+  CAPTURE(result.err);
+  REQUIRE(result.code == 0);
+  return result;
+}
+
+void check_same(const std::map<std::string, std::string>& a,
+                const std::map<std::string, std::string>& b) {
+  CHECK(a.size() == b.size());
+  for (const auto& [name, bytes] : a) {
+    CAPTURE(name);
+    REQUIRE(b.contains(name));
+    CHECK((bytes == b.at(name)));
+  }
+}
+
+int64_t rows_of(const std::string& csv) {
+  return std::count(csv.begin(), csv.end(), '\n');
+}
+
+}  // namespace
+
+TEST_CASE("train, distil by each pathway, evaluate, predict") {
+  const TemporaryFolder folder;
+  for (const char* preset : {"L_KLD", "H_MSE", "HReg_KLD", "L_MSE_WAug"}) {
+    const std::string run = folder / preset;
+    const Result result =
+        must(tiny_run("distill") + Words{"--teacher", trained(), "--preset", preset, "--out", run});
+    CHECK(result.out.find("teacher: thin_unet") != std::string::npos);
+    const bool wants_weak = std::string(preset).ends_with("_WAug");
+    CHECK((result.out.find("expects a teacher trained with the augmentation weak") !=
+           std::string::npos) == wants_weak);
+    const std::string csv = bytes_of(run + "/metrics.csv");
+    CHECK(rows_of(csv) == 3);
+    CHECK(csv.find("gradient_norm_supervised") != std::string::npos);
+    CHECK(csv.find("nan") == std::string::npos);
+    CHECK(!contents(run + "/previews").empty());
+  }
+  const std::string run = folder / "L_KLD";
+  const Result shown = must({"evaluate", run, "--json", folder / "metrics.json"});
+  CHECK(shown.out.find("val chose the checkpoint") != std::string::npos);
+  const Json metrics = Json::parse(bytes_of(folder / "metrics.json"));
+  CHECK(metrics["split"] == "val");
+  // The same data in another place is known again by its pixels, other data is not.
+  fs::copy(phantoms(), folder.path() / "moved", fs::copy_options::recursive);
+  const Result moved = must({"evaluate", run, "--data", folder / "moved", "--split", "train"});
+  CHECK(moved.out.find("trained on") != std::string::npos);
+  must({"phantom", folder / "others", "--count", "20", "--size", "48", "--seed", "4"});
+  const Result others = must({"evaluate", run, "--data", folder / "others"});
+  CHECK(others.out.find("20 images (all): not the data of its run") != std::string::npos);
+
+  must({"predict", run, "--input", phantoms() + "/benign/benign (1).png",
+        folder / "others/benign/benign (1).png", "--out", folder / "masks"});
+  const auto masks = contents(folder / "masks");
+  CHECK(masks.size() == 6);  // of two images with one name
+  CHECK(masks.contains("benign (1)_overlay.png"));
+  CHECK(masks.contains("benign (1)_2_mask.png"));
+}
+
+TEST_CASE("the Dice that evaluate prints is the one the checkpoint was chosen at") {
+  const TemporaryFolder folder;
+  must({"evaluate", trained(), "--json", folder / "metrics.json"});
+  const Json json = Json::parse(bytes_of(folder / "metrics.json"));
+  const double dice = json["metrics"]["all"]["dice"]["mean"].get<double>();
+  const int64_t epoch = json["epoch"].get<int64_t>();
+  std::istringstream csv(bytes_of(trained() + "/metrics.csv"));
+  std::string header;
+  std::string row;
+  std::getline(csv, header);
+  for (int64_t i = 0; i < epoch; ++i) std::getline(csv, row);
+  const auto field = [](const std::string& line, size_t n) {
+    std::istringstream words(line);
+    std::string word;
+    for (size_t i = 0; i <= n; ++i) std::getline(words, word, ',');
+    return word;
+  };
+  size_t column = 0;
+  while (field(header, column) != "val_dice") ++column;
+  CHECK(dice == doctest::Approx(std::stod(field(row, column))).epsilon(1e-7));
+}
+
+TEST_CASE("a teacher that does not score what its checkpoint says is refused") {
+  const TemporaryFolder folder;
+  std::string bytes = bytes_of(trained() + "/best.safetensors");
+  const size_t at = bytes.find("val_dice");
+  REQUIRE(at != std::string::npos);
+  const size_t digit = bytes.find_first_of("0123456789", at + 8);
+  REQUIRE(bytes.substr(digit, 2) == "0.");
+  bytes[digit + 2] = bytes[digit + 2] == '9' ? '1' : '9';  // another first decimal
+  write_bytes(folder / "teacher.safetensors", bytes);
+  const Result result = decant::apps::decant(tiny_run("distill") +
+                                             Words{"--teacher", folder / "teacher.safetensors",
+                                                   "--preset", "L_KLD", "--out", folder / "out"});
+  CAPTURE(result.err);
+  CHECK(result.code == 2);
+  CHECK(result.err.find("that its checkpoint records") != std::string::npos);
+  CHECK(!fs::exists(folder / "out"));
+}
+
+TEST_CASE("1, 2 and 7 threads write the same bytes") {
+  const TemporaryFolder folder;
+  for (const char* threads : {"1", "2", "7"})
+    must(tiny_run("distill") + Words{"--teacher", trained(), "--preset", "HReg_KLD_WAug", "--out",
+                                     folder / threads, "threads=" + std::string(threads)});
+  const auto one = contents(folder / "1");
+  check_same(one, contents(folder / "2"));
+  check_same(one, contents(folder / "7"));
+}
+
+// DECANT_KILLS sets how often (everyday: a few).
+TEST_CASE("a run that was killed at random moments and resumed writes the same bytes") {
+  const TemporaryFolder folder;
+  const Words run = tiny_run("distill") + Words{"--teacher", trained(), "--preset", "HReg_MSE_WAug",
+                                                "epochs=6",  "--clip",  "1"};
+  const auto start = std::chrono::steady_clock::now();
+  must(run + Words{"--out", folder / "whole"});
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const char* wanted = std::getenv("DECANT_KILLS");
+  const int kills = wanted == nullptr ? 4 : std::atoi(wanted);
+
+  const std::string out = folder / "killed";
+  const uint32_t seed = std::random_device{}();
+  CAPTURE(seed);
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<double> moment(0.2, 0.7);
+  int done = 0;
+  for (int i = 0; i < kills; ++i) {
+    const bool begun = fs::exists(fs::path(out) / "config.json");
+    if (!begun) fs::remove_all(out);  // killed before it was a run: begin it again
+    const pid_t process =
+        start_decant(begun ? Words{"train", "--resume", out} : run + Words{"--out", out});
+    std::this_thread::sleep_for(std::chrono::duration<double>(moment(random) * seconds));
+    kill(process, SIGKILL);
+    done += wait_for(process) == 128 + SIGKILL ? 1 : 0;
+  }
+  MESSAGE("killed ", done, " of ", kills, " times");
+  CHECK(done > 0);
+  must({"train", "--resume", out});
+  check_same(contents(folder / "whole"), contents(out));
+  const Result again = must({"train", "--resume", out});
+  CHECK(again.out.find("nothing to do") != std::string::npos);
+}
+
+TEST_CASE("Ctrl-C ends with 130, says how to resume, and the rest gives the same bytes") {
+  const TemporaryFolder folder;
+  const Words run = tiny_run() + Words{"epochs=12"};
+  must(run + Words{"--out", folder / "whole"});
+  const std::string out = folder / "stopped";
+  const pid_t process = start_decant(run + Words{"--out", out});
+  while (!fs::exists(fs::path(out) / "state.safetensors"))
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  kill(process, SIGINT);
+  CHECK(wait_for(process) == 130);
+  must({"train", "--resume", out});
+  check_same(contents(folder / "whole"), contents(out));
+}
+
+TEST_CASE("early stopping ends a run that gets no better") {
+  const TemporaryFolder folder;
+  const Result result = must(tiny_run() + Words{"--out", folder / "out", "epochs=9", "--patience",
+                                                "2", "--optimizer", "sgd", "--lr", "1e-30"});
+  CHECK(result.out.find("stopped early") != std::string::npos);
+}
