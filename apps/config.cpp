@@ -89,12 +89,15 @@ nn::NetworkSpec read_network(const Json& model) {
 
 TrainConfig resolve(TrainConfig config, bool distilling) {
   validate(config, distilling);
-  const nn::NetworkSpec spec = read_network(config.model);
-  nn::Network{spec};  // throws for parts it does not know; without memory it costs nothing
-  config.model = Json(nn::to_json(spec));
+  const nn::NetworkSpec network = read_network(config.model);
+  nn::Network{network};  // throws for parts it does not know; without memory it costs nothing
+  config.model = Json(nn::to_json(network));
   config.augment = resolve_augment(config.augment);
   pipeline(config);  // throws for what it does not know
   config.data.path = absolute(config.data.path);
+  const size_t file = config.init.find('=') + 1;
+  if (!config.init.empty())
+    config.init = config.init.substr(0, file) + absolute(config.init.substr(file));
   if (config.data.split.ends_with(".json")) config.data.split = absolute(config.data.split);
   if (distilling) {
     config.distill.teacher = absolute(config.distill.teacher);
