@@ -62,6 +62,7 @@ Command check_data_command();
 Command train_command();
 Command distill_command();
 Command evaluate_command();
+Command compare_command();
 Command predict_command();
 Command summary_command();
 Command gradcheck_command();

@@ -45,7 +45,7 @@ int64_t bytes_of(const EvaluationSet::Item& item) {
 
 // One batch [N, ...] of tensors [1, ...].
 Tensor stack(const std::vector<const EvaluationSet::Item*>& items,
-             Tensor EvaluationSet::Item::*member) {
+             Tensor EvaluationSet::Item::* member) {
   Shape shape = (items.front()->*member).shape();
   shape[0] = static_cast<int64_t>(items.size());
   Tensor batch(shape);

@@ -1,23 +1,18 @@
 #include "apps/evaluate.h"
 
-#include <filesystem>
 #include <iomanip>
 #include <iostream>
 #include <optional>
-#include <set>
 
 #include "apps/checkpoint_notes.h"
 #include "apps/command.h"
 #include "apps/config.h"
-#include "apps/run_folder.h"
-#include "data/split.h"
+#include "apps/selection.h"
 #include "engine/core/parallel.h"
 #include "engine/io/atomic_file.h"
 
 namespace decant::apps {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct EvaluateOptions {
   std::string run;
@@ -42,79 +37,6 @@ struct EvaluateOptions {
     v("threads", threads, "0 takes what the machine has", "--threads");
   }
 };
-
-// What the folder around a checkpoint knows of its training.
-struct Origin {
-  TrainConfig config;
-  Json split;
-};
-
-std::optional<Origin> origin_of(const fs::path& checkpoint) {
-  const fs::path folder = checkpoint.parent_path();
-  if (!fs::exists(folder / "config.json") || !fs::exists(folder / "split.json")) return {};
-  Origin origin;
-  const std::string file = (folder / "config.json").string();
-  read_json(keys_of(origin.config), read_json_file(file), file);
-  origin.split = read_json_file((folder / "split.json").string());
-  return origin;
-}
-
-struct Selection {
-  std::vector<std::string> ids;
-  std::string part;   ///< train, val, test or all
-  std::string label;  ///< what these images were to the checkpoint
-};
-
-bool holds(const data::Dataset& dataset, const Json& split) {
-  const std::vector<std::string> ids = dataset.ids();
-  const std::set<std::string> known(ids.begin(), ids.end());
-  for (const Json& fold : split.at("folds"))
-    for (const auto& [name, part] : fold.items())
-      for (const Json& id : part)
-        if (!known.contains(id.get<std::string>())) return false;
-  return true;
-}
-
-// Whether the data set is the one the checkpoint was trained on: wherever it lies now, the images
-// that chose the checkpoint must be the same to the pixel. (Ids alone do not tell: every BUSI
-// folder has a "benign (1)".)
-std::optional<data::Split> own_split(const data::Dataset& dataset, const TrainedNetwork& trained,
-                                     const std::optional<Origin>& origin) {
-  if (!origin || !holds(dataset, origin->split)) return {};
-  const data::Split split = data::splits_from_json(nlohmann::json(origin->split), dataset).fold(0);
-  if (split.val.empty()) return {};
-  EvaluationSet val(dataset, split.val, trained.notes.size,
-                    static_cast<int>(trained.network->spec().in_channels), 0);
-  if (val.digest() != trained.notes.val_digest) return {};
-  return split;
-}
-
-Selection select(const data::Dataset& dataset, const std::optional<data::Split>& own,
-                 const std::string& asked) {
-  Selection s;
-  if (own) {
-    s.part = !asked.empty() ? asked : own->test.empty() ? "val" : "test";
-    s.ids = own->part(s.part);
-    if (s.part == "train") s.label = "the images it was trained on";
-    if (s.part == "val") s.label = "val chose the checkpoint: expect less on new images";
-    if (s.part == "test") s.label = "images that neither trained nor chose it";
-    if (s.part == "all") s.label = "all images, those it was trained on among them";
-    check(!s.ids.empty(), "split: expected images, got none in \"", s.part, "\"");
-    return s;
-  }
-  s.part = asked.empty() ? "all" : asked;
-  s.label = "not the data of its run: whether it has seen these images is not known";
-  if (s.part == "all") {
-    s.ids = dataset.ids();
-    return s;
-  }
-  data::Split().part(s.part);  // throws for another word
-  for (const data::Sample& sample : dataset.samples)
-    if (sample.split == s.part) s.ids.push_back(sample.id);
-  check(!s.ids.empty(), "split: expected \"", s.part,
-        "\" to be known, got a checkpoint whose split is not of this data, and no split column");
-  return s;
-}
 
 void print_row(const char* name, const data::Summary& all, const data::Summary& lesions) {
   std::cout << "  " << std::left << std::setw(14) << name << std::right << std::fixed
@@ -159,8 +81,7 @@ Exit run(EvaluateOptions& options, const Arguments&) {
     options.layout = origin->config.data.layout;
   }
   const data::Dataset dataset = data::open_dataset(options.data, options.layout);
-  const std::optional<data::Split> own = own_split(dataset, trained, origin);
-  const Selection selection = select(dataset, own, options.split);
+  const Selection selection = select_images(dataset, trained, origin, options.split);
   EvaluationSet set(dataset, selection.ids, trained.notes.size,
                     static_cast<int>(trained.network->spec().in_channels), 0);
   const data::MetricsReport report =

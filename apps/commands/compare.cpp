@@ -1,0 +1,148 @@
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <iomanip>
+#include <iostream>
+
+#include "apps/command.h"
+#include "apps/evaluate.h"
+#include "apps/selection.h"
+#include "engine/core/parallel.h"
+#include "engine/io/atomic_file.h"
+#include "nn/summary.h"
+
+namespace decant::apps {
+namespace {
+
+struct CompareOptions {
+  std::vector<std::string> runs;
+  std::string data;
+  std::string layout = "auto";
+  std::string split;
+  std::string json;
+  int threads = 0;
+
+  void visit(auto&& v) {
+    v("runs", runs, "run folders or checkpoints", "runs");
+    v("data", data, "data set; without, the first run's own", "--data");
+    v("layout", layout, "auto, manifest, busi, udiat or folders", "--layout");
+    v("split", split, "train, val, test or all; without, test where the runs have one, or val",
+      "--split");
+    v("json", json, "file to write the table to", "--json");
+    v("threads", threads, "0 takes what the machine has", "--threads");
+  }
+};
+
+struct Row {
+  std::string name;
+  std::string network;
+  data::MetricsTable metrics;  // over the images with a lesion
+  int64_t parameters = 0;
+  int64_t macs = 0;
+  double latency_ms = 0;
+};
+
+// The median of single answers for one image, after a few to warm up.
+double latency_ms(const TrainedNetwork& trained) {
+  constexpr int kWarmup = 5;
+  constexpr int kTimed = 21;
+  const int64_t size = trained.notes.size;
+  const Forward forward = forward_of(*trained.network);
+  const Variable image(Tensor::zeros({1, size, size, trained.network->spec().in_channels}));
+  std::vector<double> times;
+  for (int i = 0; i < kWarmup + kTimed; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    forward(image);
+    const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
+    if (i >= kWarmup) times.push_back(time.count());
+  }
+  std::ranges::nth_element(times, times.begin() + kTimed / 2);
+  return times[kTimed / 2];
+}
+
+void print(const std::vector<Row>& rows, const Selection& selection, int64_t lesions, int size) {
+  std::cout << "Dice on the " << lesions << " images with a lesion of " << selection.ids.size()
+            << " (" << selection.part << ": " << selection.label << ")\n"
+            << std::left << std::setw(16) << "run" << std::setw(22) << "network" << std::right
+            << std::setw(20) << "Dice mean +- std" << std::setw(14) << "parameters" << std::setw(12)
+            << "MMACs" << std::setw(14) << "ms per image" << "\n";
+  for (const Row& row : rows)
+    std::cout << std::left << std::setw(16) << row.name << std::setw(22) << row.network
+              << std::right << std::fixed << std::setprecision(4) << std::setw(10)
+              << row.metrics.dice.mean << " +- " << row.metrics.dice.std << std::setw(14)
+              << row.parameters << std::setprecision(1) << std::setw(12)
+              << static_cast<double>(row.macs) / 1e6 << std::setprecision(2) << std::setw(14)
+              << row.latency_ms << "\n";
+  std::cout << "MMACs (millions of multiply-adds) and ms for one image of " << size << " x " << size
+            << ", " << num_threads() << " threads\n";
+}
+
+Exit run(CompareOptions& options, const Arguments&) {
+  check(!options.runs.empty(), "expected run folders or checkpoints, got none");
+  check(options.threads >= 0, "threads: expected 0 or more, got ", options.threads);
+  if (options.threads > 0) set_num_threads(options.threads);
+
+  std::optional<data::Dataset> dataset;
+  std::optional<Selection> first;
+  std::vector<Row> rows;
+  int64_t lesions = 0;
+  int size = 0;
+  for (const std::string& path : options.runs) {
+    const TrainedNetwork trained = load_trained(path);
+    const std::optional<Origin> origin = origin_of(trained.path);
+    if (!dataset) {
+      check(!options.data.empty() || origin, "data: expected a data set, got none, and ", path,
+            " is no run folder (--data DIR)");
+      dataset = options.data.empty()
+                    ? data::open_dataset(origin->config.data.path, origin->config.data.layout)
+                    : data::open_dataset(options.data, options.layout);
+    }
+    const Selection selection = select_images(*dataset, trained, origin, options.split);
+    if (!first) first = selection;
+    check(selection.ids == first->ids, path, ": expected the images of ", options.runs.front(),
+          " (", first->ids.size(), ", ", first->label, "), got ", selection.ids.size(), " others (",
+          selection.label, "); --split all compares on all");
+    EvaluationSet set(*dataset, selection.ids, trained.notes.size,
+                      static_cast<int>(trained.network->spec().in_channels), 0);
+    const data::MetricsReport report =
+        evaluate(set, 8, forward_of(*trained.network), data::EmptyPolicy::one);
+    const nn::Summary summary =
+        nn::summarize(*trained.network, trained.notes.size, trained.notes.size);
+    lesions = report.lesions.dice.count;
+    size = trained.notes.size;
+    std::filesystem::path name(path);
+    if (!name.has_filename()) name = name.parent_path();  // "runs/teacher/"
+    rows.push_back({.name = name.filename().string(),
+                    .network = trained.network->spec().name(),
+                    .metrics = report.lesions,
+                    .parameters = summary.parameters,
+                    .macs = summary.macs,
+                    .latency_ms = latency_ms(trained)});
+  }
+  print(rows, *first, lesions, size);
+  if (!options.json.empty()) {
+    Json json = {{"split", first->part}, {"label", first->label}, {"lesions", lesions}};
+    for (const Row& row : rows)
+      json["runs"].push_back({{"run", row.name},
+                              {"network", row.network},
+                              {"dice_mean", row.metrics.dice.mean},
+                              {"dice_std", row.metrics.dice.std},
+                              {"parameters", row.parameters},
+                              {"macs", row.macs},
+                              {"latency_ms", row.latency_ms}});
+    write_file_atomically(options.json, json.dump(1) + "\n");
+  }
+  return Exit::done;
+}
+
+}  // namespace
+
+Command compare_command() {
+  return make_command<CompareOptions>(
+      "compare", "several networks in one table: Dice, parameters, multiply-adds, latency",
+      "  decant compare runs/teacher runs/student runs/L_KLD\n"
+      "  decant compare runs/* --data DIR --split test --json table.json\n",
+      run);
+}
+
+}  // namespace decant::apps
