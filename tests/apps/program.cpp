@@ -103,7 +103,7 @@ const std::string& phantoms() {
 std::vector<std::string> tiny_run(const std::string& command) {
   return {command,  "--data", phantoms(), "--model",   "thin_unet:width=8,depth=4",
           "--size", "32",     "--epochs", "2",         "--batch",
-          "4",      "--seed", "5",        "--threads", "2"};
+          "4",      "--seed", "5",        "--threads", "1"};
 }
 
 const std::string& trained() {
