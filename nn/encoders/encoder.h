@@ -22,9 +22,9 @@ class Encoder : public Module {
   /// Of every map, the image's own first.
   const std::vector<int64_t>& channels() const { return channels_; }
   int64_t stride() const { return int64_t{1} << (channels_.size() - 1); }
-  /// Where the centre of the last map's first cell lies in the image, in pixels. 0 for a chain of
-  /// odd kernels k with padding (k - 1) / 2, which all encoders here are: each takes cell i to
-  /// pixel stride i - padding + (k - 1) / 2 = stride i.
+  /// Where the centre of the last map's first cell lies in the image, in pixels. A layer takes
+  /// cell i to pixel stride i - padding + (k - 1) / 2 of its input: stride i, and so 0 in all, for
+  /// a chain of odd kernels k with padding (k - 1) / 2.
   virtual double offset() const { return 0; }
 
  protected:

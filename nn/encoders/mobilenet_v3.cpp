@@ -7,9 +7,11 @@
 //   model.blocks.5.0.{conv, bn1}                                        1x1   stages 2, 3  = f4
 //                                                                             stages 4, 5  = f5
 // (stage 1 has no se; convolutions have a weight, those of se a bias too.)
-// All channel counts are scaled by the width and rounded to multiples of 8; an expansion is taken
-// of the rounded input and rounded in turn. Sources: Howard et al. 2019, "Searching for
-// MobileNetV3", table 2; timm 0.9's names, rounding and initial values.
+// It is the network as TensorFlow trained it (timm's tf_mobilenetv3_small_*): convolutions of
+// stride 2 are padded by TensorFlow's SAME rule, batch norm has eps 1e-3. All channel counts are
+// scaled by the width and rounded to multiples of 8; an expansion is taken of the rounded input and
+// rounded in turn. Sources: Howard et al. 2019, "Searching for MobileNetV3", table 2; timm 0.9's
+// names, rounding and initial values.
 
 #include <cmath>
 
@@ -33,6 +35,7 @@ struct BlockSpec {
 
 constexpr Activation kRelu = Activation::relu;
 constexpr Activation kSwish = Activation::hard_swish;
+constexpr double kEps = 1e-3;
 
 // NOLINTBEGIN(modernize-use-designated-initializers): a table
 constexpr BlockSpec kBlocks[] = {
@@ -58,6 +61,7 @@ Conv2dSpec timm_conv(int64_t in, int64_t out, int kernel, int stride = 1, bool d
                   .kernel = kernel,
                   .stride = stride,
                   .groups = depthwise ? static_cast<int>(in) : 1};
+  if (stride > 1) spec.padding = PaddingRule::same_up;
   spec.weight_init = he_normal(static_cast<double>(spec.fan_out()) / spec.groups);
   return spec;
 }
@@ -71,10 +75,10 @@ class DepthwiseSeparable : public Module {
  public:
   explicit DepthwiseSeparable(int64_t channels)
       : conv_dw_(timm_conv(channels, channels, 3, 2, true)),
-        bn1_(channels, kRelu),
+        bn1_(channels, kRelu, kEps),
         se_(channels, squeezed(channels)),
         conv_pw_(timm_conv(channels, channels, 1)),
-        bn2_(channels) {}
+        bn2_(channels, Activation::none, kEps) {}
 
   Variable forward(const Variable& x, const Pass& pass) {
     const Trace::Scope scope(name());
@@ -103,12 +107,12 @@ class InvertedResidual : public Module {
   InvertedResidual(const BlockSpec& spec, int64_t in, int64_t middle, int64_t out)
       : has_shortcut_(spec.stride == 1 && in == out),
         conv_pw_(timm_conv(in, middle, 1)),
-        bn1_(middle, spec.activation),
+        bn1_(middle, spec.activation, kEps),
         conv_dw_(timm_conv(middle, middle, spec.kernel, spec.stride, true)),
-        bn2_(middle, spec.activation),
+        bn2_(middle, spec.activation, kEps),
         se_(spec.squeeze ? std::make_unique<SqueezeExcite>(middle, squeezed(middle)) : nullptr),
         conv_pwl_(timm_conv(middle, out, 1)),
-        bn3_(out) {}
+        bn3_(out, Activation::none, kEps) {}
 
   Variable forward(const Variable& x, const Pass& pass) {
     const Trace::Scope scope(name());
@@ -145,10 +149,10 @@ class MobileNetV3Small : public Encoder {
       : Encoder({in_channels, scaled(16, width), scaled(16, width), scaled(24, width),
                  scaled(48, width), scaled(576, width)}),
         conv_stem_(timm_conv(in_channels, channels()[1], 3, 2)),
-        bn1_(channels()[1], kSwish),
+        bn1_(channels()[1], kSwish, kEps),
         first_(channels()[2]),
         last_(timm_conv(scaled(96, width), channels()[5], 1)),
-        last_norm_(channels()[5], kSwish) {
+        last_norm_(channels()[5], kSwish, kEps) {
     int64_t in = channels()[2];
     for (const BlockSpec& spec : kBlocks) {
       const int64_t middle = round_channels(static_cast<double>(in) * spec.expansion);
@@ -157,6 +161,10 @@ class MobileNetV3Small : public Encoder {
       in = out;
     }
   }
+
+  /// At even sizes SAME pads a 3 x 3 by nothing before and a 5 x 5 by one: each of the five layers
+  /// of stride 2 takes cell i to 2 i + 1, all of them together to 32 i + 31.
+  double offset() const override { return 31; }
 
   std::vector<Variable> forward(const Variable& x, const Pass& pass) override {
     const Trace::Scope scope(name());

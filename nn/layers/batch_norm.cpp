@@ -2,8 +2,9 @@
 
 namespace decant::nn {
 
-BatchNorm2d::BatchNorm2d(int64_t channels, Activation activation)
+BatchNorm2d::BatchNorm2d(int64_t channels, Activation activation, double eps)
     : activation_(activation),
+      eps_(eps),
       weight_{.shape = {channels}, .initializer = Initializer::constant(1)},
       bias_{.shape = {channels}, .initializer = Initializer::constant(0)},
       running_mean_{.shape = {channels}, .initial = 0},
@@ -12,8 +13,8 @@ BatchNorm2d::BatchNorm2d(int64_t channels, Activation activation)
 
 Variable BatchNorm2d::forward(const Variable& x, const Pass& pass, const Variable& residual) {
   const Trace::Scope scope(name());
-  const BatchNormOptions options{.training = pass.training || pass.batch_statistics,
-                                 .activation = activation_};
+  const BatchNormOptions options{
+      .training = pass.training || pass.batch_statistics, .eps = eps_, .activation = activation_};
   if (pass.batch_statistics && !pass.training) {
     // The op always keeps book in training: let it do so on copies.
     Tensor mean = running_mean_.tensor.clone();

@@ -7,17 +7,19 @@ namespace decant::nn {
 
 /// Batch normalization over the channels of a map, then an activation, in one op:
 ///   y = act(bn(x) + residual)
-/// eps 1e-5, momentum 0.1. Named as PyTorch's BatchNorm2d: "weight", "bias", "running_mean",
+/// momentum 0.1. Named as PyTorch's BatchNorm2d: "weight", "bias", "running_mean",
 /// "running_var", "num_batches_tracked".
 class BatchNorm2d : public Module {
  public:
-  explicit BatchNorm2d(int64_t channels, Activation activation = Activation::none);
+  explicit BatchNorm2d(int64_t channels, Activation activation = Activation::none,
+                       double eps = 1e-5);
 
   Variable forward(const Variable& x, const Pass& pass, const Variable& residual = {});
   void visit(Visitor& v) override;
 
  private:
   Activation activation_;
+  double eps_;
   Parameter weight_;
   Parameter bias_;
   Buffer running_mean_;

@@ -1,6 +1,8 @@
 #include "nn/layers/convolution.h"
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace decant::nn {
 namespace {
@@ -11,6 +13,15 @@ Initializer upsampling_init(int64_t out) {
   // PyTorch takes axis 1 of a weight for its inputs; a transposed convolution has its outputs
   // there.
   return torch_default(static_cast<double>(out * kUpKernel * kUpKernel));
+}
+
+// Zeros before and after `size` rows.
+std::pair<int, int> padding_of(const Conv2dSpec& spec, int64_t size) {
+  if (spec.padding == PaddingRule::centred) return {(spec.kernel - 1) / 2, (spec.kernel - 1) / 2};
+  const int64_t rows = (size + spec.stride - 1) / spec.stride;
+  const auto total =
+      static_cast<int>(std::max<int64_t>(0, (rows - 1) * spec.stride + spec.kernel - size));
+  return {total / 2, total - total / 2};
 }
 
 }  // namespace
@@ -40,9 +51,12 @@ Conv2d::Conv2d(const Conv2dSpec& spec)
 
 Variable Conv2d::forward(const Variable& x) const {
   const Trace::Scope scope(name());
+  check(x.shape().rank() == 4, "Conv2d: expected [N, H, W, C], got ", x.shape());
+  const auto [top, bottom] = padding_of(spec_, x.shape()[1]);
+  const auto [left, right] = padding_of(spec_, x.shape()[2]);
   return conv2d(
       x, weight_, spec_.bias ? bias_.variable : Variable{},
-      {.stride = spec_.stride, .padding = (spec_.kernel - 1) / 2, .groups = spec_.groups});
+      {.stride = spec_.stride, .padding = {top, bottom, left, right}, .groups = spec_.groups});
 }
 
 void Conv2d::visit(Visitor& v) {

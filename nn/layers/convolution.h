@@ -16,12 +16,18 @@ Initializer he_uniform(double fan_in);                      ///< U(+-sqrt(6 / fa
 Initializer glorot_uniform(double fan_in, double fan_out);  ///< U(+-sqrt(6 / (fan_in + fan_out)))
 Initializer torch_default(double fan_in);  ///< U(+-1 / sqrt(fan_in)), PyTorch's own, biases too
 
+/// Zeros around the input. centred: (kernel - 1) / 2 on each side. same_up: so many that the output
+/// has ceil(size / stride) rows, the odd one of them below and to the right; TensorFlow's SAME,
+/// where they depend on the input's size.
+enum class PaddingRule : uint8_t { centred, same_up };
+
 struct Conv2dSpec {
   int64_t in = 0, out = 0;
   int kernel = 3;
   int stride = 1;
   int groups = 1;
   bool bias = false;
+  PaddingRule padding = PaddingRule::centred;
   std::optional<Initializer> weight_init =
       {};  ///< he_normal(out kernel^2), as torchvision, if none
   Initializer bias_init = Initializer::constant(0);
@@ -30,8 +36,8 @@ struct Conv2dSpec {
   int64_t fan_out() const { return out * kernel * kernel; }
 };
 
-/// A convolution with its weight [out, kernel, kernel, in / groups] and bias [out], padded by
-/// (kernel - 1) / 2 on each side. Named as PyTorch's Conv2d: "weight", "bias".
+/// A convolution with its weight [out, kernel, kernel, in / groups] and bias [out]. Named as
+/// PyTorch's Conv2d: "weight", "bias".
 class Conv2d : public Module {
  public:
   explicit Conv2d(const Conv2dSpec& spec);
