@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "nn/checkpoint.h"
@@ -154,9 +155,28 @@ TEST_CASE("width and depth of the thin U-Net are free") {
                        "thin: expected a depth of 2 to 7, got 8", Error);
 }
 
-TEST_CASE("hidden cells are centred on pixels stride * i: read from each encoder's trace") {
-  // A convolution takes cell i of its result to position s i - p + d (k - 1) / 2 of its
-  // input, so offsets compose along the chain: total = sum of stride_before * ((k - 1) / 2 - p).
+// Where the cells of a traced value lie in the network's input: cell i on pixel stride i + offset.
+struct Grid {
+  double stride = 1;
+  double offset = 0;
+};
+
+int64_t whole(const Trace::Step& step, std::string_view name) {
+  for (const auto& [key, value] : step.attributes)
+    if (key == name) return std::get<int64_t>(value);
+  return 0;
+}
+
+// Zeros above: all that offsets of square layers need.
+int64_t padding_of(const Trace::Step& step) {
+  for (const auto& [key, value] : step.attributes)
+    if (key == "padding" && std::holds_alternative<std::vector<int64_t>>(value))
+      return std::get<std::vector<int64_t>>(value)[0];
+  return whole(step, "padding");
+}
+
+TEST_CASE("hidden cells lie where the network says: followed through each encoder's trace") {
+  // A layer takes cell i of its result to position s i - p + (k - 1) / 2 of its input.
   // (Deeper ResNets are the same code as resnet50.)
   for (const std::string name :
        {"resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_small_075", "thin"}) {
@@ -164,16 +184,21 @@ TEST_CASE("hidden cells are centred on pixels stride * i: read from each encoder
     const auto network = allocated(("unet/" + name).c_str());
     const NoGrad no_grad;
     const Trace trace;
-    network->forward(Variable(Tensor::zeros({1, 64, 64, 3})));
+    const Output output = network->forward(Variable(Tensor::zeros({1, 64, 64, 3})));
+    std::map<uint64_t, Grid> grids;
     for (const Trace::Step& step : trace.steps()) {
-      if (!step.scope.starts_with("encoder") || step.op->name != "conv2d") continue;
-      for (const auto& [key, value] : step.attributes) {
-        if (key != "padding") continue;
-        for (const int64_t padding : std::get<std::vector<int64_t>>(value))
-          CHECK(2 * padding == step.input_shapes[1][1] - 1);
+      Grid grid = grids[step.inputs[0]];  // an unknown value is the input: stride 1, offset 0
+      const bool convolution = step.op->name == "conv2d";
+      if (convolution || step.op->name == "max_pool2d") {
+        const int64_t kernel = convolution ? step.input_shapes[1][1] : whole(step, "kernel");
+        grid.offset += grid.stride * (static_cast<double>(kernel - 1) / 2 -
+                                      static_cast<double>(padding_of(step)));
+        grid.stride *= static_cast<double>(whole(step, "stride"));
       }
+      grids[step.output] = grid;
     }
-    CHECK(network->hidden_offset() == 0);
+    CHECK(grids[output.hidden.id()].stride == output.hidden_stride);
+    CHECK(grids[output.hidden.id()].offset == output.hidden_offset);
   }
 }
 
