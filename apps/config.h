@@ -84,7 +84,7 @@ struct TrainConfig {
   Json model = nullptr;
   DataConfig data;
   Json augment = "strong_flip";
-  std::string loss = "ce";
+  std::string loss = "ce_dice";
   OptimConfig optim;
   ScheduleConfig schedule;
   int64_t epochs = 80;

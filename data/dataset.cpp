@@ -140,9 +140,13 @@ void require_masks(const Dataset& dataset) {
   for (const Sample& sample : dataset.samples) {
     if (sample.masks.empty()) faults.push_back("no mask for " + sample.image.string());
     try {
-      for (const fs::path& mask : sample.masks)
-        if (read_image_size(mask) != read_image_size(sample.image))
-          faults.push_back("another size than its image: " + mask.string());
+      for (const fs::path& mask : sample.masks) {
+        const ImageSize own = read_image_size(mask);
+        const ImageSize image = read_image_size(sample.image);
+        if (own != image)
+          faults.push_back(str(mask.string(), " is ", own.width, " x ", own.height, ", its image ",
+                               image.width, " x ", image.height));
+      }
     } catch (const Error& error) {
       faults.emplace_back(error.what());
     }

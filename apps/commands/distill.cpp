@@ -1,9 +1,17 @@
 #include "apps/runs.h"
 
 namespace decant::apps {
+namespace {
+
+// The paper's loss: 0.5 distillation + 0.5 cross-entropy, without the Dice term of `train`.
+struct DistillOptions : RunOptions {
+  DistillOptions() { config.loss = "ce"; }
+};
+
+}  // namespace
 
 Command distill_command() {
-  return make_command<RunOptions>(
+  return make_command<DistillOptions>(
       "distill", "train a small network by a large one's answers",
       "  decant distill --data phantoms --teacher runs/teacher --model thin_unet --preset L_KLD "
       "--out runs/L_KLD\n"
@@ -13,7 +21,7 @@ Command distill_command() {
       "  decant distill --resume runs/L_KLD\n"
       "Presets: {L,H,HReg}_{MSE,KLD}, each also with _WAug: a teacher of weak augmentation that\n"
       "sees the weak view. distill.spec holds the terms in full; --print-config shows it.\n",
-      [](RunOptions& options, const Arguments& arguments) {
+      [](DistillOptions& options, const Arguments& arguments) {
         return run_training(options, arguments, /*distilling=*/true);
       });
 }

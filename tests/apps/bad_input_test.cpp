@@ -64,7 +64,7 @@ const std::vector<BadInput>& table() {
                        fs::copy_options::overwrite_existing);
          return run_on(data, f / "out");
        },
-       {"benign (2)", "another size"}},
+       {"benign (2)", "40 x 40", "48 x 48"}},
       {"an image without a mask",
        [](const TemporaryFolder& f) {
          const std::string data = copy_of_phantoms(f);
