@@ -105,7 +105,7 @@ double ratio(int64_t part, int64_t whole) {
 }
 
 template <class Wanted>
-Summary summary_of(const std::vector<ImageMetrics>& images, double ImageMetrics::*figure,
+Summary summary_of(const std::vector<ImageMetrics>& images, double ImageMetrics::* figure,
                    Wanted&& wanted) {
   Summary s;
   double sum = 0;
@@ -129,8 +129,8 @@ Summary summary_of(const std::vector<ImageMetrics>& images, double ImageMetrics:
 /// Every figure of ImageMetrics and its place in the table, by the name used in files.
 struct Figure {
   const char* name;
-  double ImageMetrics::*of_image;
-  Summary MetricsTable::*of_table;
+  double ImageMetrics::* of_image;
+  Summary MetricsTable::* of_table;
 };
 constexpr Figure kFigures[] = {
     {"dice", &ImageMetrics::dice, &MetricsTable::dice},

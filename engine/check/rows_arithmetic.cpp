@@ -65,17 +65,11 @@ Variable zeros(Shape shape, DType dtype = DType::f32) {
 std::vector<RejectRow> rejects() {
   return {{.op = "add",
            .what = "shapes that do not broadcast",
-           .call =
-               [] {
-                 add(zeros({2, 3}), zeros({2, 4}));
-               },
+           .call = [] { add(zeros({2, 3}), zeros({2, 4})); },
            .message = "a [2, 3] and b [2, 4]"},
           {.op = "sub",
            .what = "shapes aligned at the front",
-           .call =
-               [] {
-                 sub(zeros({2}), zeros({2, 3}));
-               },
+           .call = [] { sub(zeros({2}), zeros({2, 3})); },
            .message = "a [2] and b [2, 3]"},
           {.op = "mul",
            .what = "two types",

@@ -147,66 +147,39 @@ std::vector<RejectRow> rejects() {
   return {
       {.op = "conv2d",
        .what = "rank 3",
-       .call =
-           [] {
-             conv2d(zeros({4, 4, 3}), zeros({2, 3, 3, 3}));
-           },
+       .call = [] { conv2d(zeros({4, 4, 3}), zeros({2, 3, 3, 3})); },
        .message = "got x [4, 4, 3] and w [2, 3, 3, 3]"},
       {.op = "conv2d",
        .what = "channels",
-       .call =
-           [] {
-             conv2d(zeros({1, 4, 4, 3}), zeros({2, 3, 3, 4}));
-           },
+       .call = [] { conv2d(zeros({1, 4, 4, 3}), zeros({2, 3, 3, 4})); },
        .message = "x [1, 4, 4, 3] and w [2, 3, 3, 4]"},
       {.op = "conv2d",
        .what = "groups that do not divide",
-       .call =
-           [] {
-             conv2d(zeros({1, 4, 4, 4}), zeros({3, 3, 3, 2}), {}, {.groups = 2});
-           },
+       .call = [] { conv2d(zeros({1, 4, 4, 4}), zeros({3, 3, 3, 2}), {}, {.groups = 2}); },
        .message = "in 2 groups, x [1, 4, 4, 4] and w [3, 3, 3, 2]"},
       {.op = "conv2d",
        .what = "kernel larger than the image",
-       .call =
-           [] {
-             conv2d(zeros({1, 4, 4, 3}), zeros({2, 5, 5, 3}));
-           },
+       .call = [] { conv2d(zeros({1, 4, 4, 3}), zeros({2, 5, 5, 3})); },
        .message = "x [1, 4, 4, 3] and w [2, 5, 5, 3]"},
       {.op = "conv2d",
        .what = "bias of another size",
-       .call =
-           [] {
-             conv2d(zeros({1, 4, 4, 3}), zeros({2, 3, 3, 3}), zeros({3}));
-           },
+       .call = [] { conv2d(zeros({1, 4, 4, 3}), zeros({2, 3, 3, 3}), zeros({3})); },
        .message = "expected b [2] for w [2, 3, 3, 3], got b [3]"},
       {.op = "conv2d",
        .what = "stride 0",
-       .call =
-           [] {
-             conv2d(zeros({1, 4, 4, 3}), zeros({2, 3, 3, 3}), {}, {.stride = 0});
-           },
+       .call = [] { conv2d(zeros({1, 4, 4, 3}), zeros({2, 3, 3, 3}), {}, {.stride = 0}); },
        .message = "x [1, 4, 4, 3] and w [2, 3, 3, 3]"},
       {.op = "conv2d",
        .what = "negative padding",
-       .call =
-           [] {
-             conv2d(zeros({1, 4, 4, 3}), zeros({2, 3, 3, 3}), {}, {.padding = -1});
-           },
+       .call = [] { conv2d(zeros({1, 4, 4, 3}), zeros({2, 3, 3, 3}), {}, {.padding = -1}); },
        .message = "x [1, 4, 4, 3] and w [2, 3, 3, 3]"},
       {.op = "conv2d",
        .what = "two types",
-       .call =
-           [] {
-             conv2d(zeros({1, 4, 4, 3}), zeros({2, 3, 3, 3}, DType::f64));
-           },
+       .call = [] { conv2d(zeros({1, 4, 4, 3}), zeros({2, 3, 3, 3}, DType::f64)); },
        .message = "got x float32 and w float64"},
       {.op = "conv_transpose2d",
        .what = "channels",
-       .call =
-           [] {
-             conv_transpose2d(zeros({1, 4, 4, 3}), zeros({4, 2, 2, 2}));
-           },
+       .call = [] { conv_transpose2d(zeros({1, 4, 4, 3}), zeros({4, 2, 2, 2})); },
        .message = "x [1, 4, 4, 3] and w [4, 2, 2, 2]"},
       {.op = "conv_transpose2d",
        .what = "output padding as large as the stride",
@@ -219,9 +192,7 @@ std::vector<RejectRow> rejects() {
       {.op = "conv_transpose2d",
        .what = "nothing left inside of the padding",
        .call =
-           [] {
-             conv_transpose2d(zeros({1, 2, 2, 3}), zeros({3, 2, 2, 2}), {}, {.padding = 2});
-           },
+           [] { conv_transpose2d(zeros({1, 2, 2, 3}), zeros({3, 2, 2, 2}), {}, {.padding = 2}); },
        .message = "x [1, 2, 2, 3] and w [3, 2, 2, 2]"},
   };
 }

@@ -177,52 +177,31 @@ std::vector<RejectRow> rejects() {
   return {
       {.op = "max_pool2d",
        .what = "an image smaller than the window",
-       .call =
-           [] {
-             max_pool2d(zeros({1, 2, 5, 1}), {.kernel = 3});
-           },
+       .call = [] { max_pool2d(zeros({1, 2, 5, 1}), {.kernel = 3}); },
        .message = "holds a window of 3 with padding 0, got [1, 2, 5, 1]"},
       {.op = "max_pool2d",
        .what = "padding beyond half the kernel",
-       .call =
-           [] {
-             max_pool2d(zeros({1, 5, 5, 1}), {.kernel = 3, .padding = 2});
-           },
+       .call = [] { max_pool2d(zeros({1, 5, 5, 1}), {.kernel = 3, .padding = 2}); },
        .message = "padding 2"},
       {.op = "avg_pool2d",
        .what = "rank 3",
-       .call =
-           [] {
-             avg_pool2d(zeros({5, 5, 1}), {});
-           },
+       .call = [] { avg_pool2d(zeros({5, 5, 1}), {}); },
        .message = "expected [N, H, W, C] with pixels, got [5, 5, 1]"},
       {.op = "adaptive_avg_pool2d",
        .what = "no pixels",
-       .call =
-           [] {
-             adaptive_avg_pool2d(zeros({1, 5, 5, 1}), 0, 1);
-           },
+       .call = [] { adaptive_avg_pool2d(zeros({1, 5, 5, 1}), 0, 1); },
        .message = "got 0 x 1 for x [1, 5, 5, 1]"},
       {.op = "resize",
        .what = "no pixels",
-       .call =
-           [] {
-             resize(zeros({1, 5, 5, 1}), 3, 0);
-           },
+       .call = [] { resize(zeros({1, 5, 5, 1}), 3, 0); },
        .message = "got 3 x 0 for x [1, 5, 5, 1]"},
       {.op = "resize",
        .what = "nearest with corners aligned",
-       .call =
-           [] {
-             resize(zeros({1, 5, 5, 1}), 3, 3, {.align_corners = true});
-           },
+       .call = [] { resize(zeros({1, 5, 5, 1}), 3, 3, {.align_corners = true}); },
        .message = "expected bilinear for align_corners"},
       {.op = "upsample_concat",
        .what = "other batches",
-       .call =
-           [] {
-             upsample_concat(zeros({1, 5, 5, 1}), zeros({2, 9, 9, 1}));
-           },
+       .call = [] { upsample_concat(zeros({1, 5, 5, 1}), zeros({2, 9, 9, 1})); },
        .message = "x [1, 5, 5, 1] and skip [2, 9, 9, 1]"},
       {.op = "affine_warp",
        .what = "another number of maps",

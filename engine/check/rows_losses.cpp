@@ -163,24 +163,15 @@ std::vector<RejectRow> rejects() {
   return {
       {.op = "bce_with_logits",
        .what = "targets of another shape",
-       .call =
-           [] {
-             bce_with_logits(zeros({2, 3}), none({3, 2}));
-           },
+       .call = [] { bce_with_logits(zeros({2, 3}), none({3, 2})); },
        .message = "logits [2, 3] and targets [3, 2]"},
       {.op = "bce_with_logits",
        .what = "a mask of another shape",
-       .call =
-           [] {
-             bce_with_logits(zeros({2, 3}), none({2, 3}), none({3, 3}));
-           },
+       .call = [] { bce_with_logits(zeros({2, 3}), none({2, 3}), none({3, 3})); },
        .message = "[2, 3] or [2, 1], got [3, 3]"},
       {.op = "mse",
        .what = "a mask that leaves nothing",
-       .call =
-           [] {
-             mse(zeros({2, 3}), zeros({2, 3}), none({2, 1}));
-           },
+       .call = [] { mse(zeros({2, 3}), zeros({2, 3}), none({2, 1})); },
        .message = "a mask of [2, 1] that leaves none"},
       {.op = "mse",
        .what = "a mask of shares",
@@ -192,87 +183,51 @@ std::vector<RejectRow> rejects() {
        .message = "a [2] and b [1]"},
       {.op = "mse",
        .what = "no elements",
-       .call =
-           [] {
-             mse(zeros({0, 2}), zeros({0, 2}));
-           },
+       .call = [] { mse(zeros({0, 2}), zeros({0, 2})); },
        .message = "got shape [0, 2]"},
       {.op = "kl_div_rows",
        .what = "rows of one position",
-       .call =
-           [] {
-             kl_div_rows(zeros({4, 1}), zeros({4, 1}));
-           },
+       .call = [] { kl_div_rows(zeros({4, 1}), zeros({4, 1})); },
        .message = "use kl_div_bernoulli"},
       {.op = "kl_div_rows",
        .what = "rank 3",
-       .call =
-           [] {
-             kl_div_rows(zeros({4, 2, 2}), zeros({4, 2, 2}));
-           },
+       .call = [] { kl_div_rows(zeros({4, 2, 2}), zeros({4, 2, 2})); },
        .message = "teacher [4, 2, 2] and student [4, 2, 2]"},
       {.op = "kl_div_rows",
        .what = "other shapes",
-       .call =
-           [] {
-             kl_div_rows(zeros({4, 2}), zeros({4, 3}));
-           },
+       .call = [] { kl_div_rows(zeros({4, 2}), zeros({4, 3})); },
        .message = "teacher [4, 2] and student [4, 3]"},
       {.op = "kl_div_rows",
        .what = "every position masked",
-       .call =
-           [] {
-             kl_div_rows(zeros({4, 2}), zeros({4, 2}), {}, none({4, 2}));
-           },
+       .call = [] { kl_div_rows(zeros({4, 2}), zeros({4, 2}), {}, none({4, 2})); },
        .message = "that leaves none"},
       {.op = "kl_div_rows",
        .what = "temperature 0",
-       .call =
-           [] {
-             kl_div_rows(zeros({4, 2}), zeros({4, 2}), {.temperature = 0});
-           },
+       .call = [] { kl_div_rows(zeros({4, 2}), zeros({4, 2}), {.temperature = 0}); },
        .message = "temperature above 0, got 0"},
       {.op = "kl_div_bernoulli",
        .what = "other shapes",
-       .call =
-           [] {
-             kl_div_bernoulli(zeros({4}), zeros({4, 1}));
-           },
+       .call = [] { kl_div_bernoulli(zeros({4}), zeros({4, 1})); },
        .message = "teacher [4] and student [4, 1]"},
       {.op = "cross_entropy",
        .what = "one class",
-       .call =
-           [] {
-             cross_entropy(zeros({4, 1}), Tensor::zeros({4}, DType::i64));
-           },
+       .call = [] { cross_entropy(zeros({4, 1}), Tensor::zeros({4}, DType::i64)); },
        .message = "use bce_with_logits"},
       {.op = "cross_entropy",
        .what = "labels of another shape",
-       .call =
-           [] {
-             cross_entropy(zeros({4, 2}), Tensor::zeros({4, 2}, DType::i64));
-           },
+       .call = [] { cross_entropy(zeros({4, 2}), Tensor::zeros({4, 2}, DType::i64)); },
        .message = "logits [4, 2] and labels [4, 2]"},
       {.op = "cross_entropy",
        .what = "a label outside of the classes",
-       .call =
-           [] {
-             cross_entropy(zeros({2, 2}), Tensor::of<int64_t>({2}, {0, 2}));
-           },
+       .call = [] { cross_entropy(zeros({2, 2}), Tensor::of<int64_t>({2}, {0, 2})); },
        .message = "labels from 0 to 1, got 2 at element 1"},
       {.op = "cross_entropy",
        .what = "real labels",
-       .call =
-           [] {
-             cross_entropy(zeros({2, 2}), none({2}));
-           },
+       .call = [] { cross_entropy(zeros({2, 2}), none({2})); },
        .message = "int32 or int64 labels, got float32"},
       {.op = "cross_entropy",
        .what = "every sample ignored",
-       .call =
-           [] {
-             cross_entropy(zeros({1, 2}), Tensor::of<int64_t>({1}, {-100}));
-           },
+       .call = [] { cross_entropy(zeros({1, 2}), Tensor::of<int64_t>({1}, {-100})); },
        .message = "none counts"},
   };
 }

@@ -61,38 +61,23 @@ std::vector<RejectRow> rejects() {
   return {
       {.op = "matmul",
        .what = "inner sizes",
-       .call =
-           [] {
-             matmul(zeros({2, 3}), zeros({4, 5}));
-           },
+       .call = [] { matmul(zeros({2, 3}), zeros({4, 5})); },
        .message = "matmul: inner sizes differ, a [2, 3] and b [4, 5]"},
       {.op = "matmul",
        .what = "rank 3",
-       .call =
-           [] {
-             matmul(zeros({2, 3, 4}), zeros({4, 5}));
-           },
+       .call = [] { matmul(zeros({2, 3, 4}), zeros({4, 5})); },
        .message = "got a [2, 3, 4] and b [4, 5]"},
       {.op = "matmul",
        .what = "two types",
-       .call =
-           [] {
-             matmul(zeros({2, 3}), zeros({3, 2}, DType::f64));
-           },
+       .call = [] { matmul(zeros({2, 3}), zeros({3, 2}, DType::f64)); },
        .message = "matmul: expected one real type, got a float32 and b float64"},
       {.op = "linear",
        .what = "inner sizes",
-       .call =
-           [] {
-             linear(zeros({2, 3}), zeros({4, 5}));
-           },
+       .call = [] { linear(zeros({2, 3}), zeros({4, 5})); },
        .message = "got x [2, 3] and w [4, 5]"},
       {.op = "linear",
        .what = "bias of another size",
-       .call =
-           [] {
-             linear(zeros({2, 3}), zeros({4, 3}), zeros({3}));
-           },
+       .call = [] { linear(zeros({2, 3}), zeros({4, 3}), zeros({3})); },
        .message = "expected b [4] for w [4, 3], got b [3]"},
   };
 }

@@ -94,39 +94,24 @@ std::vector<RejectRow> rejects() {
   return {
       {.op = "sum",
        .what = "an axis outside",
-       .call =
-           [] {
-             sum(zeros({2, 3}), {2});
-           },
+       .call = [] { sum(zeros({2, 3}), {2}); },
        .message = "axis 2 is outside of shape [2, 3]"},
       {.op = "mean",
        .what = "an axis named twice",
-       .call =
-           [] {
-             mean(zeros({2, 3}), {1, -1});
-           },
+       .call = [] { mean(zeros({2, 3}), {1, -1}); },
        .message = "axis -1 is named twice for shape [2, 3]"},
       {.op = "mean",
        .what = "no elements",
-       .call =
-           [] {
-             mean(zeros({2, 0}), {1});
-           },
+       .call = [] { mean(zeros({2, 0}), {1}); },
        .message = "shape [2, 0]"},
       {.op = "max", .what = "no elements", .call = [] { max(zeros({0})); }, .message = "shape [0]"},
       {.op = "softmax",
        .what = "an axis of length 1",
-       .call =
-           [] {
-             softmax(zeros({4, 1}), 1);
-           },
+       .call = [] { softmax(zeros({4, 1}), 1); },
        .message = "axis 1 of shape [4, 1] has length 1"},
       {.op = "log_softmax",
        .what = "an axis of length 1",
-       .call =
-           [] {
-             log_softmax(zeros({1, 4}), 0);
-           },
+       .call = [] { log_softmax(zeros({1, 4}), 0); },
        .message = "axis 0 of shape [1, 4] has length 1"},
       {.op = "softmax",
        .what = "an axis outside",

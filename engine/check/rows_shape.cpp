@@ -19,14 +19,12 @@ void add_joins(std::vector<OpRow>& table) {
         Join{"first axis", {1, 3}, {2, 3}, {1, 3}, 0},
         Join{"middle axis, counted from the end", {2, 1, 3}, {2, 2, 3}, {2, 1, 3}, -2},
         Join{"many rows", {70, 80, 3}, {70, 80, 5}, {70, 80, 1}, 2, true}})
-    table.push_back({.op = "concat",
-                     .variant = j.variant,
-                     .inputs = {randn(j.a, 1), randn(j.b, 2), randn(j.c, 3)},
-                     .call =
-                         [axis = j.axis](const Inputs& x) {
-                           return concat({x[0], x[1], x[2]}, axis);
-                         },
-                     .large = j.large});
+    table.push_back(
+        {.op = "concat",
+         .variant = j.variant,
+         .inputs = {randn(j.a, 1), randn(j.b, 2), randn(j.c, 3)},
+         .call = [axis = j.axis](const Inputs& x) { return concat({x[0], x[1], x[2]}, axis); },
+         .large = j.large});
   table.push_back({.op = "concat",
                    .variant = "a single tensor",
                    .inputs = {randn({2, 3})},
@@ -52,12 +50,11 @@ void add_joins(std::vector<OpRow>& table) {
 }
 
 void add_moves(std::vector<OpRow>& table) {
-  table.push_back({.op = "pad",
-                   .variant = "every axis, with a value",
-                   .inputs = {randn({2, 3, 2})},
-                   .call = [](const Inputs& x) {
-                     return pad(x[0], {{1, 0}, {2, 1}, {0, 3}}, 0.5);
-                   }});
+  table.push_back(
+      {.op = "pad",
+       .variant = "every axis, with a value",
+       .inputs = {randn({2, 3, 2})},
+       .call = [](const Inputs& x) { return pad(x[0], {{1, 0}, {2, 1}, {0, 3}}, 0.5); }});
   table.push_back({.op = "pad",
                    .variant = "pixels",
                    .inputs = {randn({2, 3, 2, 3})},
@@ -75,9 +72,7 @@ void add_moves(std::vector<OpRow>& table) {
   table.push_back({.op = "reshape",
                    .variant = "three axes to two",
                    .inputs = {randn({2, 3, 4})},
-                   .call = [](const Inputs& x) {
-                     return reshape(x[0], {6, 4});
-                   }});
+                   .call = [](const Inputs& x) { return reshape(x[0], {6, 4}); }});
   table.push_back({.op = "reshape",
                    .variant = "to a scalar",
                    .inputs = {randn({1, 1})},
@@ -126,67 +121,40 @@ std::vector<RejectRow> rejects() {
   return {
       {.op = "concat",
        .what = "shapes that differ elsewhere",
-       .call =
-           [] {
-             concat({zeros({2, 3}), zeros({3, 3})}, 1);
-           },
+       .call = [] { concat({zeros({2, 3}), zeros({3, 3})}, 1); },
        .message = "[2, 3] and [3, 3]"},
       {.op = "concat",
        .what = "other ranks",
-       .call =
-           [] {
-             concat({zeros({2, 3}), zeros({2, 3, 1})}, 1);
-           },
+       .call = [] { concat({zeros({2, 3}), zeros({2, 3, 1})}, 1); },
        .message = "[2, 3] and [2, 3, 1]"},
       {.op = "concat", .what = "nothing", .call = [] { concat({}, 0); }, .message = "got none"},
       {.op = "slice",
        .what = "an end beyond the axis",
-       .call =
-           [] {
-             slice(zeros({2, 3}), 1, 1, 4);
-           },
+       .call = [] { slice(zeros({2, 3}), 1, 1, 4); },
        .message = "<= 3, got 1 and 4 for axis 1 of shape [2, 3]"},
       {.op = "slice",
        .what = "no elements",
-       .call =
-           [] {
-             slice(zeros({2, 3}), 1, 2, 2);
-           },
+       .call = [] { slice(zeros({2, 3}), 1, 2, 2); },
        .message = "got 2 and 2"},
       {.op = "pad",
        .what = "a negative amount",
-       .call =
-           [] {
-             pad(zeros({2}), {{-1, 0}});
-           },
+       .call = [] { pad(zeros({2}), {{-1, 0}}); },
        .message = "got {-1, 0} for axis 0 of shape [2]"},
       {.op = "pad",
        .what = "another number of axes",
-       .call =
-           [] {
-             pad(zeros({2, 2}), {{1, 0}});
-           },
+       .call = [] { pad(zeros({2, 2}), {{1, 0}}); },
        .message = "shape [2, 2], got 1"},
       {.op = "reshape",
        .what = "another size",
-       .call =
-           [] {
-             reshape(zeros({2, 3}), {5});
-           },
+       .call = [] { reshape(zeros({2, 3}), {5}); },
        .message = "from [2, 3] to [5]"},
       {.op = "permute",
        .what = "an axis named twice",
-       .call =
-           [] {
-             permute(zeros({2, 3}), {0, -2});
-           },
+       .call = [] { permute(zeros({2, 3}), {0, -2}); },
        .message = "axis -2 is named twice for shape [2, 3]"},
       {.op = "permute",
        .what = "another number of axes",
-       .call =
-           [] {
-             permute(zeros({2, 3}), {0});
-           },
+       .call = [] { permute(zeros({2, 3}), {0}); },
        .message = "2 axes for shape [2, 3], got 1"},
       {.op = "dropout",
        .what = "a certain loss",

@@ -124,13 +124,13 @@ Variable kl_div_bernoulli(const Variable& teacher, const Variable& student,
   expect_temperature(kBernoulli, options);
   const Counted counts = counted(kBernoulli, mask, student.shape());
   const BernoulliKl loss = {options.temperature};
-  return record(
-      kBernoulli, options, mean_of(loss, student.value(), teacher.value(), counts),
-      {teacher.detach(), student},
-      [loss, teacher = Saved(teacher), student = Saved(student), counts](const Tensor& dy,
-                                                                         const Wanted&) {
-        return std::vector<Tensor>{{}, gradient_of(loss, student.get(), teacher.get(), counts, dy)};
-      });
+  return record(kBernoulli, options, mean_of(loss, student.value(), teacher.value(), counts),
+                {teacher.detach(), student},
+                [loss, teacher = Saved(teacher), student = Saved(student), counts](const Tensor& dy,
+                                                                                   const Wanted&) {
+                  return std::vector<Tensor>{
+                      {}, gradient_of(loss, student.get(), teacher.get(), counts, dy)};
+                });
 }
 
 Variable mse(const Variable& a, const Variable& b, const Tensor& mask) {

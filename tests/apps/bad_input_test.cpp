@@ -98,9 +98,7 @@ const std::vector<BadInput>& table() {
        },
        {"--epocs", "did you mean \"--epochs\"?"}},
       {"a flag without its value",
-       [](const TemporaryFolder&) {
-         return Words{"train", "--out"};
-       },
+       [](const TemporaryFolder&) { return Words{"train", "--out"}; },
        {"--out"}},
       {"a teacher that is no safetensors file",
        [](const TemporaryFolder& f) {
@@ -150,9 +148,7 @@ const std::vector<BadInput>& table() {
        },
        {"file/run"}},
       {"a folder to resume that is none",
-       [](const TemporaryFolder& f) {
-         return Words{"train", "--resume", f.path().string()};
-       },
+       [](const TemporaryFolder& f) { return Words{"train", "--resume", f.path().string()}; },
        {"expected a run folder"}},
       {"other settings on resume",
        [](const TemporaryFolder&) {
@@ -160,9 +156,7 @@ const std::vector<BadInput>& table() {
        },
        {"epochs"}},
       {"evaluation of a folder that is no run",
-       [](const TemporaryFolder& f) {
-         return Words{"evaluate", f.path().string()};
-       },
+       [](const TemporaryFolder& f) { return Words{"evaluate", f.path().string()}; },
        {"best.safetensors"}},
       {"prediction beside the images",
        [](const TemporaryFolder& f) {

@@ -46,9 +46,8 @@ TEST_CASE("a value used twice gathers both gradients, and passes add up until cl
     const Variable y = relu(x);
     static const OpInfo sum_of_two = {.name = "sum_of_two", .formula = "", .source = ""};
     Tensor s = y.value().clone();
-    return record(sum_of_two, s, {y, y}, [](const Tensor& dy, const Wanted&) {
-      return std::vector<Tensor>{dy, dy};
-    });
+    return record(sum_of_two, s, {y, y},
+                  [](const Tensor& dy, const Wanted&) { return std::vector<Tensor>{dy, dy}; });
   };
   backward(twice(), ones({3}));
   for (size_t i = 0; i < 3; ++i)

@@ -83,7 +83,9 @@ TEST_CASE("tensors share storage until cloned, and know their type") {
 }
 
 TEST_CASE("the allocator reuses blocks and reports exhaustion with figures") {
-  { const Tensor warm({1000, 1000}); }
+  {
+    const Tensor warm({1000, 1000});
+  }
   const auto before = cpu_memory::statistics();
   for (int i = 0; i < 10; ++i) const Tensor t({1000, 1000});
 #ifndef __SANITIZE_ADDRESS__
