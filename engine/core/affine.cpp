@@ -1,5 +1,6 @@
 #include "engine/core/affine.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -24,13 +25,16 @@ Affine Affine::rotation(double degrees, double cx, double cy) {
 
 Affine Affine::inverse() const {
   const double d = determinant();
-  check(std::isfinite(d) && d != 0, "Affine::inverse: expected a determinant other than 0, got ",
-        d);
   const double a = m[4] / d;
   const double b = -m[1] / d;
   const double e = -m[3] / d;
   const double f = m[0] / d;
-  return {{a, b, -(a * m[2] + b * m[5]), e, f, -(e * m[2] + f * m[5])}};
+  const Affine inverse{{a, b, -(a * m[2] + b * m[5]), e, f, -(e * m[2] + f * m[5])}};
+  const auto finite = [](double v) { return std::isfinite(v); };
+  check(std::ranges::all_of(m, finite) && std::ranges::all_of(inverse.m, finite),
+        "Affine::inverse: expected finite numbers and a determinant other than 0, got ", m[0], ' ',
+        m[1], ' ', m[2], ' ', m[3], ' ', m[4], ' ', m[5]);
+  return inverse;
 }
 
 Affine operator*(const Affine& a, const Affine& b) {

@@ -14,7 +14,8 @@ struct MemoryStatistics {
 
 /// The storage of all CPU tensors. Blocks are aligned to 64 bytes, rounded up to one of four size
 /// classes per power of two (so at most a quarter is wasted) and kept for reuse: a training step
-/// that repeats takes nothing from the operating system.
+/// that repeats takes nothing from the operating system. In use and kept together are at most twice
+/// the most that was ever in use.
 /// With DECANT_CHECK_MEMORY (preset `debug`) fresh blocks are filled with NaN (see set_poison), and
 /// red zones around them are looked at when they come back; a damaged one throws Error at the next
 /// request.

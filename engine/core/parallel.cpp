@@ -4,7 +4,9 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "engine/core/error.h"
@@ -51,15 +53,19 @@ struct Loop {
 // aside delays nobody.
 class Pool {
  public:
+  /// Throws Error where the system gives fewer threads.
   explicit Pool(int threads) {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { serve(); });
+    try {
+      for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { serve(); });
+    } catch (const std::system_error& error) {
+      const size_t started = workers_.size() + 1;
+      stop();
+      throw Error(str("set_num_threads: expected ", threads, " threads, got ", started,
+                      " from the system: ", error.what()));
+    }
   }
 
-  ~Pool() {
-    stop_ = true;
-    announce();
-    for (std::thread& worker : workers_) worker.join();
-  }
+  ~Pool() { stop(); }
 
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -77,6 +83,13 @@ class Pool {
  private:
   static constexpr int kSpins = 4000;
   static constexpr int64_t kOpen = int64_t{1} << 32;
+
+  void stop() {
+    stop_ = true;
+    announce();
+    for (std::thread& worker : workers_) worker.join();
+    workers_.clear();
+  }
 
   void announce() {
     generation_.fetch_add(1);
@@ -118,12 +131,13 @@ class Pool {
 struct PoolHolder {
   std::mutex mutex;  // held by the thread whose loop runs
   std::unique_ptr<Pool> pool;
-  int threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  std::atomic<int> threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
 };
 
+// Never destroyed: a loader thread may still run a loop while the program ends.
 PoolHolder& holder() {
-  static PoolHolder instance;
-  return instance;
+  static PoolHolder* const instance = new PoolHolder;
+  return *instance;
 }
 
 }  // namespace
@@ -136,8 +150,15 @@ void set_num_threads(int count) {
   check(count >= 1 && count <= 1024, "set_num_threads: expected 1 to 1024 threads, got ", count);
   check(!inside_parallel, "set_num_threads: called from inside parallel_for");
   const std::scoped_lock lock(holder().mutex);
-  holder().threads = count;
   holder().pool.reset();
+  holder().threads = 1;  // what holds if the system does not give more
+  if (count > 1) holder().pool = std::make_unique<Pool>(count);
+  holder().threads = count;
+}
+
+SerialScope::SerialScope() : previous_(std::exchange(inside_parallel, true)) {}
+SerialScope::~SerialScope() {
+  inside_parallel = previous_;
 }
 
 namespace detail {
@@ -149,7 +170,7 @@ void run_chunks(int64_t count, void (*call)(void*, int64_t), void* context) {
     for (int64_t i = 0; i < count; ++i) call(context, i);
     return;
   }
-  if (!h.pool) h.pool = std::make_unique<Pool>(h.threads);
+  if (!h.pool) h.pool = std::make_unique<Pool>(h.threads.load());
   Loop loop;
   loop.count = count;
   loop.call = call;

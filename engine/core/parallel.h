@@ -8,8 +8,22 @@ namespace decant {
 
 /// How many threads parallel_for uses, the caller's included. The default is the machine's count.
 int num_threads();
-/// Throws Error unless 1 <= count <= 1024. Not to be called from inside parallel_for.
+/// Throws Error unless 1 <= count <= 1024 and the system gives that many. Not to be called from
+/// inside parallel_for.
 void set_num_threads(int count);
+
+/// While it lives, loops of this thread run on this thread alone: for threads that work beside the
+/// one that trains, and must not take the pool from it.
+class SerialScope {
+ public:
+  SerialScope();
+  ~SerialScope();
+  SerialScope(const SerialScope&) = delete;
+  SerialScope& operator=(const SerialScope&) = delete;
+
+ private:
+  bool previous_;
+};
 
 namespace detail {
 void run_chunks(int64_t count, void (*call)(void* context, int64_t chunk), void* context);

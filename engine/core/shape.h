@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <ostream>
 #include <span>
+#include <string_view>
 
 #include "engine/core/error.h"
 
@@ -15,15 +16,20 @@ namespace decant {
 class Shape {
  public:
   static constexpr int kMaxRank = 6;
+  static constexpr int64_t kMaxSize = int64_t{1} << 56;  // bytes still fit in 63 bits
 
   Shape() = default;
   Shape(std::initializer_list<int64_t> extents)
       : Shape(std::span<const int64_t>(extents.begin(), extents.size())) {}
   explicit Shape(std::span<const int64_t> extents) : rank_(static_cast<int>(extents.size())) {
-    check(extents.size() <= kMaxRank, "Shape: at most ", kMaxRank, " axes, got ", extents.size());
+    check(extents.size() <= kMaxRank, "Shape: expected at most ", kMaxRank, " axes, got ",
+          extents.size());
+    int64_t elements = 1;
     for (int i = 0; i < rank_; ++i) {
       extents_[i] = extents[static_cast<size_t>(i)];
-      check(extents_[i] >= 0, "Shape: extents must not be negative, got ", *this);
+      check(extents_[i] >= 0, "Shape: expected extents of at least 0, got ", extents_[i]);
+      const bool fits = !__builtin_mul_overflow(elements, extents_[i], &elements);
+      check(fits && elements < kMaxSize, "Shape: expected fewer than 2^56 elements, got ", *this);
     }
   }
 
@@ -36,10 +42,11 @@ class Shape {
   }
 
   int64_t operator[](int axis) const { return extents_[index(axis)]; }
+  /// For building a shape axis by axis; a Tensor checks what came of it.
   int64_t& operator[](int axis) { return extents_[index(axis)]; }
 
   /// The axis counted from the front; throws Error naming `op` if there is no such axis.
-  int axis(int axis, const char* op) const {
+  int axis(int axis, std::string_view op) const {
     check(axis >= -rank_ && axis < rank_, op, ": axis ", axis, " is outside of shape ", *this);
     return axis < 0 ? axis + rank_ : axis;
   }

@@ -17,7 +17,7 @@ Storage::~Storage() {
 }
 
 Tensor::Tensor(Shape shape, DType dtype, Device device)
-    : shape_(shape),
+    : shape_(shape.extents()),  // checked again: its extents may have been set one by one
       dtype_(dtype),
       device_(device),
       storage_(
@@ -29,8 +29,12 @@ Tensor Tensor::full(Shape shape, double value, DType dtype) {
   return t;
 }
 
+void Tensor::check_defined() const {
+  check(defined(), "Tensor: expected values, got a tensor that was only declared");
+}
+
 void Tensor::check_type(DType wanted) const {
-  check(defined(), "Tensor: no values, it was only declared");
+  check_defined();
   check(dtype_ == wanted, "Tensor: holds ", dtype_, ", asked for ", wanted);
 }
 
@@ -47,8 +51,8 @@ Tensor Tensor::reshape(Shape shape) const {
 }
 
 Tensor Tensor::view(int64_t offset, Shape shape) const {
-  check(offset >= 0 && offset + shape.size() <= size(), "view: elements ", offset, " to ",
-        offset + shape.size(), " are outside of shape ", shape_);
+  check(offset >= 0 && offset <= size() - shape.size(), "view: expected elements of ", shape_,
+        ", got ", shape, " from element ", offset);
   Tensor t = *this;
   t.shape_ = shape;
   t.offset_ += offset;
@@ -56,12 +60,14 @@ Tensor Tensor::view(int64_t offset, Shape shape) const {
 }
 
 Tensor Tensor::clone() const {
+  check_defined();
   Tensor t(shape_, dtype_, device_);
   t.copy_from(*this);
   return t;
 }
 
 Tensor Tensor::to(DType dtype) const {
+  check_defined();
   if (dtype == dtype_) return *this;
   Tensor t(shape_, dtype, device_);
   with_type(dtype_, [&]<class From>() {
@@ -79,6 +85,8 @@ void Tensor::fill(double value) {
 }
 
 void Tensor::copy_from(const Tensor& source) {
+  check_defined();
+  source.check_defined();
   check(source.shape_ == shape_ && source.dtype_ == dtype_ && source.device_ == device_,
         "copy_from: expected ", dtype_, ' ', shape_, " on ", device_, ", got ", source.dtype_, ' ',
         source.shape_, " on ", source.device_);

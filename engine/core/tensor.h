@@ -97,12 +97,16 @@ class Tensor {
   /// Copies values from a tensor of the same shape, type and device.
   void copy_from(const Tensor& source);
 
-  uint64_t version() const { return storage_->version; }
+  uint64_t version() const {
+    check_defined();
+    return storage_->version;
+  }
   /// Whether nobody else refers to this memory, so that it may be overwritten unseen.
   bool sole_owner() const { return storage_.use_count() == 1; }
   bool shares_storage(const Tensor& other) const { return storage_ == other.storage_; }
 
  private:
+  void check_defined() const;
   void check_type(DType wanted) const;
   std::byte* bytes() const {
     return storage_->data() + static_cast<size_t>(offset_) * size_of(dtype_);

@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <cmath>
+#include <limits>
+#include <thread>
 
 #include "engine/core/affine.h"
 #include "engine/core/allocator.h"
@@ -95,4 +97,46 @@ TEST_CASE("the allocator reuses blocks and reports exhaustion with figures") {
   cpu_memory::set_limit(before.in_use_bytes + (1U << 20U));
   CHECK_THROWS_WITH_AS(Tensor({10000, 1000}), doctest::Contains("requested 40000000 bytes"), Error);
   cpu_memory::set_limit(0);
+}
+
+TEST_CASE("sizes that do not fit are refused, not wrapped") {
+  CHECK_THROWS_WITH_AS(Shape({int64_t{1} << 61, 1}), doctest::Contains("2^56"), Error);
+  CHECK_THROWS_AS(Shape({int64_t{1} << 40, int64_t{1} << 40}), Error);
+  Shape grown = {1, 1};
+  grown[0] = int64_t{1} << 61;
+  CHECK_THROWS_AS(Tensor(grown, DType::f64), Error);
+  CHECK_THROWS_AS(Tensor({4}).view(std::numeric_limits<int64_t>::max(), {2}), Error);
+}
+
+TEST_CASE("a tensor that was only declared is refused where values are needed") {
+  Tensor none;
+  CHECK_THROWS_AS(none.clone(), Error);
+  CHECK_THROWS_AS(none.to(DType::f32), Error);
+  CHECK_THROWS_AS(none.version(), Error);
+  CHECK_THROWS_AS(none.copy_from(Tensor({1})), Error);
+  CHECK_THROWS_AS(Tensor({1}).copy_from(none), Error);
+}
+
+#ifndef __SANITIZE_ADDRESS__
+TEST_CASE("in use and cached are at most twice the most that was ever in use") {
+  cpu_memory::release_cache();
+  cpu_memory::reset_peak();
+  for (int64_t i = 1; i <= 60; ++i) const Tensor t({i, 100'000});  // 60 sizes, one at a time
+  const auto s = cpu_memory::statistics();
+  CHECK(s.in_use_bytes + s.cached_bytes <= 2 * s.peak_in_use_bytes);
+  CHECK(s.cached_bytes > 0);
+}
+#endif
+
+TEST_CASE("a map that is not finite has no inverse") {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  CHECK_THROWS_AS(Affine::translation(nan, 0).inverse(), Error);
+  CHECK_THROWS_AS(Affine::scaling(1e-320, 1).inverse(), Error);
+}
+
+TEST_CASE("a thread in a SerialScope leaves the pool to others") {
+  set_num_threads(2);
+  const SerialScope serial;
+  const auto self = std::this_thread::get_id();
+  parallel_for(100, [&](int64_t) { REQUIRE(std::this_thread::get_id() == self); });
 }
