@@ -55,6 +55,16 @@ void remove_temporaries(const fs::path& folder) {
   for (const fs::path& path : found) fs::remove(path);
 }
 
+// Whether all that lies there is what a create() leaves that was killed before config.json made the
+// folder a run.
+bool is_beginning(const fs::path& folder) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name != kSplit && name != str(kSplit, ".tmp") && name != str(kConfig, ".tmp")) return false;
+  }
+  return true;
+}
+
 Tensor tensor_of(const std::string& bytes) {
   return Tensor::of<uint8_t>(
       {static_cast<int64_t>(bytes.size())},
@@ -86,7 +96,7 @@ void RunFolder::require_free(const fs::path& path) {
   std::error_code failed;
   const bool exists = fs::exists(path, failed);
   check(!exists || fs::is_directory(path), path.string(), ": expected a folder, got a file");
-  check(!exists || fs::is_empty(path), path.string(),
+  check(!exists || is_beginning(path), path.string(),
         ": expected a new or empty folder, got one with files; --resume goes on with a run");
 }
 

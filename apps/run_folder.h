@@ -38,7 +38,8 @@ struct Progress {
 /// One process at a time: the folder is locked while a RunFolder lives.
 class RunFolder {
  public:
-  /// Throws Error unless create() may make a run there: nothing, or an empty folder.
+  /// Throws Error unless create() may make a run there: nothing, an empty folder, or what a
+  /// create() left that was killed.
   static void require_free(const std::filesystem::path& path);
 
   /// Begins a run. Throws Error where the folder exists and is not empty, cannot be written, or

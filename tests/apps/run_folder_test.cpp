@@ -1,6 +1,8 @@
 #include "apps/run_folder.h"
 
 #include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,10 +20,13 @@ namespace {
 // A run whose "network" is a text with the epoch in it.
 struct PretendRun {
   int64_t epoch = 0;
+  std::function<void(int)> wrote = nullptr;  // hears the number of each network that was written
 
   std::function<void(const fs::path&)> writer() const {
-    return [text = str("network of epoch ", epoch)](const fs::path& path) {
+    return [text = str("network of epoch ", epoch), wrote = wrote,
+            count = 0](const fs::path& path) mutable {
       write_file_atomically(path, text);
+      if (wrote) wrote(++count);
     };
   }
 
@@ -38,6 +43,27 @@ struct PretendRun {
                   writer());
   }
 };
+
+// Runs `work` in a process that the system kills in the middle of a file, `bytes` bytes into it.
+void killed_in_a_file_at(rlim_t bytes, const std::function<void()>& work) {
+  const pid_t process = fork();
+  if (process == 0) {
+    const rlimit limit{bytes, bytes};
+    setrlimit(RLIMIT_FSIZE, &limit);
+    work();
+    _exit(0);
+  }
+  CHECK(wait_for(process) == 128 + SIGXFSZ);
+}
+
+void killed(const std::function<void()>& work) {
+  const pid_t process = fork();
+  if (process == 0) {
+    work();
+    _exit(0);
+  }
+  CHECK(wait_for(process) == 128 + SIGKILL);
+}
 
 }  // namespace
 
@@ -117,6 +143,74 @@ TEST_CASE("a folder with files is refused and keeps them; one that is no run is 
   CHECK_THROWS_WITH_AS(RunFolder::open(parent.path()), doctest::Contains("expected a run folder"),
                        Error);
   CHECK(contents(parent.path()) == std::map<std::string, std::string>{{"thesis.txt", "mine"}});
+}
+
+TEST_CASE("a folder whose beginning was killed can be begun again") {
+  const Json config = {{"epochs", 3}, {"loss", "ce"}};
+  const Json split = {{"origin", "x"}};
+  const auto split_bytes = split.dump(1).size() + 1;
+  REQUIRE(config.dump(2).size() > split_bytes);
+  const TemporaryFolder parent;
+  const fs::path path = parent.path() / "a";
+  const auto begin = [&] { RunFolder::create(path, config, split); };
+
+  killed_in_a_file_at(3, begin);  // half of split.json
+  CHECK(contents(path).size() == 1);
+  CHECK_NOTHROW(RunFolder::require_free(path));
+  killed_in_a_file_at(split_bytes, begin);  // half of config.json
+  CHECK(contents(path).size() == 2);
+  CHECK_THROWS_AS(RunFolder::open(path), Error);  // not a run yet
+  begin();
+  CHECK(contents(path) == std::map<std::string, std::string>{{"config.json", config.dump(2) + "\n"},
+                                                             {"split.json", split.dump(1) + "\n"}});
+
+  // Any other file is somebody's.
+  const fs::path other = parent.path() / "b";
+  fs::create_directory(other);
+  write_bytes(other / "split.json", "{}");
+  write_bytes(other / "thesis.tmp", "mine");
+  CHECK_THROWS_WITH_AS(RunFolder::require_free(other),
+                       doctest::Contains("expected a new or empty folder"), Error);
+}
+
+TEST_CASE("a commit that was killed between any two of its writes is taken back") {
+  // The writes of a commit: last, best, the state. `dies` is the write it dies after, or in.
+  for (const bool better : {true, false}) {
+    for (const int dies : {1, 2, 3}) {
+      if (!better && dies == 2) continue;  // best is not written
+      CAPTURE(better);
+      CAPTURE(dies);
+      const TemporaryFolder parent;
+      const fs::path path = parent.path() / "a";
+      PretendRun run;
+      {
+        RunFolder folder = RunFolder::create(path, {}, {});
+        run.advance(folder, true);
+      }
+      const auto before = contents(path);
+      const auto next = [&](const std::function<void(int)>& wrote) {
+        RunFolder folder = RunFolder::open(path);
+        PretendRun ahead = run;
+        ahead.wrote = wrote;
+        ahead.advance(folder, better);
+      };
+      if (dies == 3)  // longer than every other file
+        killed_in_a_file_at(100, [&] { next([](int) {}); });
+      else
+        killed([&] {
+          next([&](int count) {
+            if (count == dies) raise(SIGKILL);
+          });
+        });
+      CHECK(contents(path) != before);
+      {
+        RunFolder folder = RunFolder::open(path);
+        folder.repair(run.writer());
+        CHECK(folder.progress().epoch == 1);
+      }
+      CHECK(contents(path) == before);
+    }
+  }
 }
 
 TEST_CASE("one process at a time") {
