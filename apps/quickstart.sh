@@ -31,7 +31,7 @@ fi
 run() {
   name=$1
   shift
-  if [ -d "$runs/$name" ]; then
+  if [ -f "$runs/$name/config.json" ]; then
     "$decant" train --resume "$runs/$name"
   else
     "$decant" "$@" --data "$data" --split random:1:160:40 --size 128 --batch 8 --seed 0 --out "$runs/$name"
@@ -41,11 +41,13 @@ run() {
 step "teacher: Unet-resnet18, 14.3 million parameters"
 run teacher train --model unet/resnet18 --epochs 12
 
+# Both students: cross-entropy as the paper has it, so that only the teacher differs, and a rate that
+# suits a network of a hundred thousand parameters.
 step "student alone: a thin separable U-Net, a hundred times smaller"
-run student train --model thin_unet --epochs 20
+run student train --model thin_unet --epochs 20 --loss ce --lr 3e-3
 
 step "student taught by the teacher's logits"
-run L_KLD distill --teacher "$runs/teacher" --model thin_unet --preset L_KLD --epochs 20
+run L_KLD distill --teacher "$runs/teacher" --model thin_unet --preset L_KLD --epochs 20 --lr 3e-3
 
 step "on the 40 images that chose nothing"
 "$decant" compare "$runs/teacher" "$runs/student" "$runs/L_KLD" --data "$data" --split test

@@ -33,7 +33,7 @@ if [ -z "$quick" ]; then
   step "lint: clang-tidy"
   tests/lint.sh build/release
 
-  step "debug build: poisoned memory and red zones; AddressSanitizer; ThreadSanitizer"
+  step "AddressSanitizer, UndefinedBehaviorSanitizer, ThreadSanitizer"
   tests/checked.sh
 fi
 
