@@ -148,6 +148,16 @@ std::vector<std::string> Pipeline::preset_names() {
   return {"none", "weak", "strong", "strong_flip"};
 }
 
+Pipeline Pipeline::evaluation(int size) const {
+  const auto normalizes = std::ranges::count_if(
+      steps_, [](const auto& step) { return step->transform->role() == Role::normalize; });
+  check(normalizes == 1 && steps_.back()->transform->role() == Role::normalize,
+        "Pipeline::evaluation: expected exactly one Normalize, as the last step, got ", normalizes,
+        " in ", to_json().dump());
+  return from_json(json::array(
+      {{{"name", "Resize"}, {"height", size}, {"width", size}}, steps_.back()->arguments}));
+}
+
 json Pipeline::to_json() const {
   json list = json::array();
   for (const auto& step : steps_) list.push_back(step->arguments);

@@ -55,6 +55,11 @@ class Pipeline {
   static Pipeline preset(std::string_view name, int size);
   static std::vector<std::string> preset_names();
 
+  /// How the validation of a network trained through this pipeline sees its images: resized to
+  /// size x size, then this pipeline's own Normalize.
+  /// Throws Error unless the pipeline holds exactly one Normalize, as its last step.
+  Pipeline evaluation(int size) const;
+
   /// The short form with every argument written out.
   nlohmann::json to_json() const;
 

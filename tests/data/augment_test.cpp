@@ -349,6 +349,29 @@ TEST_CASE("presets: sizes, order, and what they resize from") {
   CHECK(a.width == 32);
 }
 
+TEST_CASE("a pipeline's evaluation is a Resize and the pipeline's own Normalize") {
+  const Pipeline trained = Pipeline::from_json(json::array(
+      {{{"name", "RandomCrop"}, {"height", 4}, {"width", 4}},
+       {{"name", "GaussNoise"}, {"p", 1}},
+       {{"name", "Normalize"}, {"mean", {0.5}}, {"std", {0.25}}, {"max_pixel_value", 100}}}));
+  Image flat(8, 8, 1);
+  for (uint8_t& v : flat.pixels) v = 90;
+  Frame frame(flat);
+  trained.evaluation(2).apply(frame, key_of(0));
+  CHECK(frame.width == 2);
+  CHECK(frame.height == 2);
+  for (const float v : frame.image) CHECK(v == doctest::Approx((90 - 50) / 25.0).epsilon(1e-6));
+  CHECK(Pipeline::preset("strong_flip", 32).evaluation(32).to_json() ==
+        Pipeline::preset("none", 32).to_json());
+
+  const json normalize = {{"name", "Normalize"}};
+  const json flip = {{"name", "HorizontalFlip"}};
+  for (const json& list : {json::array(), json::array({flip}), json::array({normalize, flip}),
+                           json::array({normalize, normalize})})
+    CHECK(contains(message_of([&] { Pipeline::from_json(list).evaluation(8); }),
+                   "exactly one Normalize"));
+}
+
 TEST_CASE("Albumentations' own dictionaries are read, and 2.x refused for its other meanings") {
   const char* text = R"({"__version__": "1.3.1", "transform": {"__class_fullname__": "Compose",
     "p": 1.0, "bbox_params": null, "keypoint_params": null, "additional_targets": {}, "transforms": [
