@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "data/layouts/layout.h"
@@ -65,6 +66,38 @@ std::optional<Dataset> try_layout(const Layout& layout, const fs::path& path) {
                  std::move(listing->remarks)};
 }
 
+// The images of a folder and of those in it, `seen` so far by their resolved paths: links may lead
+// in circles.
+void walk_images(const fs::path& folder, std::set<fs::path>& seen, std::vector<Sample>& samples) {
+  if (!seen.insert(fs::weakly_canonical(folder)).second) return;
+  const std::vector<fs::path> files = image_files(folder);
+  std::set<std::string> stems;
+  for (const fs::path& file : files) stems.insert(lower_case(file.stem().string()));
+  for (const fs::path& file : files) {
+    const auto mask = mask_beside_image(lower_case(file.stem().string()));
+    if (!mask || !stems.contains(mask->stem)) samples.push_back({.image = file});
+  }
+  for (const fs::path& inner : subfolders(folder)) walk_images(inner, seen, samples);
+}
+
+// The stem, or the path below `root`, or that with the suffix (a.png beside a.jpg): the first that
+// is unique.
+void name_by_path(const fs::path& root, std::vector<Sample>& samples) {
+  const auto below = [&root](const Sample& s) { return s.image.lexically_relative(root); };
+  const auto stem = [](const Sample& s) { return s.image.stem().string(); };
+  const auto path = [&](const Sample& s) { return below(s).replace_extension().generic_string(); };
+  std::map<std::string, int> stems;
+  std::map<std::string, int> paths;
+  for (const Sample& s : samples) {
+    ++stems[stem(s)];
+    ++paths[path(s)];
+  }
+  for (Sample& s : samples)
+    s.id = stems[stem(s)] == 1   ? stem(s)
+           : paths[path(s)] == 1 ? path(s)
+                                 : below(s).generic_string();
+}
+
 // Adds `part`, the mask in `file`, to `mask`.
 void merge_mask(const Mask& part, const fs::path& file, const Sample& sample, const Image& image,
                 Image& mask) {
@@ -114,16 +147,20 @@ Dataset open_dataset(const fs::path& path, std::string_view layout) {
 Dataset open_images(const fs::path& path) {
   check(fs::exists(path), "open_images: no such file or folder: ", path.string());
   Dataset dataset{path, "images", {}, {}};
-  if (fs::is_directory(path)) {
-    for (const fs::path& file : image_files(path)) dataset.samples.push_back({.image = file});
-  } else {
-    dataset.samples.push_back({.image = path});
+  if (!fs::is_directory(path)) {
+    dataset.samples.push_back({.id = path.stem().string(), .image = path});
+    return dataset;
   }
+  for (const Layout& layout : kLayouts) {
+    if (auto recognised = try_layout(layout, path)) {
+      for (Sample& sample : recognised->samples) sample.masks.clear();
+      return *recognised;
+    }
+  }
+  std::set<fs::path> seen;
+  walk_images(path, seen, dataset.samples);
   check(!dataset.samples.empty(), "open_images: no PNG, JPEG or BMP image in ", path.string());
-  std::map<std::string, int> uses;
-  for (const Sample& s : dataset.samples) ++uses[s.image.stem().string()];
-  for (Sample& s : dataset.samples)  // a.png beside a.jpg
-    if (uses[s.image.stem().string()] > 1) s.id = s.image.filename().string();
+  name_by_path(path, dataset.samples);
   settle_ids(dataset.samples);
   return dataset;
 }

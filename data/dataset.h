@@ -52,7 +52,9 @@ struct Dataset {
 /// Throws Error naming the folder and what was looked for where nothing is recognised.
 Dataset open_dataset(const std::filesystem::path& path, std::string_view layout = "auto");
 
-/// The images of a folder, or the one file, without masks: what `predict` reads.
+/// The images of a data set in any layout, of a folder and all folders in it, or the one file,
+/// without masks: what `predict` reads. STEM_mask.png, STEM_mask_1.png beside STEM.png are masks.
+/// Ids of a plain folder are stems; paths below the folder where a stem is not unique.
 Dataset open_images(const std::filesystem::path& path);
 
 /// One decoded sample.

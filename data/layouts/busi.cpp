@@ -10,18 +10,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<std::string_view, 1> kSuffixes = {"_mask"};
 constexpr std::array<std::string_view, 3> kClasses = {"benign", "malignant", "normal"};
-
-// STEM of STEM_mask or STEM_mask_1, in lower case; nothing for other names. Anchored at the end:
-// "benign (1)" must not collect the masks of "benign (10)".
-std::optional<std::string> stem_of_mask(const std::string& name) {
-  const size_t at = name.rfind("_mask");
-  if (at == std::string::npos) return {};
-  const std::string stem = name.substr(0, at);
-  if (!mask_number(name, stem, kSuffixes)) return {};
-  return stem;
-}
 
 bool is_class_name(const fs::path& folder) {
   const std::string name = lower_case(folder.filename().string());
@@ -34,8 +23,8 @@ bool read_folder(const fs::path& folder, const std::string& class_name, Listing&
   std::vector<fs::path> images;
   for (const fs::path& file : image_files(folder)) {
     const std::string name = lower_case(file.stem().string());
-    if (const auto stem = stem_of_mask(name))
-      masks[*stem].emplace_back(*mask_number(name, *stem, kSuffixes), file);
+    if (const auto mask = mask_beside_image(name))
+      masks[mask->stem].emplace_back(mask->number, file);
     else
       images.push_back(file);
   }

@@ -29,36 +29,46 @@ fs::path find_folder(const fs::path& root, Names names) {
   return {};
 }
 
+// A mask and how it is numbered among those of its image.
+using Numbered = std::pair<int, fs::path>;
+
+// The masks of `folder` by the stem of their image in lower case. A mask belongs to the longest
+// stem its name goes with: "a_1" to the image a_1 where there is one, otherwise to the image a.
+std::map<std::string, std::vector<Numbered>> masks_by_stem(const fs::path& folder,
+                                                           const std::set<std::string>& stems,
+                                                           std::vector<Remark>& remarks) {
+  std::map<std::string, std::vector<Numbered>> masks;
+  for (const fs::path& file : image_files(folder)) {
+    const std::string name = lower_case(file.stem().string());
+    bool matched = false;
+    for (size_t length = name.size(); length > 0 && !matched; --length) {
+      const std::string stem = name.substr(0, length);
+      const auto number = mask_number(name, stem, kSuffixes);
+      matched = number && stems.contains(stem);
+      if (matched) masks[stem].emplace_back(*number, file);
+    }
+    if (!matched) remarks.push_back({file, "mask without an image"});
+  }
+  for (auto& [stem, files] : masks) std::sort(files.begin(), files.end());
+  return masks;
+}
+
 // Appends the pairs of root/IMAGES and root/MASKS; false where there are no such folders.
 bool read_pairs(const fs::path& root, Names image_names, Names mask_names, std::string split,
                 Listing& listing) {
   const fs::path image_folder = find_folder(root, image_names);
   const fs::path mask_folder = find_folder(root, mask_names);
   if (image_folder.empty() || mask_folder.empty()) return false;
-  std::map<std::string, fs::path> masks;  // by stem in lower case
-  for (const fs::path& file : image_files(mask_folder))
-    masks.emplace(lower_case(file.stem().string()), file);
-  std::set<fs::path> used;
-  for (const fs::path& image : image_files(image_folder)) {
+  const std::vector<fs::path> images = image_files(image_folder);
+  std::set<std::string> stems;
+  for (const fs::path& image : images) stems.insert(lower_case(image.stem().string()));
+  auto masks = masks_by_stem(mask_folder, stems, listing.remarks);
+  for (const fs::path& image : images) {
     Sample sample{.image = image, .split = split};
-    const std::string stem = lower_case(image.stem().string());
-    std::vector<std::pair<int, fs::path>> found;
-    // All candidates sort behind the stem, and end where names no longer begin with it.
-    for (auto it = masks.lower_bound(stem); it != masks.end() && it->first.starts_with(stem); ++it)
-      if (const auto number = mask_number(it->first, stem, kSuffixes))
-        found.emplace_back(*number, it->second);
-    // "a_1" is an image of its own rather than the second mask of "a", if its image is there.
-    const auto exact = masks.find(stem);
-    if (exact != masks.end()) found = {{0, exact->second}};
-    std::sort(found.begin(), found.end());
-    for (auto& [number, file] : found) {
+    for (const auto& [number, file] : masks[lower_case(image.stem().string())])
       sample.masks.push_back(file);
-      used.insert(file);
-    }
     listing.samples.push_back(std::move(sample));
   }
-  for (const auto& [stem, file] : masks)
-    if (!used.contains(file)) listing.remarks.push_back({file, "mask without an image"});
   return true;
 }
 

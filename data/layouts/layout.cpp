@@ -1,6 +1,7 @@
 #include "data/layouts/layout.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <charconv>
 
@@ -86,6 +87,15 @@ std::optional<int> mask_number(std::string_view name, std::string_view stem,
         end == tail.data() + tail.size())
       return number;
   }
+  return {};
+}
+
+std::optional<MaskName> mask_beside_image(std::string_view name) {
+  constexpr std::array<std::string_view, 1> kSuffix = {"_mask"};
+  const std::string_view stem = name.substr(0, name.rfind(kSuffix[0]));
+  if (stem.size() == name.size()) return {};
+  if (const auto number = mask_number(name, stem, kSuffix))
+    return MaskName{std::string(stem), *number};
   return {};
 }
 

@@ -46,6 +46,14 @@ std::vector<std::filesystem::path> subfolders(const std::filesystem::path& folde
 /// the suffixes: 0 without digits; nothing where it is not a mask of this stem.
 std::optional<int> mask_number(std::string_view name, std::string_view stem,
                                std::span<const std::string_view> suffixes);
+/// What the name of a mask beside its image, in lower case, says: STEM_mask is number 0 of STEM,
+/// STEM_mask_1 number 1; nothing for other names. Anchored at the end: "benign (1)" must not
+/// collect the masks of "benign (10)".
+struct MaskName {
+  std::string stem;
+  int number;
+};
+std::optional<MaskName> mask_beside_image(std::string_view name);
 /// train, val or test for the words in use for them, otherwise "".
 std::string split_name(std::string_view word);
 

@@ -6,6 +6,7 @@
 #include "data/dataset.h"
 #include "data/duplicates.h"
 #include "engine/core/error.h"
+#include "engine/core/rng.h"
 #include "tests/data/fixtures.h"
 
 using namespace decant;
@@ -168,6 +169,49 @@ TEST_CASE("where nothing is recognised the message names the folder and what was
   CHECK(contains(message_of([&] { open_dataset(folder.path() / "no"); }), "no such"));
   CHECK(contains(message_of([&] { open_dataset(folder.path(), "coco"); }), "udiat"));
   CHECK(contains(message_of([&] { open_images(folder.path()); }), folder.path().string()));
+}
+
+TEST_CASE("a mask belongs to the longest stem of an image that its name goes with") {
+  const TempFolder folder;
+  for (const char* name : {"a", "a_1", "b", "c"})
+    add_image(folder, str("images/", name, ".png"), fnv1a64(name));
+  for (const char* name : {"a_1", "b", "b_1", "b_2", "c_mask", "c_1_2"})
+    add_mask(folder, str("masks/", name, ".png"));
+  const Dataset d = open_dataset(folder.path());
+  CHECK(d.find("a").masks.empty());  // a_1 shows the other image's lesion
+  CHECK(names(d.find("a_1").masks) == Strings{"a_1.png"});
+  CHECK(names(d.find("b").masks) == Strings{"b.png", "b_1.png", "b_2.png"});
+  CHECK(names(d.find("c").masks) == Strings{"c_mask.png"});
+  REQUIRE(d.remarks.size() == 1);
+  CHECK(d.remarks[0].file.filename() == "c_1_2.png");
+}
+
+TEST_CASE("open_images: the images of a data set, of folders in folders, of one file; no masks") {
+  const TempFolder busi;
+  for (const char* name : {"benign/benign (1)", "normal/normal (1)"}) {
+    add_image(busi, str(name, ".png"), 1);
+    add_mask(busi, str(name, "_mask.png"));
+    add_mask(busi, str(name, "_mask_1.png"));
+  }
+  const Dataset set = open_images(busi.path());
+  CHECK(set.ids() == Strings{"benign (1)", "normal (1)"});
+  for (const Sample& sample : set.samples) CHECK(sample.masks.empty());
+  CHECK(open_images(busi.path() / "benign").ids() == Strings{"benign (1)"});
+  CHECK(open_images(busi.at("benign/benign (1).png")).ids() == Strings{"benign (1)"});
+
+  const TempFolder pairs;
+  add_image(pairs, "images/a.png", 1);
+  add_mask(pairs, "masks/a.png");
+  CHECK(open_images(pairs.path()).samples.size() == 1);
+
+  const TempFolder plain;
+  for (const char* name : {"x.png", "day 1/left/a.png", "day 2/left/a.png", "day 2/left/b.png",
+                           "day 2/b.bmp", "day 2/b.png", "alone_mask.png"})
+    add_image(plain, name, 1);
+  std::filesystem::create_directory_symlink(plain.path(), plain.path() / "day 2/circle");
+  CHECK(open_images(plain.path()).ids() == Strings{"alone_mask", "day 1/left/a", "day 2/b.bmp",
+                                                   "day 2/b.png", "day 2/left/a", "day 2/left/b",
+                                                   "x"});
 }
 
 TEST_CASE("a misspelt id is an Error with the nearest") {
