@@ -9,6 +9,11 @@ constexpr const char* kNotes = "decant";
 
 }  // namespace
 
+data::Pipeline CheckpointNotes::evaluation() const {
+  if (pipeline.is_null()) return data::Pipeline::preset("none", size);
+  return data::Pipeline::from_json(nlohmann::json(pipeline));
+}
+
 nn::Metadata to_metadata(CheckpointNotes notes) {
   return {{kNotes, to_json(keys_of(notes)).dump()}};
 }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "apps/options.h"
+#include "data/augment.h"
 #include "nn/checkpoint.h"
 
 namespace decant::apps {
@@ -22,6 +23,11 @@ struct CheckpointNotes {
   double val_dice = 0;
   uint64_t val_digest = 0;  ///< Validation::digest of the images that val_dice was measured on
   std::string split;        ///< the words its split was made from
+  /// How it sees an image that it is asked about, as JSON. null, in checkpoints of before it was
+  /// noted: the preset `none`, which they all were evaluated with.
+  Json pipeline = nullptr;
+  uint64_t data_digest = 0;     ///< data_digest() of its training and validation images; 0 unknown
+  uint64_t teacher_digest = 0;  ///< of its teacher's checkpoint; 0 unknown or none
 
   void visit(auto&& v) {
     v("size", size, "side of the input");
@@ -33,7 +39,12 @@ struct CheckpointNotes {
     v("val_dice", val_dice, "on the images that chose it");
     v("val_digest", val_digest, "of the images that chose it");
     v("split", split, "words its split was made from");
+    v("pipeline", pipeline, "that an image goes through before it");
+    v("data_digest", data_digest, "of the files of its training and validation images");
+    v("teacher_digest", teacher_digest, "of its teacher's checkpoint");
   }
+
+  data::Pipeline evaluation() const;  ///< `pipeline`, as the room data knows it
 };
 
 nn::Metadata to_metadata(CheckpointNotes notes);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "apps/run_folder.h"
 #include "engine/core/parallel.h"
 #include "engine/ops/pointwise.h"
 #include "engine/ops/resize.h"
@@ -43,40 +44,38 @@ int64_t bytes_of(const EvaluationSet::Item& item) {
          static_cast<int64_t>(item.truth.pixels.size());
 }
 
-// One batch [N, ...] of tensors [1, ...].
-Tensor stack(const std::vector<const EvaluationSet::Item*>& items,
-             Tensor EvaluationSet::Item::* member) {
-  Shape shape = (items.front()->*member).shape();
+// The images [1, H, W, C] as one batch.
+Tensor stack(const std::vector<const EvaluationSet::Item*>& items) {
+  Shape shape = items.front()->image.shape();
   shape[0] = static_cast<int64_t>(items.size());
   Tensor batch(shape);
   float* to = batch.mutable_data<float>();
   for (const EvaluationSet::Item* item : items) {
-    const auto values = (item->*member).values<float>();
+    const auto values = item->image.values<float>();
     to = std::copy(values.begin(), values.end(), to);
   }
   return batch;
 }
 
-// Calls seen(logits, items) for each batch, and done(item number, item, prediction at its own size)
-// for each image, on all threads.
-void predict_all(EvaluationSet& set, int64_t batch, const Forward& forward,
-                 const std::function<void(const Variable& logits,
-                                          const std::vector<const EvaluationSet::Item*>&)>& seen,
-                 const std::function<void(int64_t, const EvaluationSet::Item&,
-                                          const data::Image& prediction)>& done) {
+// Calls done(item number, item, logits of its own, prediction at its own size) for each image, on
+// all threads.
+void predict_all(
+    EvaluationSet& set, int64_t batch, const Forward& forward,
+    const std::function<void(int64_t, const EvaluationSet::Item&, const Variable& logits,
+                             const data::Image& prediction)>& done) {
   const NoGrad no_grad;
   for (int64_t begin = 0; begin < set.count(); begin += batch) {
     const auto items = set.items(begin, std::min(set.count(), begin + batch));
     for (size_t i = 0; i < items.size(); ++i)
       check(items[i]->truth.width > 0, "evaluate: expected a mask for every image, got none for \"",
             set.id(begin + static_cast<int64_t>(i)), "\"");
-    const Variable logits = forward(Variable(stack(items, &EvaluationSet::Item::image)));
-    if (seen) seen(logits, items);
+    const Variable logits = forward(Variable(stack(items)));
     const Variable probability = lesion_probability(logits);
     parallel_for(static_cast<int64_t>(items.size()), [&](int64_t i) {
       const NoGrad inner;  // the flag belongs to the thread
       const EvaluationSet::Item& item = *items[static_cast<size_t>(i)];
-      done(begin + i, item, mask_of(probability_at(probability, i, item.size)));
+      done(begin + i, item, slice(logits, 0, i, i + 1),
+           mask_of(probability_at(probability, i, item.size)));
     });
   }
 }
@@ -116,11 +115,8 @@ data::Image mask_of(const Tensor& probability) {
 }
 
 EvaluationSet::EvaluationSet(const data::Dataset& dataset, const std::vector<std::string>& ids,
-                             int size, int channels, int64_t cache_limit_bytes)
-    : size_(size),
-      channels_(channels),
-      cache_left_bytes_(cache_limit_bytes),
-      pipeline_(data::Pipeline::preset("none", size)) {
+                             data::Pipeline pipeline, int channels, int64_t cache_limit_bytes)
+    : pipeline_(std::move(pipeline)), channels_(channels), cache_left_bytes_(cache_limit_bytes) {
   check(!ids.empty(), "evaluate: expected images, got none");
   for (const std::string& id : ids) samples_.push_back(dataset.find(id));
   cached_.resize(samples_.size());
@@ -162,6 +158,20 @@ uint64_t EvaluationSet::digest() {
   return fnv1a64(all);
 }
 
+uint64_t data_digest(const data::Dataset& dataset, const data::Split& split) {
+  std::string all;
+  for (const std::vector<std::string>* part : {&split.train, &split.val}) {
+    for (const std::string& id : *part) {
+      const data::Sample& sample = dataset.find(id);
+      all += str(fnv1a64(id), ' ', fnv1a64(read_bytes(sample.image)));
+      for (const auto& mask : sample.masks) all += str(' ', fnv1a64(read_bytes(mask)));
+      all += '\n';
+    }
+    all += '\n';
+  }
+  return fnv1a64(all);
+}
+
 double mask_dice(const data::Image& prediction, const data::Image& truth) {
   check(prediction.width == truth.width && prediction.height == truth.height,
         "mask_dice: sizes differ, ", prediction.width, " x ", prediction.height, " and ",
@@ -180,23 +190,22 @@ double mask_dice(const data::Image& prediction, const data::Image& truth) {
 Validation validate(EvaluationSet& set, int64_t batch, const Forward& forward,
                     const std::function<Variable(const Variable&, const Tensor&)>& loss) {
   const auto count = static_cast<size_t>(set.count());
+  std::vector<double> losses(count);
   std::vector<double> dice(count);
   std::vector<uint8_t> has_lesion(count);
   Validation result;
-  predict_all(
-      set, batch, forward,
-      [&](const Variable& logits, const std::vector<const EvaluationSet::Item*>& items) {
-        result.loss += loss(logits, stack(items, &EvaluationSet::Item::mask)).value().item() *
-                       static_cast<double>(items.size());
-      },
-      [&](int64_t i, const EvaluationSet::Item& item, const data::Image& prediction) {
-        const auto at = static_cast<size_t>(i);
-        dice[at] = mask_dice(prediction, item.truth);
-        has_lesion[at] = std::any_of(item.truth.pixels.begin(), item.truth.pixels.end(),
-                                     [](uint8_t v) { return v != 0; });
-      });
+  predict_all(set, batch, forward,
+              [&](int64_t i, const EvaluationSet::Item& item, const Variable& logits,
+                  const data::Image& prediction) {
+                const auto at = static_cast<size_t>(i);
+                losses[at] = loss(logits, item.mask).value().item();
+                dice[at] = mask_dice(prediction, item.truth);
+                has_lesion[at] = std::any_of(item.truth.pixels.begin(), item.truth.pixels.end(),
+                                             [](uint8_t v) { return v != 0; });
+              });
   int64_t lesions = 0;
   for (size_t i = 0; i < count; ++i) {
+    result.loss += losses[i];
     result.dice += dice[i];
     if (has_lesion[i] != 0) {
       result.lesion_dice += dice[i];
@@ -213,8 +222,9 @@ Validation validate(EvaluationSet& set, int64_t batch, const Forward& forward,
 data::MetricsReport evaluate(EvaluationSet& set, int64_t batch, const Forward& forward,
                              data::EmptyPolicy policy) {
   std::vector<data::ImageMetrics> images(static_cast<size_t>(set.count()));
-  predict_all(set, batch, forward, nullptr,
-              [&](int64_t i, const EvaluationSet::Item& item, const data::Image& prediction) {
+  predict_all(set, batch, forward,
+              [&](int64_t i, const EvaluationSet::Item& item, const Variable&,
+                  const data::Image& prediction) {
                 data::ImageMetrics& metrics = images[static_cast<size_t>(i)];
                 metrics = data::measure(prediction, item.truth, policy);
                 metrics.id = set.id(i);

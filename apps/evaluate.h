@@ -8,6 +8,7 @@
 #include "data/augment.h"
 #include "data/dataset.h"
 #include "data/metrics.h"
+#include "data/split.h"
 #include "nn/network.h"
 
 namespace decant::apps {
@@ -38,8 +39,9 @@ class EvaluationSet {
     uint64_t digest = 0;  ///< of id, pixels and mask
   };
 
-  EvaluationSet(const data::Dataset& dataset, const std::vector<std::string>& ids, int size,
-                int channels, int64_t cache_limit_bytes);
+  /// `pipeline`: the network's own for evaluation, see CheckpointNotes.
+  EvaluationSet(const data::Dataset& dataset, const std::vector<std::string>& ids,
+                data::Pipeline pipeline, int channels, int64_t cache_limit_bytes);
 
   int64_t count() const { return static_cast<int64_t>(samples_.size()); }
   const std::string& id(int64_t i) const { return samples_[static_cast<size_t>(i)].id; }
@@ -51,25 +53,29 @@ class EvaluationSet {
 
  private:
   std::vector<data::Sample> samples_;
-  int size_;
+  data::Pipeline pipeline_;
   int channels_;
   int64_t cache_left_bytes_;
-  data::Pipeline pipeline_;
   std::vector<Item> cached_;
   std::vector<Item> passing_;
   std::vector<uint64_t> digests_;  ///< 0: not seen yet
 };
 
+/// Of the files of a split's training and validation images, with their masks and ids: equal where
+/// a run would read the same, wherever the files lie. Nothing is decoded.
+uint64_t data_digest(const data::Dataset& dataset, const data::Split& split);
+
 /// What one pass over a set found.
 struct Validation {
-  double loss = 0;         ///< mean over images of the supervised loss, at the network's size
+  double loss = 0;         ///< mean over images of each one's own supervised loss, at the network's
+                           ///< size: no function of batches or of the order of images
   double dice = 0;         ///< mean over images, each at its own size; both empty counts as 1
   double lesion_dice = 0;  ///< the same over images whose truth is not empty; 0 without any
   uint64_t digest = 0;     ///< the set's
 };
 
 /// The pass that a training run makes after each epoch. Every image needs a mask.
-/// `loss`: logits and labels -> scalar.
+/// `loss`: logits and labels of one image -> scalar.
 Validation validate(EvaluationSet& set, int64_t batch, const Forward& forward,
                     const std::function<Variable(const Variable&, const Tensor&)>& loss);
 

@@ -1,5 +1,8 @@
 #include "apps/runs.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "apps/trainer.h"
 #include "engine/core/parallel.h"
 
@@ -15,10 +18,14 @@ Exit exit_of(Outcome outcome) {
   return outcome == Outcome::finished ? Exit::done : Exit::interrupted;
 }
 
+constexpr std::string_view kMayChange[] = {"resume", "threads", "device", "data.path",
+                                           "distill.teacher"};
+
 Exit resume(const RunOptions& options, const Arguments& arguments) {
   for (const std::string& key : arguments.given)
-    check(key == "resume" || key == "threads" || key == "device", "resume: expected the run's own ",
-          "settings to stand, got ", key, "; only threads and device may change");
+    check(std::ranges::find(kMayChange, key) != std::end(kMayChange),
+          "resume: expected the run's own settings to stand, got ", key,
+          "; only the places of data and teacher, threads and device may change");
   RunFolder folder = RunFolder::open(options.resume);
   Console console;
   if (folder.progress().finished) {
@@ -29,6 +36,11 @@ Exit resume(const RunOptions& options, const Arguments& arguments) {
   TrainConfig config;
   read_json(keys_of(config), folder.config(), (folder.path() / "config.json").string());
   config.device = options.config.device;
+  // Folders may have moved: what lies in them must be what the last commit names.
+  if (!options.config.data.path.empty()) config.data.path = options.config.data.path;
+  if (!options.config.distill.teacher.empty() && is_distilling(config))
+    config.distill.teacher = options.config.distill.teacher;
+  if (folder.committed()) config.init.clear();  // the weights come from the state
   config = resolve(config, is_distilling(config));
   data::Dataset dataset = data::open_dataset(config.data.path, config.data.layout);
   const data::SplitSet splits = data::splits_from_json(nlohmann::json(folder.split()), dataset);

@@ -28,7 +28,7 @@ std::optional<data::Split> own_split(const data::Dataset& dataset, const Trained
   if (!origin || !holds(dataset, origin->split)) return {};
   const data::Split split = data::splits_from_json(nlohmann::json(origin->split), dataset).fold(0);
   if (split.val.empty()) return {};
-  EvaluationSet val(dataset, split.val, trained.notes.size,
+  EvaluationSet val(dataset, split.val, trained.notes.evaluation(),
                     static_cast<int>(trained.network->spec().in_channels), 0);
   if (val.digest() != trained.notes.val_digest) return {};
   return split;

@@ -85,6 +85,7 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
   if (!config_.init.empty())
     nn::load_encoder_weights(*network_, config_.init.substr(config_.init.find('=') + 1));
   const int channels = static_cast<int>(spec.in_channels);
+  const data::Pipeline augmentation = pipeline(config_);
   bool pair = false;
   if (is_distilling(config_)) {
     load_teacher();
@@ -99,7 +100,7 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
                                                  .weight_decay = config_.optim.weight_decay,
                                                  .momentum = config_.optim.momentum});
   loader_ = std::make_unique<data::Loader>(
-      dataset_, split_.train, pipeline(config_),
+      dataset_, split_.train, augmentation,
       data::LoaderOptions{.batch = config_.batch,
                           .seed = config_.seed,
                           .threads = loader_threads(),
@@ -110,14 +111,41 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
                           .pair = pair});
   check(loader_->batches() > 0, "batch: expected at most the ", split_.train.size(),
         " training images with drop_last, got ", config_.batch);
-  validation_ = std::make_unique<EvaluationSet>(dataset_, split_.val, config_.data.size, channels,
+  check_framing(augmentation);
+  const data::Pipeline evaluation = augmentation.evaluation(config_.data.size);
+  validation_ = std::make_unique<EvaluationSet>(dataset_, split_.val, evaluation, channels,
                                                 config_.data.cache_mb << 20);
   notes_ = {.size = config_.data.size,
             .augment = augment_name(config_),
             .preset = config_.distill.preset,
             .seed = config_.seed,
-            .split = split_origin_};
+            .split = split_origin_,
+            .pipeline = Json(evaluation.to_json()),
+            .data_digest = data_digest(dataset_, split_)};
+  if (teacher_) {
+    notes_.teacher_digest = fnv1a64(read_bytes(find_checkpoint(config_.distill.teacher)));
+    check_teacher_pixels(evaluation);
+  }
   progress_.cpu_level = str(cpu::level());
+}
+
+// What the network learns on must be what it is asked about later.
+void Trainer::check_framing(const data::Pipeline& augmentation) const {
+  const data::LoadedSample sample = data::load_sample(
+      dataset_.find(split_.train.front()), static_cast<int>(network_->spec().in_channels));
+  data::Frame frame(sample.image, sample.mask);
+  augmentation.apply(frame, {});
+  const int size = config_.data.size;
+  check(frame.width == size && frame.height == size, "augment: expected frames of ", size, " x ",
+        size, " (data.size), got ", frame.width, " x ", frame.height);
+}
+
+// While it teaches, the teacher sees pixels as the student's Normalize leaves them.
+void Trainer::check_teacher_pixels(const data::Pipeline& evaluation) const {
+  const nlohmann::json mine = evaluation.to_json();
+  const nlohmann::json theirs = teacher_notes_.evaluation().evaluation(config_.data.size).to_json();
+  check(mine == theirs, "teacher: expected the student's Normalize to be the teacher's, ",
+        theirs.back().dump(), ", got ", mine.back().dump());
 }
 
 void Trainer::load_teacher() {
@@ -157,10 +185,10 @@ void Trainer::check_teacher(std::vector<std::string>& lines) {
   };
   const Forward forward = forward_of(teacher_->network());
   Validation found;
-  if (teacher_notes_.size == config_.data.size) {
+  if (teacher_notes_.size == config_.data.size) {  // check_teacher_pixels saw to the rest
     found = validate(*validation_, config_.batch, forward, loss);
   } else {
-    EvaluationSet set(dataset_, split_.val, teacher_notes_.size,
+    EvaluationSet set(dataset_, split_.val, teacher_notes_.evaluation(),
                       static_cast<int>(teacher_->network().spec().in_channels), 0);
     found = validate(set, config_.batch, forward, loss);
   }
@@ -184,6 +212,17 @@ void Trainer::check_teacher(std::vector<std::string>& lines) {
             ", its checkpoint records ", teacher_notes_.augment));
 }
 
+// Another teacher or other images would not go on with this run but begin one that nobody asked
+// for.
+void Trainer::check_unchanged(const CheckpointNotes& before) const {
+  const auto same = [this](const char* what, uint64_t then, uint64_t now) {
+    check(then == 0 || then == now, what, ": expected the files that ", folder_->path().string(),
+          " began with, got others");
+  };
+  same("data", before.data_digest, notes_.data_digest);
+  same("teacher", before.teacher_digest, notes_.teacher_digest);
+}
+
 void Trainer::restore() {
   progress_ = folder_->progress();
   const TensorFile state = folder_->state();
@@ -194,8 +233,12 @@ void Trainer::restore() {
     if (named.name.starts_with(kOptimizer))
       moments.push_back({named.name.substr(std::string_view(kOptimizer).size()), named.tensor});
   optimizer_->load_state(moments);
-  const nn::Metadata metadata = state.metadata;
-  notes_ = notes_of(metadata, folder_->path());
+  const CheckpointNotes before = notes_of(state.metadata, folder_->path());
+  check_unchanged(before);
+  notes_.epoch = before.epoch;
+  notes_.val_loss = before.val_loss;
+  notes_.val_dice = before.val_dice;
+  notes_.val_digest = before.val_digest;
   folder_->repair([this](const std::filesystem::path& path) { save(path); });
   const std::string level = str(cpu::level());
   if (progress_.cpu_level != level)

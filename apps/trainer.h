@@ -54,8 +54,11 @@ class Trainer {
   };
 
   void load_teacher();
+  void check_framing(const data::Pipeline& augmentation) const;
+  void check_teacher_pixels(const data::Pipeline& evaluation) const;
   void check_terms();
   void check_teacher(std::vector<std::string>& lines);
+  void check_unchanged(const CheckpointNotes& before) const;
   void restore();
   bool train_epoch(EpochFigures& figures);  ///< false where the user stopped it
   void train_step(const data::Batch& batch, bool first, EpochFigures& figures);

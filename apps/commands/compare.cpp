@@ -102,7 +102,7 @@ Exit run(CompareOptions& options, const Arguments&) {
     check(selection.ids == first->ids, path, ": expected the images of ", options.runs.front(),
           " (", first->ids.size(), ", ", first->label, "), got ", selection.ids.size(), " others (",
           selection.label, "); --split all compares on all");
-    EvaluationSet set(*dataset, selection.ids, trained.notes.size,
+    EvaluationSet set(*dataset, selection.ids, trained.notes.evaluation(),
                       static_cast<int>(trained.network->spec().in_channels), 0);
     const data::MetricsReport report =
         evaluate(set, 8, forward_of(*trained.network), data::EmptyPolicy::one);

@@ -82,7 +82,7 @@ Exit run(EvaluateOptions& options, const Arguments&) {
   }
   const data::Dataset dataset = data::open_dataset(options.data, options.layout);
   const Selection selection = select_images(dataset, trained, origin, options.split);
-  EvaluationSet set(dataset, selection.ids, trained.notes.size,
+  EvaluationSet set(dataset, selection.ids, trained.notes.evaluation(),
                     static_cast<int>(trained.network->spec().in_channels), 0);
   const data::MetricsReport report =
       evaluate(set, options.batch, forward_of(*trained.network), policy);

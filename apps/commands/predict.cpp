@@ -73,7 +73,7 @@ Exit run(PredictOptions& options, const Arguments&) {
   std::set<std::string> taken;
   int64_t written = 0;
   for (const data::Dataset& input : inputs) {
-    const EvaluationSet set(input, input.ids(), trained.notes.size, channels, 0);
+    const EvaluationSet set(input, input.ids(), trained.notes.evaluation(), channels, 0);
     console.begin();
     for (int64_t i = 0; i < set.count(); ++i) {
       const EvaluationSet::Item item = set.load(i);

@@ -122,6 +122,22 @@ const std::vector<BadInput>& table() {
                                    "--init",  "encoder=" + trained() + "/best.safetensors"};
        },
        {}},
+      {"an augmentation whose frames have another size",
+       [](const TemporaryFolder& f) {
+         write_bytes(f / "own.json",
+                     R"([{"name": "Resize", "height": 40, "width": 24}, {"name": "Normalize"}])");
+         return tiny_run() + Words{"--out", f / "out", "--augment", f / "own.json"};
+       },
+       {"augment", "32 x 32", "24 x 40"}},
+      {"a teacher of another Normalize",
+       [](const TemporaryFolder& f) {
+         write_bytes(f / "own.json",
+                     R"([{"name": "Resize", "height": 32, "width": 32},
+                         {"name": "Normalize", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}])");
+         return tiny_run("distill") + Words{"--out",     f / "out", "--preset",  "L_KLD",
+                                            "--teacher", trained(), "--augment", f / "own.json"};
+       },
+       {"teacher", "Normalize", "0.485", "0.5"}},
       {"an unknown preset",
        [](const TemporaryFolder& f) {
          return tiny_run("distill") +

@@ -43,6 +43,24 @@ void check_same(const std::map<std::string, std::string>& a,
   }
 }
 
+// val_dice of an epoch in metrics.csv.
+double dice_of_epoch(const std::string& run, int64_t epoch) {
+  std::istringstream csv(bytes_of(run + "/metrics.csv"));
+  std::string header;
+  std::string row;
+  std::getline(csv, header);
+  for (int64_t i = 0; i < epoch; ++i) std::getline(csv, row);
+  const auto field = [](const std::string& line, size_t n) {
+    std::istringstream words(line);
+    std::string word;
+    for (size_t i = 0; i <= n; ++i) std::getline(words, word, ',');
+    return word;
+  };
+  size_t column = 0;
+  while (field(header, column) != "val_dice") ++column;
+  return std::stod(field(row, column));
+}
+
 int64_t rows_of(const std::string& csv) {
   return std::count(csv.begin(), csv.end(), '\n');
 }
@@ -92,20 +110,104 @@ TEST_CASE("the Dice that evaluate prints is the one the checkpoint was chosen at
   const Json json = Json::parse(bytes_of(folder / "metrics.json"));
   const double dice = json["metrics"]["all"]["dice"]["mean"].get<double>();
   const int64_t epoch = json["epoch"].get<int64_t>();
-  std::istringstream csv(bytes_of(trained() + "/metrics.csv"));
-  std::string header;
-  std::string row;
-  std::getline(csv, header);
-  for (int64_t i = 0; i < epoch; ++i) std::getline(csv, row);
-  const auto field = [](const std::string& line, size_t n) {
-    std::istringstream words(line);
-    std::string word;
-    for (size_t i = 0; i <= n; ++i) std::getline(words, word, ',');
-    return word;
+  CHECK(dice == doctest::Approx(dice_of_epoch(trained(), epoch)).epsilon(1e-7));
+}
+
+// A Normalize that leaves next to nothing of a picture: a network that is asked through it answers
+// every image alike. Through any other Normalize it would not.
+TEST_CASE("evaluation and prediction see images as the run's own Normalize leaves them") {
+  const TemporaryFolder folder;
+  write_bytes(folder / "own.json",
+              R"([{"name": "Resize", "height": 32, "width": 32}, {"name": "HorizontalFlip"},
+                  {"name": "Normalize", "mean": [0, 0, 0], "std": [1e9, 1e9, 1e9]}])");
+  const std::string run = folder / "run";
+  must(tiny_run() + Words{"--out", run, "--augment", folder / "own.json"});
+  const auto answers = [&](const std::string& of) {
+    must({"predict", of, "--input", phantoms() + "/benign/benign (1).png",
+          phantoms() + "/benign/benign (2).png", "--out", folder / "masks"});
+    const auto files = contents(folder / "masks");
+    return std::pair(files.at("benign (1)_probability.png"),
+                     files.at("benign (2)_probability.png"));
   };
-  size_t column = 0;
-  while (field(header, column) != "val_dice") ++column;
-  CHECK(dice == doctest::Approx(std::stod(field(row, column))).epsilon(1e-7));
+  const auto [one, other] = answers(run);
+  CHECK((one == other));
+  const auto [seen, another] = answers(trained());
+  CHECK((seen != another));
+  // The pass after each epoch and `evaluate` go the same way.
+  must({"evaluate", run, "--json", folder / "metrics.json"});
+  const Json json = Json::parse(bytes_of(folder / "metrics.json"));
+  const double dice = json["metrics"]["all"]["dice"]["mean"].get<double>();
+  const int64_t epoch = json["epoch"].get<int64_t>();
+  CHECK(dice == doctest::Approx(dice_of_epoch(run, epoch)).epsilon(1e-7));
+}
+
+TEST_CASE("a run goes on with the data and the teacher that it began with, wherever they lie") {
+  const TemporaryFolder folder;
+  const auto copy = [&](const std::string& from, const char* name) {
+    fs::copy(from, folder.path() / name, fs::copy_options::recursive);
+    return folder / name;
+  };
+  const std::string data = copy(phantoms(), "data");
+  const std::string teacher = copy(trained(), "teacher");
+  Words words = tiny_run("distill") + Words{"--teacher", teacher, "--preset", "L_KLD", "epochs=40"};
+  words[2] = data;
+  must(words + Words{"--out", folder / "whole"});
+  const std::string out = folder / "out";
+  const pid_t process = start_decant(words + Words{"--out", out});
+  while (!fs::exists(fs::path(out) / "state.safetensors"))
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  kill(process, SIGKILL);
+  REQUIRE(wait_for(process) == 128 + SIGKILL);
+
+  const auto refuses = [&](const Words& more, const char* message) {
+    const auto before = contents(out);
+    const Result result = decant::apps::decant(Words{"distill", "--resume", out} + more);
+    CAPTURE(result.err);
+    CHECK(result.code == 2);
+    CHECK(result.err.find(message) != std::string::npos);
+    CHECK(bytes_of(out + "/state.safetensors") == before.at("state.safetensors"));
+  };
+  // Other images under the same names.
+  const auto split = Json::parse(bytes_of(out + "/split.json"));
+  const std::string id = split["folds"][0]["train"][0].get<std::string>();
+  const std::string kind = id.substr(0, id.find(' '));
+  const std::string file = "/" + kind + "/" + id + ".png";
+  REQUIRE(fs::exists(data + file));
+  const std::string image = bytes_of(data + file);
+  must({"phantom", folder / "others", "--count", "20", "--size", "48", "--seed", "4"});
+  fs::copy_file(folder / "others/benign/benign (1).png", data + file,
+                fs::copy_options::overwrite_existing);
+  refuses({}, "data: expected the files");
+  write_bytes(data + file, image);
+  const std::string best = bytes_of(teacher + "/best.safetensors");
+  std::string changed = best;
+  changed.back() = static_cast<char>(changed.back() ^ 1);
+  write_bytes(teacher + "/best.safetensors", changed);
+  refuses({}, "teacher: expected the files");
+  write_bytes(teacher + "/best.safetensors", best);
+
+  fs::rename(data, folder / "moved");
+  fs::rename(teacher, folder / "moved teacher");
+  refuses({}, "data");
+  refuses({"epochs=41"}, "epochs");
+  must({"distill", "--resume", out, "--data", folder / "moved", "--teacher",
+        folder / "moved teacher"});
+  check_same(contents(folder / "whole"), contents(out));
+}
+
+TEST_CASE("pretrained weights are not read again where a run goes on") {
+  const TemporaryFolder folder;
+  fs::copy_file(trained() + "/best.safetensors", folder / "encoder.safetensors");
+  const std::string out = folder / "out";
+  const Words run =
+      tiny_run() + Words{"epochs=40", "--init", "encoder=" + (folder / "encoder.safetensors")};
+  const pid_t process = start_decant(run + Words{"--out", out});
+  while (!fs::exists(fs::path(out) / "state.safetensors"))
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  kill(process, SIGKILL);
+  REQUIRE(wait_for(process) == 128 + SIGKILL);
+  fs::remove(folder / "encoder.safetensors");
+  must({"train", "--resume", out});
 }
 
 TEST_CASE("a teacher that does not score what its checkpoint says is refused") {
