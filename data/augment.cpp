@@ -122,7 +122,7 @@ Pipeline Pipeline::from_json(const json& given) {
 
 Pipeline Pipeline::preset(std::string_view name, int size) {
   const auto names = preset_names();
-  if (std::find(names.begin(), names.end(), name) == names.end())
+  if (std::ranges::find(names, name) == names.end())
     throw Error(str("augmentation: expected one of none, weak, strong, strong_flip, got '", name,
                     "', did you mean '", nearest_name(name, names), "'?"));
   const int larger = (size * 9 + 4) / 8;  // size * 1.125, rounded

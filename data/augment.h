@@ -45,7 +45,7 @@ class Pipeline {
   /// Our short form [{"name": "HorizontalFlip", "p": 0.5}, ...], or the dictionary that
   /// Albumentations' to_dict writes (a Compose of known transforms).
   /// Throws Error naming the transform or argument that is unknown, with the nearest known one.
-  static Pipeline from_json(const nlohmann::json& json);
+  static Pipeline from_json(const nlohmann::json& given);
 
   /// none         Resize to size, Normalize (what evaluation and prediction use)
   /// weak         Resize to size * 1.125 (144 for 128, 252 for 224), RandomCrop to size, Normalize

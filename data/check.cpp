@@ -92,8 +92,8 @@ Finding inspect(const Sample& sample) {
 
 void set_sizes(CheckReport& report, std::vector<int> widths, std::vector<int> heights) {
   if (widths.empty()) return;
-  std::sort(widths.begin(), widths.end());
-  std::sort(heights.begin(), heights.end());
+  std::ranges::sort(widths);
+  std::ranges::sort(heights);
   const size_t middle = widths.size() / 2;
   report.smallest = {widths.front(), heights.front()};
   report.largest = {widths.back(), heights.back()};
@@ -130,7 +130,7 @@ void print_counts(const char* title, const std::map<std::string, int64_t>& count
 }  // namespace
 
 bool CheckReport::accepted() const {
-  return std::none_of(faults.begin(), faults.end(), [](const Fault& f) { return f.refused; });
+  return std::ranges::none_of(faults, [](const Fault& f) { return f.refused; });
 }
 
 CheckReport check_dataset(const std::filesystem::path& path, std::string_view layout) {
@@ -153,24 +153,24 @@ CheckReport check_dataset(const std::filesystem::path& path, std::string_view la
     ++report.classes[sample.class_name];
     ++report.splits[sample.split];
     report.masks += static_cast<int64_t>(sample.masks.size());
-    report.several_masks += sample.masks.size() > 1;
+    report.several_masks += sample.masks.size() > 1 ? 1 : 0;
     if (finding.readable) {
       widths.push_back(finding.size.width);
       heights.push_back(finding.size.height);
     }
     if (finding.readable && finding.has_mask) {
-      report.empty_masks += finding.lesion_pixels == 0;
+      report.empty_masks += finding.lesion_pixels == 0 ? 1 : 0;
       if (finding.lesion_pixels > 0)
         report.lesion_shares.push_back(static_cast<double>(finding.lesion_pixels) /
                                        finding.size.width / finding.size.height);
     }
-    std::move(finding.faults.begin(), finding.faults.end(), std::back_inserter(report.faults));
+    std::ranges::move(finding.faults, std::back_inserter(report.faults));
     prints.push_back(std::move(finding.print));
   }
   for (const Remark& remark : dataset.remarks)
     report.faults.push_back({remark.file, remark.what, false});
   set_sizes(report, std::move(widths), std::move(heights));
-  std::sort(report.lesion_shares.begin(), report.lesion_shares.end());
+  std::ranges::sort(report.lesion_shares);
   report.groups = group_duplicates(dataset.ids(), prints);
   add_leaks(dataset, report);
   return report;
@@ -196,8 +196,8 @@ void print(const CheckReport& report, std::ostream& out) {
   for (const Fault& fault : report.faults)
     out << (fault.refused ? "refused: " : "notice: ") << fault.file.string() << ": " << fault.what
         << '\n';
-  const auto refused = std::count_if(report.faults.begin(), report.faults.end(),
-                                     [](const Fault& f) { return f.refused; });
+  const auto refused =
+      std::ranges::count_if(report.faults, [](const Fault& f) { return f.refused; });
   if (refused == 0)
     out << "training accepts this data set\n";
   else

@@ -47,11 +47,10 @@ void settle_ids(std::vector<Sample>& samples) {
                                                     : folder.filename().string();
     s.id = outer + "/" + s.id;
   }
-  std::sort(samples.begin(), samples.end(),
-            [](const Sample& a, const Sample& b) { return natural_less(a.id, b.id); });
-  const auto twice =
-      std::adjacent_find(samples.begin(), samples.end(),
-                         [](const Sample& a, const Sample& b) { return a.id == b.id; });
+  std::ranges::sort(samples,
+                    [](const Sample& a, const Sample& b) { return natural_less(a.id, b.id); });
+  const auto twice = std::ranges::adjacent_find(
+      samples, [](const Sample& a, const Sample& b) { return a.id == b.id; });
   if (twice != samples.end())
     throw Error(str("open_dataset: two images have the id '", twice->id,
                     "': ", twice->image.string(), " and ", (twice + 1)->image.string()));
@@ -115,9 +114,7 @@ void merge_mask(const Mask& part, const fs::path& file, const Sample& sample, co
 }  // namespace
 
 const Sample& Dataset::find(std::string_view id) const {
-  const auto it = std::lower_bound(
-      samples.begin(), samples.end(), id,
-      [](const Sample& s, std::string_view wanted) { return natural_less(s.id, wanted); });
+  const auto it = std::ranges::lower_bound(samples, id, natural_less, &Sample::id);
   if (it != samples.end() && it->id == id) return *it;
   throw Error(str("Dataset::find: no image with the id '", id, "' in ", root.string(),
                   "; the nearest is '", nearest_name(id, ids()), "'"));

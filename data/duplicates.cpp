@@ -43,7 +43,7 @@ Fingerprint fingerprint(const Image& image) {
   const std::vector<double> cells = cell_means(image, 9, 8);
   for (size_t r = 0; r < 8; ++r)
     for (size_t k = 0; k < 8; ++k)
-      print.hash = print.hash << 1 | (cells[r * 9 + k] < cells[r * 9 + k + 1]);
+      print.hash = print.hash << 1 | (cells[r * 9 + k] < cells[r * 9 + k + 1] ? 1U : 0U);
   const std::vector<double> thumbnail = cell_means(image, kThumbnail, kThumbnail);
   const double mean = std::accumulate(thumbnail.begin(), thumbnail.end(), 0.0) /
                       static_cast<double>(thumbnail.size());
@@ -90,7 +90,7 @@ std::vector<std::vector<std::string>> duplicate_groups(const Dataset& dataset) {
     try {
       prints[k] = fingerprint(read_image(dataset.samples[k].image, 1));
     } catch (const Error&) {
-      // In no group; training and check-data report the file by name.
+      prints[k] = {};  // in no group; training and check-data report the file by name
     }
   });
   return group_duplicates(dataset.ids(), prints);

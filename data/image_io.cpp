@@ -171,7 +171,7 @@ Bytes decode_mask_values(const Encoded& file, const std::filesystem::path& path,
                        static_cast<size_t>(file.size.height) * static_cast<size_t>(file.channels);
   if (!stbi_is_16_bit_from_memory(file.bytes.data(), file.count())) {
     const auto pixels = decode8(file, file.channels, path, op);
-    return Bytes(pixels.get(), pixels.get() + count);
+    return {pixels.get(), pixels.get() + count};
   }
   int w = 0;
   int h = 0;
@@ -181,10 +181,10 @@ Bytes decode_mask_values(const Encoded& file, const std::filesystem::path& path,
   check(pixels != nullptr, op, ": damaged image (", pixels ? "" : stbi_failure_reason(),
         "): ", path.string());
   const std::span<const uint16_t> wide(pixels.get(), count);
-  const int shift = *std::max_element(wide.begin(), wide.end()) > 255 ? 8 : 0;
+  const int shift = *std::ranges::max_element(wide) > 255 ? 8 : 0;
   Bytes bytes(count);
-  std::transform(wide.begin(), wide.end(), bytes.begin(),
-                 [shift](uint16_t v) { return static_cast<uint8_t>(v >> shift); });
+  std::ranges::transform(wide, bytes.begin(),
+                         [shift](uint16_t v) { return static_cast<uint8_t>(v >> shift); });
   return bytes;
 }
 
@@ -202,7 +202,7 @@ Bytes merge_mask_channels(const Bytes& values, size_t c) {
     if (has_alpha) alpha[i] = p[colours];
   }
   const auto varies = [](const Bytes& b) {
-    return std::any_of(b.begin(), b.end(), [&b](uint8_t v) { return v != b.front(); });
+    return std::ranges::any_of(b, [&b](uint8_t v) { return v != b.front(); });
   };
   return !varies(colour) && varies(alpha) ? alpha : colour;
 }
@@ -223,13 +223,13 @@ Mask read_mask(const std::filesystem::path& path) {
   const Bytes values = merge_mask_channels(decode_mask_values(file, path, "read_mask"),
                                            static_cast<size_t>(file.channels));
   Mask mask{Image(file.size.width, file.size.height, 1), {}};
-  const int largest = *std::max_element(values.begin(), values.end());
+  const int largest = *std::ranges::max_element(values);
   int64_t odd = 0;
   int64_t middle = 0;
   for (size_t i = 0; i < values.size(); ++i) {
-    mask.image.pixels[i] = largest == 1 ? values[i] : values[i] > 127;
-    odd += values[i] != 0 && values[i] != largest;
-    middle += values[i] >= 64 && values[i] <= 191;
+    mask.image.pixels[i] = largest == 1 ? values[i] : (values[i] > 127 ? 1 : 0);
+    odd += values[i] != 0 && values[i] != largest ? 1 : 0;
+    middle += values[i] >= 64 && values[i] <= 191 ? 1 : 0;
   }
   const auto count = static_cast<double>(values.size());
   mask.values = {largest, static_cast<double>(odd) / count, static_cast<double>(middle) / count};
@@ -242,8 +242,8 @@ ImageSize read_image_size(const std::filesystem::path& path) {
 
 bool has_image_suffix(const std::filesystem::path& path) {
   std::string suffix = path.extension().string();
-  std::transform(suffix.begin(), suffix.end(), suffix.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::ranges::transform(suffix, suffix.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return suffix == ".png" || suffix == ".jpg" || suffix == ".jpeg" || suffix == ".bmp";
 }
 

@@ -59,8 +59,7 @@ void append_frame(const Frame& frame, const std::string& id, Tensor& tensor, int
   check(tensor.shape()[1] == one[1] && tensor.shape()[2] == one[2],
         "Loader: expected frames of one size in a batch, ", tensor.shape(), " and ", one, " of '",
         id, "' (a RandomCrop or Resize in the pipeline settles it)");
-  std::copy(frame.image.begin(), frame.image.end(),
-            tensor.mutable_data<float>() + position * one.size());
+  std::ranges::copy(frame.image, tensor.mutable_data<float>() + position * one.size());
 }
 
 }  // namespace
@@ -94,7 +93,7 @@ struct Loader::State {
   int64_t count() const { return static_cast<int64_t>(samples.size()); }
   int64_t batches() const {
     const int64_t whole = count() / options.batch;
-    return whole + (!options.drop_last && count() % options.batch != 0);
+    return whole + (!options.drop_last && count() % options.batch != 0 ? 1 : 0);
   }
 
   // The samples of a batch: a slice of the epoch's order, shuffled by Fisher & Yates.

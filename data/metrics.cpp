@@ -67,8 +67,9 @@ Image surface_of(const Image& mask) {
   Image surface(mask.width, mask.height, 1);
   for (int y = 0; y < mask.height; ++y)
     for (int x = 0; x < mask.width; ++x)
-      surface.at(x, y) = inside(mask, x, y) && !(inside(mask, x - 1, y) && inside(mask, x + 1, y) &&
-                                                 inside(mask, x, y - 1) && inside(mask, x, y + 1));
+      if (inside(mask, x, y) && !(inside(mask, x - 1, y) && inside(mask, x + 1, y) &&
+                                  inside(mask, x, y - 1) && inside(mask, x, y + 1)))
+        surface.at(x, y) = 1;
   return surface;
 }
 
@@ -83,7 +84,7 @@ std::vector<double> directed_distances(const Image& from, const Image& to) {
 
 // The 95th percentile with linear interpolation between order statistics, as numpy's default.
 double percentile95(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
+  std::ranges::sort(values);
   const double rank = 0.95 * static_cast<double>(values.size() - 1);
   const auto low = static_cast<size_t>(rank);
   const size_t high = std::min(low + 1, values.size() - 1);
@@ -239,9 +240,9 @@ MetricsReport summarize(std::vector<ImageMetrics> images, EmptyPolicy policy) {
         summary_of(images, figure.of_image, [](const ImageMetrics& m) { return !m.truth_empty(); });
   }
   for (const ImageMetrics& m : images) {
-    report.both_empty += m.truth_empty() && m.prediction_empty();
-    report.truth_empty_only += m.truth_empty() && !m.prediction_empty();
-    report.prediction_empty_only += !m.truth_empty() && m.prediction_empty();
+    report.both_empty += m.truth_empty() && m.prediction_empty() ? 1 : 0;
+    report.truth_empty_only += m.truth_empty() && !m.prediction_empty() ? 1 : 0;
+    report.prediction_empty_only += !m.truth_empty() && m.prediction_empty() ? 1 : 0;
   }
   report.images = std::move(images);
   return report;

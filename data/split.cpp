@@ -82,7 +82,7 @@ std::vector<int64_t> quotas(const std::vector<int64_t>& class_sizes, int64_t tot
     quota.push_back(class_sizes[c] * total / all);
     remainders.emplace_back(-(class_sizes[c] * total % all), c);
   }
-  std::sort(remainders.begin(), remainders.end());
+  std::ranges::sort(remainders);
   int64_t rest = total - std::accumulate(quota.begin(), quota.end(), int64_t{0});
   for (size_t i = 0; rest > 0; ++i, --rest) ++quota[remainders[i].second];
   return quota;
@@ -110,7 +110,7 @@ std::vector<size_t> deal(const Grouping& grouping, const std::vector<int64_t>& s
   std::iota(order.begin(), order.end(), size_t{0});
   const Rng rng(key);
   for (size_t i = order.size(); i-- > 1;) std::swap(order[i], order[rng.below(i, i + 1)]);
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+  std::ranges::stable_sort(order, [&](size_t a, size_t b) {
     return grouping.groups[a].size() > grouping.groups[b].size();
   });
 
@@ -174,7 +174,7 @@ int64_t image_count(const std::string& text, int64_t all, std::string_view spec)
   if (text.find('.') == std::string::npos) return whole_number(text, spec);
   double share = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), share);
-  if (error != std::errc() || end != text.data() + text.size() || !(share > 0 && share < 1))
+  if (error != std::errc() || end != text.data() + text.size() || share <= 0 || share >= 1)
     reject(spec);
   return std::llround(share * static_cast<double>(all));
 }
@@ -194,6 +194,7 @@ std::vector<Split> random_splits(const Dataset& dataset, const std::vector<std::
     check(size >= 1, "split: '", spec, "' leaves a part without images, the data set has ", all);
   const Grouping grouping = group_samples(dataset);
   std::vector<Split> splits;
+  splits.reserve(static_cast<size_t>(count));
   for (int64_t k = 0; k < count; ++k)
     splits.push_back(
         collect(dataset, deal(grouping, sizes, RngKey::of(seed, "split", static_cast<uint64_t>(k))),
@@ -211,6 +212,7 @@ std::vector<Split> kfold_splits(const Dataset& dataset, const std::vector<std::s
   check(count >= (with_test ? 3 : 2) && count <= all, "split: '", spec, "' expects ",
         with_test ? 3 : 2, " to ", all, " folds for ", all, " images, got ", count);
   std::vector<int64_t> sizes;
+  sizes.reserve(static_cast<size_t>(count));
   for (int64_t k = 0; k < count; ++k) sizes.push_back(all * (k + 1) / count - all * k / count);
   const std::vector<size_t> fold_of =
       deal(group_samples(dataset), sizes, RngKey::of(seed, "kfold"));
@@ -219,6 +221,7 @@ std::vector<Split> kfold_splits(const Dataset& dataset, const std::vector<std::s
     const auto held_out = static_cast<size_t>(k);
     const auto next = static_cast<size_t>((k + 1) % count);
     std::vector<size_t> part_of;
+    part_of.reserve(fold_of.size());
     for (const size_t fold : fold_of)
       part_of.push_back(fold == held_out ? (with_test ? 2 : 1) : with_test && fold == next ? 1 : 0);
     splits.push_back(collect(dataset, part_of, {&Split::train, &Split::val, &Split::test}));
@@ -252,8 +255,7 @@ std::vector<std::string> read_part(const json& fold, const char* name, const Dat
                                    std::set<std::string>& seen) {
   if (!fold.contains(name)) return {};
   const json& list = fold[name];
-  check(list.is_array() &&
-            std::all_of(list.begin(), list.end(), [](const json& id) { return id.is_string(); }),
+  check(list.is_array() && std::ranges::all_of(list, [](const json& id) { return id.is_string(); }),
         "split: expected a list of ids for '", name, "', got ", list.type_name());
   auto ids = list.get<std::vector<std::string>>();
   for (const std::string& id : ids) {

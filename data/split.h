@@ -47,6 +47,6 @@ SplitSet make_splits(const Dataset& dataset, std::string_view spec, uint64_t see
 nlohmann::json to_json(const SplitSet& splits);
 /// Throws Error where the form is another, or naming ids the data set does not hold or that occur
 /// twice.
-SplitSet splits_from_json(const nlohmann::json& json, const Dataset& dataset);
+SplitSet splits_from_json(const nlohmann::json& given, const Dataset& dataset);
 
 }  // namespace decant::data

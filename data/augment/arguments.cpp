@@ -68,9 +68,9 @@ std::vector<double> Arguments::numbers(const char* name, std::vector<double> fal
   if (value && value->is_number()) {
     result = {value->get<double>()};
   } else if (value && !value->is_null()) {
-    const bool good = value->is_array() && !value->empty() &&
-                      std::all_of(value->begin(), value->end(),
-                                  [](const nlohmann::json& v) { return v.is_number(); });
+    const bool good =
+        value->is_array() && !value->empty() &&
+        std::ranges::all_of(*value, [](const nlohmann::json& v) { return v.is_number(); });
     if (!good) fail(name, "a number or a list of numbers");
     result = value->get<std::vector<double>>();
   }
@@ -102,7 +102,7 @@ void Arguments::ignore(const char* name) {
 
 void Arguments::finish() const {
   for (const auto& [name, value] : given_.items())
-    if (std::find(known_.begin(), known_.end(), name) == known_.end())
+    if (std::ranges::find(known_, name) == known_.end())
       throw Error(str(transform_, ": unknown argument '", name, "', did you mean '",
                       nearest_name(name, known_), "'?"));
 }

@@ -29,7 +29,7 @@ class Normalize : public Transform {
     for (int c = 0; c < frame.channels; ++c) {
       const auto shift = channel_value(mean, c) * static_cast<float>(max_);
       const auto factor = 1 / (channel_value(std, c) * static_cast<float>(max_));
-      for (size_t i = static_cast<size_t>(c); i < frame.image.size();
+      for (auto i = static_cast<size_t>(c); i < frame.image.size();
            i += static_cast<size_t>(frame.channels))
         frame.image[i] = (frame.image[i] - shift) * factor;
     }

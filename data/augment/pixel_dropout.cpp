@@ -35,7 +35,7 @@ class PixelDropout : public Transform {
     }
     if (!mask_value_) return;
     for (size_t i = 0; i < frame.mask.size(); ++i)
-      if (drop.uniform(i) < probability_) frame.mask[i] = *mask_value_ != 0;
+      if (drop.uniform(i) < probability_) frame.mask[i] = *mask_value_ != 0 ? 1 : 0;
   }
 
  private:

@@ -23,8 +23,8 @@ class RandomCrop : public Transform {
           width_, " x ", height_, " pixels, got ", frame.width, " x ", frame.height);
     const Rng rng(key);
     const auto y0 =
-        static_cast<int>(rng.below(1, static_cast<uint64_t>(frame.height - height_ + 1)));
-    const auto x0 = static_cast<int>(rng.below(2, static_cast<uint64_t>(frame.width - width_ + 1)));
+        static_cast<int>(rng.below(1, static_cast<uint64_t>(frame.height - height_) + 1));
+    const auto x0 = static_cast<int>(rng.below(2, static_cast<uint64_t>(frame.width - width_) + 1));
     frame.image = crop(frame.image, frame, frame.channels, x0, y0);
     if (!frame.mask.empty()) frame.mask = crop(frame.mask, frame, 1, x0, y0);
     frame.width = width_;

@@ -80,6 +80,7 @@ class Resize : public Transform {
   static std::vector<int64_t> nearest_taps(int in, int out) {
     const double step = 1 / (static_cast<double>(out) / in);  // in OpenCV's order of rounding
     std::vector<int64_t> taps;
+    taps.reserve(static_cast<size_t>(out));
     for (int i = 0; i < out; ++i)
       taps.push_back(std::min(static_cast<int64_t>(std::floor(i * step)), int64_t{in} - 1));
     return taps;

@@ -64,7 +64,7 @@ class ShiftScaleRotate : public Transform {
         const int64_t near = index(frame, static_cast<int64_t>(std::floor(sx + 0.5)),
                                    static_cast<int64_t>(std::floor(sy + 0.5)));
         if (!mask.empty())
-          frame.mask[pixel] = near < 0 ? mask_value_ : mask[static_cast<size_t>(near)];
+          frame.mask[pixel] = near < 0 ? (mask_value_ ? 1 : 0) : mask[static_cast<size_t>(near)];
         if (linear_) {
           sample_linear(image, frame, sx, sy, out);
         } else {

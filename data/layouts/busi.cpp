@@ -14,7 +14,7 @@ constexpr std::array<std::string_view, 3> kClasses = {"benign", "malignant", "no
 
 bool is_class_name(const fs::path& folder) {
   const std::string name = lower_case(folder.filename().string());
-  return std::find(kClasses.begin(), kClasses.end(), name) != kClasses.end();
+  return std::ranges::find(kClasses, name) != kClasses.end();
 }
 
 // Appends the samples of one folder; returns whether it holds a mask named after an image.
@@ -32,7 +32,7 @@ bool read_folder(const fs::path& folder, const std::string& class_name, Listing&
   for (const fs::path& image : images) {
     Sample sample{.image = image, .class_name = class_name};
     if (auto found = masks.extract(lower_case(image.stem().string()))) {
-      std::sort(found.mapped().begin(), found.mapped().end());
+      std::ranges::sort(found.mapped());
       for (auto& [number, file] : found.mapped()) sample.masks.push_back(file);
       matched = true;
     }
@@ -56,10 +56,10 @@ std::optional<Listing> read_busi(const fs::path& root) {
   for (const fs::path& folder : subfolders(top)) {
     Listing part;
     const bool matched = read_folder(folder, lower_case(folder.filename().string()), part);
-    if (!matched && !(is_class_name(folder) && !part.samples.empty())) continue;
+    if (!matched && (!is_class_name(folder) || part.samples.empty())) continue;
     recognised = true;
-    std::move(part.samples.begin(), part.samples.end(), std::back_inserter(listing.samples));
-    std::move(part.remarks.begin(), part.remarks.end(), std::back_inserter(listing.remarks));
+    std::ranges::move(part.samples, std::back_inserter(listing.samples));
+    std::ranges::move(part.remarks, std::back_inserter(listing.remarks));
   }
   if (!recognised) return {};
   return listing;

@@ -24,7 +24,7 @@ constexpr std::array<std::string_view, 7> kSuffixes = {"",     "_mask",  "-mask"
 fs::path find_folder(const fs::path& root, Names names) {
   for (const fs::path& folder : subfolders(root)) {
     const std::string name = lower_case(folder.filename().string());
-    if (std::find(names.begin(), names.end(), name) != names.end()) return folder;
+    if (std::ranges::find(names, name) != names.end()) return folder;
   }
   return {};
 }
@@ -49,12 +49,12 @@ std::map<std::string, std::vector<Numbered>> masks_by_stem(const fs::path& folde
     }
     if (!matched) remarks.push_back({file, "mask without an image"});
   }
-  for (auto& [stem, files] : masks) std::sort(files.begin(), files.end());
+  for (auto& [stem, files] : masks) std::ranges::sort(files);
   return masks;
 }
 
 // Appends the pairs of root/IMAGES and root/MASKS; false where there are no such folders.
-bool read_pairs(const fs::path& root, Names image_names, Names mask_names, std::string split,
+bool read_pairs(const fs::path& root, Names image_names, Names mask_names, const std::string& split,
                 Listing& listing) {
   const fs::path image_folder = find_folder(root, image_names);
   const fs::path mask_folder = find_folder(root, mask_names);

@@ -22,7 +22,7 @@ std::vector<fs::path> entries(const fs::path& folder, Wanted&& wanted) {
     // "._name.png" is what macOS leaves beside a file it copied; it is no image.
     if (it->path().filename().string().front() != '.' && wanted(*it)) found.push_back(it->path());
   }
-  std::sort(found.begin(), found.end(), [](const fs::path& a, const fs::path& b) {
+  std::ranges::sort(found, [](const fs::path& a, const fs::path& b) {
     return natural_less(a.filename().string(), b.filename().string());
   });
   return found;
@@ -32,8 +32,8 @@ std::vector<fs::path> entries(const fs::path& folder, Wanted&& wanted) {
 
 std::string lower_case(std::string_view text) {
   std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::ranges::transform(out, out.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return out;
 }
 

@@ -56,18 +56,18 @@ Field spread(const Tissue& tissue, const Field& field, const Beam& beam) {
     const auto weights = gaussian(beam.lateral * std::sqrt(1 + off_focus * off_focus));
     const int radius = static_cast<int>(weights.size()) / 2;
     for (int x = 0; x < n; ++x)
-      for (int k = -radius; k <= radius; ++k)
+      for (size_t k = 0; k < weights.size(); ++k)
         lateral[tissue.index(x, y)] +=
-            weights[static_cast<size_t>(k + radius)] * field[tissue.index(mirrored(x + k, n), y)];
+            weights[k] * field[tissue.index(mirrored(x + static_cast<int>(k) - radius, n), y)];
   }
   const auto weights = gaussian(beam.axial);
   const int radius = static_cast<int>(weights.size()) / 2;
   Field echo(field.size());
   for (int y = 0; y < n; ++y)
     for (int x = 0; x < n; ++x)
-      for (int k = -radius; k <= radius; ++k)
+      for (size_t k = 0; k < weights.size(); ++k)
         echo[tissue.index(x, y)] +=
-            weights[static_cast<size_t>(k + radius)] * lateral[tissue.index(x, mirrored(y + k, n))];
+            weights[k] * lateral[tissue.index(x, mirrored(y + static_cast<int>(k) - radius, n))];
   return echo;
 }
 

@@ -91,7 +91,11 @@ class Anatomy {
     const double y = 2.2 * lobules_ * v + 0.35 * warp_(5 * u + 40, 5 * v);
     double nearest = std::numeric_limits<double>::max();
     double second = nearest;
-    double nx = 0, ny = 0, sx = 0, sy = 0, shade = 0;
+    double nx = 0;
+    double ny = 0;
+    double sx = 0;
+    double sy = 0;
+    double shade = 0;
     const auto ix = static_cast<int64_t>(std::floor(x));
     const auto iy = static_cast<int64_t>(std::floor(y));
     for (int64_t j = iy - 1; j <= iy + 1; ++j) {
