@@ -166,7 +166,7 @@ int run_program(const std::vector<std::string>& words) {
     throw Error(str("expected a command, got \"", words[0], "\"", suggestion(words[0], names)));
   } catch (const std::exception& error) {
     std::string message = error.what();
-    std::replace(message.begin(), message.end(), '\n', ' ');
+    std::ranges::replace(message, '\n', ' ');
     std::cout.flush();
     std::cerr << name << ": " << message << "\n";
     return static_cast<int>(Exit::bad_input);

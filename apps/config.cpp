@@ -11,7 +11,7 @@ namespace {
 
 void check_choice(std::string_view key, const std::string& value,
                   const std::vector<std::string>& choices) {
-  if (std::find(choices.begin(), choices.end(), value) != choices.end()) return;
+  if (std::ranges::find(choices, value) != choices.end()) return;
   std::string list;
   for (const std::string& choice : choices) list += (list.empty() ? "" : ", ") + choice;
   throw Error(
@@ -28,7 +28,7 @@ Json resolve_augment(const Json& augment) {
   if (!augment.is_string()) return augment;
   const std::string name = augment.get<std::string>();
   const std::vector<std::string> presets = data::Pipeline::preset_names();
-  if (std::find(presets.begin(), presets.end(), name) != presets.end()) return augment;
+  if (std::ranges::find(presets, name) != presets.end()) return augment;
   if (name.ends_with(".json") || std::filesystem::exists(name)) return read_json_file(name);
   std::string list;
   for (const std::string& preset : presets) list += preset + ", ";
@@ -90,7 +90,8 @@ nn::NetworkSpec read_network(const Json& model) {
 TrainConfig resolve(TrainConfig config, bool distilling) {
   validate(config, distilling);
   const nn::NetworkSpec network = read_network(config.model);
-  nn::Network{network};  // throws for parts it does not know; without memory it costs nothing
+  const nn::Network trial(
+      network);  // throws for parts it does not know; without memory it costs nothing
   config.model = Json(nn::to_json(network));
   config.augment = resolve_augment(config.augment);
   pipeline(config);  // throws for what it does not know

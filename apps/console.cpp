@@ -37,7 +37,7 @@ void Console::clear() {
 
 void Console::line(std::string_view text) {
   clear();
-  std::cout << text << std::endl;  // flushed: whoever reads a pipe sees it now
+  std::cout << text << '\n' << std::flush;  // whoever reads a pipe sees it now
 }
 
 void Console::begin() {

@@ -32,7 +32,7 @@ EvaluationSet::Item make_item(const data::Sample& sample, int channels,
   item.image = frame.image_tensor();
   if (!frame.mask.empty()) {
     item.mask = Tensor({1, frame.height, frame.width, 1});
-    std::copy(frame.mask.begin(), frame.mask.end(), item.mask.mutable_data<float>());
+    std::ranges::copy(frame.mask, item.mask.mutable_data<float>());
   }
   item.own = std::move(loaded.image);
   item.truth = std::move(loaded.mask);
@@ -49,10 +49,10 @@ Tensor stack(const std::vector<const EvaluationSet::Item*>& items) {
   Shape shape = items.front()->image.shape();
   shape[0] = static_cast<int64_t>(items.size());
   Tensor batch(shape);
-  float* to = batch.mutable_data<float>();
+  auto* to = batch.mutable_data<float>();
   for (const EvaluationSet::Item* item : items) {
     const auto values = item->image.values<float>();
-    to = std::copy(values.begin(), values.end(), to);
+    to = std::ranges::copy(values, to).out;
   }
   return batch;
 }
@@ -109,8 +109,8 @@ data::Image mask_of(const Tensor& probability) {
   data::Image mask(static_cast<int>(probability.shape()[1]),
                    static_cast<int>(probability.shape()[0]), 1);
   const auto values = probability.values<float>();
-  std::transform(values.begin(), values.end(), mask.pixels.begin(),
-                 [](float p) { return static_cast<uint8_t>(p >= 0.5F); });
+  std::ranges::transform(values, mask.pixels.begin(),
+                         [](float p) { return static_cast<uint8_t>(p >= 0.5F); });
   return mask;
 }
 
@@ -139,12 +139,14 @@ std::vector<const EvaluationSet::Item*> EvaluationSet::items(int64_t begin, int6
   for (int64_t i = 0; i < end - begin; ++i) {
     Item& cached = cached_[static_cast<size_t>(begin + i)];
     Item& passing = passing_[static_cast<size_t>(i)];
-    digests_[static_cast<size_t>(begin + i)] = (cached.image.defined() ? cached : passing).digest;
-    if (!cached.image.defined() && bytes_of(passing) <= cache_left_bytes_) {
+    const Item* item = cached.image.defined() ? &cached : &passing;
+    digests_[static_cast<size_t>(begin + i)] = item->digest;
+    if (item == &passing && bytes_of(passing) <= cache_left_bytes_) {
       cache_left_bytes_ -= bytes_of(passing);
       cached = std::move(passing);
+      item = &cached;
     }
-    found.push_back(cached.image.defined() ? &cached : &passing);
+    found.push_back(item);
   }
   return found;
 }
@@ -181,8 +183,8 @@ double mask_dice(const data::Image& prediction, const data::Image& truth) {
   for (size_t i = 0; i < truth.pixels.size(); ++i) {
     const bool p = prediction.pixels[i] != 0;
     const bool t = truth.pixels[i] != 0;
-    both += p && t;
-    sum += int{p} + int{t};
+    both += p && t ? 1 : 0;
+    sum += (p ? 1 : 0) + (t ? 1 : 0);
   }
   return sum == 0 ? 1 : 2 * static_cast<double>(both) / static_cast<double>(sum);
 }
@@ -200,8 +202,8 @@ Validation validate(EvaluationSet& set, int64_t batch, const Forward& forward,
                 const auto at = static_cast<size_t>(i);
                 losses[at] = loss(logits, item.mask).value().item();
                 dice[at] = mask_dice(prediction, item.truth);
-                has_lesion[at] = std::any_of(item.truth.pixels.begin(), item.truth.pixels.end(),
-                                             [](uint8_t v) { return v != 0; });
+                has_lesion[at] =
+                    std::ranges::any_of(item.truth.pixels, [](uint8_t v) { return v != 0; });
               });
   int64_t lesions = 0;
   for (size_t i = 0; i < count; ++i) {

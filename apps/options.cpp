@@ -49,8 +49,7 @@ void set(const Key& key, const Json& value, std::string_view where) {
 }
 
 const Key* find(std::span<const Key> keys, const std::string& name) {
-  const auto found =
-      std::find_if(keys.begin(), keys.end(), [&](const Key& key) { return key.name == name; });
+  const auto found = std::ranges::find_if(keys, [&](const Key& key) { return key.name == name; });
   return found == keys.end() ? nullptr : &*found;
 }
 
@@ -62,8 +61,8 @@ void read_section(std::span<const Key> keys, const Json& json, const std::string
       set(*key, value, where);
       continue;
     }
-    const bool section = std::any_of(
-        keys.begin(), keys.end(), [&](const Key& key) { return key.name.starts_with(name + "."); });
+    const bool section =
+        std::ranges::any_of(keys, [&](const Key& key) { return key.name.starts_with(name + "."); });
     if (!section) unknown_key(keys, name, where);
     check(value.is_object(), where, ": ", name, ": expected a section {...}, got ", shown(value));
     read_section(keys, value, name + ".", where);
@@ -92,7 +91,10 @@ void read_json(std::span<const Key> keys, const Json& json, std::string_view whe
 }
 
 void set_from_text(const Key& key, std::string_view text, std::string_view where) {
-  if (key.expected == "text") return set(key, std::string(text), where);
+  if (key.expected == "text") {
+    set(key, std::string(text), where);
+    return;
+  }
   Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (value.is_discarded()) value = std::string(text);  // JSON keys take a bare word as text
   set(key, value, where);
@@ -104,7 +106,10 @@ void apply_override(std::span<const Key> keys, std::string_view assignment) {
         "\"");
   const std::string name(assignment.substr(0, equals));
   const std::string_view text = assignment.substr(equals + 1);
-  if (const Key* key = find(keys, name)) return set_from_text(*key, text, assignment);
+  if (const Key* key = find(keys, name)) {
+    set_from_text(*key, text, assignment);
+    return;
+  }
   // A key whose value is JSON opens further: distill.spec.teacher_view=same. What may stand in it
   // is its reader's to say.
   for (const Key& key : keys) {
@@ -122,7 +127,8 @@ void apply_override(std::span<const Key> keys, std::string_view assignment) {
     }
     *place = Json::parse(text, nullptr, /*allow_exceptions=*/false);
     if (place->is_discarded()) *place = std::string(text);
-    return set(key, value, assignment);
+    set(key, value, assignment);
+    return;
   }
   unknown_key(keys, name, assignment);
 }

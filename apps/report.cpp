@@ -44,8 +44,8 @@ void set_pixel(data::Image& image, int x, int y, const Colour& colour) {
 
 void draw_text(data::Image& image, int x, int y, std::string_view text, const Colour& colour) {
   for (const char letter : text) {
-    const auto glyph = std::find_if(kGlyphs.begin(), kGlyphs.end(),
-                                    [&](const Glyph& g) { return g.letter == letter; });
+    const auto* const glyph =
+        std::ranges::find_if(kGlyphs, [&](const Glyph& g) { return g.letter == letter; });
     if (glyph != kGlyphs.end()) {
       for (int row = 0; row < 7; ++row)
         for (int column = 0; column < 5; ++column)
@@ -58,7 +58,7 @@ void draw_text(data::Image& image, int x, int y, std::string_view text, const Co
 
 data::Image inverted(const data::Image& mask) {
   data::Image outside = mask;
-  for (uint8_t& v : outside.pixels) v = v == 0;
+  for (uint8_t& v : outside.pixels) v = v == 0 ? 1 : 0;
   return outside;
 }
 

@@ -17,7 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kBest = "best.safetensors";
-constexpr const char* kLast = "last.safetensors";
 constexpr const char* kState = "state.safetensors";
 constexpr const char* kConfig = "config.json";
 constexpr const char* kSplit = "split.json";

@@ -26,7 +26,7 @@ bool holds(const data::Dataset& dataset, const Json& split) {
 std::optional<data::Split> own_split(const data::Dataset& dataset, const TrainedNetwork& trained,
                                      const std::optional<Origin>& origin) {
   if (!origin || !holds(dataset, origin->split)) return {};
-  const data::Split split = data::splits_from_json(nlohmann::json(origin->split), dataset).fold(0);
+  data::Split split = data::splits_from_json(nlohmann::json(origin->split), dataset).fold(0);
   if (split.val.empty()) return {};
   EvaluationSet val(dataset, split.val, trained.notes.evaluation(),
                     static_cast<int>(trained.network->spec().in_channels), 0);

@@ -53,8 +53,7 @@ std::string rounded(double value, int places) {
 
 void add_to(std::vector<std::pair<std::string, double>>& sums, const std::string& name,
             double value) {
-  const auto found =
-      std::find_if(sums.begin(), sums.end(), [&](const auto& sum) { return sum.first == name; });
+  const auto found = std::ranges::find_if(sums, [&](const auto& sum) { return sum.first == name; });
   if (found == sums.end())
     sums.emplace_back(name, value);
   else
@@ -464,7 +463,7 @@ void Trainer::draw_previews(bool current_is_best) {
     parts.student = prediction(network);
     if (teacher_) parts.teacher = prediction(teacher_->network());
     std::string name = validation_->id(at);
-    std::replace(name.begin(), name.end(), '/', '_');
+    std::ranges::replace(name, '/', '_');
     data::write_png(directory / (name + ".png"), draw_preview(parts));
   }
 }

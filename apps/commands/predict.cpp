@@ -33,14 +33,14 @@ data::Image grey_of(const Tensor& probability) {
   data::Image image(static_cast<int>(probability.shape()[1]),
                     static_cast<int>(probability.shape()[0]), 1);
   const auto values = probability.values<float>();
-  std::transform(values.begin(), values.end(), image.pixels.begin(),
-                 [](float p) { return static_cast<uint8_t>(std::lround(255 * p)); });
+  std::ranges::transform(values, image.pixels.begin(),
+                         [](float p) { return static_cast<uint8_t>(std::lround(255 * p)); });
   return image;
 }
 
 // One name per image, also where several folders hold files of one name.
 std::string unique_name(std::string name, std::set<std::string>& taken) {
-  std::replace(name.begin(), name.end(), '/', '_');
+  std::ranges::replace(name, '/', '_');
   std::string candidate = name;
   for (int i = 2; !taken.insert(candidate).second; ++i) candidate = str(name, "_", i);
   return candidate;
@@ -81,9 +81,8 @@ Exit run(PredictOptions& options, const Arguments&) {
       const Tensor probability =
           probability_at(lesion_probability(forward(Variable(item.image))), 0, item.size);
       data::Image mask = mask_of(probability);
-      const double share =
-          static_cast<double>(std::count(mask.pixels.begin(), mask.pixels.end(), uint8_t{1})) /
-          static_cast<double>(mask.pixels.size());
+      const double share = static_cast<double>(std::ranges::count(mask.pixels, uint8_t{1})) /
+                           static_cast<double>(mask.pixels.size());
       const data::Image over = overlay(item.own, mask, kStudentColour);
       for (uint8_t& v : mask.pixels) v = static_cast<uint8_t>(255 * v);
       const fs::path stem = fs::path(options.out) / unique_name(set.id(i), taken);
