@@ -19,6 +19,7 @@ static_assert(std::endian::native == std::endian::little, "tensor files are litt
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr size_t kLengthBytes = 8;
+constexpr int kMaxDepth = 3;  // {"name": {"shape": [..]}}
 
 /// How a type is called in a file, and what it becomes here.
 struct FileType {
@@ -76,11 +77,22 @@ Tensor decode(const FileType& type, const Shape& shape, const std::byte* source)
   return tensor;
 }
 
-/// Parses the header, refusing what JSON lets pass: a name that stands there twice.
+/// The beginning of a value, for messages.
+std::string shown(const Json& json) {
+  constexpr size_t kShown = 80;
+  const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return text.size() <= kShown ? text : text.substr(0, kShown) + "...";
+}
+
+/// Parses the header, refusing what JSON lets pass: a name that stands there twice, and nesting
+/// beyond a header's, which all that walks the values by recursion would have to survive.
 Json parse_header(std::string_view text, std::string_view what) {
   std::vector<std::set<std::string>> names;  // of each object that is open
   std::string twice;
-  const auto watch = [&](int /*depth*/, Json::parse_event_t event, Json& parsed) {
+  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start)
+      check(depth < kMaxDepth, what, ": expected a header nested at most ", kMaxDepth,
+            " deep, got a deeper one");
     if (event == Json::parse_event_t::object_start) names.emplace_back();
     if (event == Json::parse_event_t::object_end) names.pop_back();
     if (event == Json::parse_event_t::key &&
@@ -106,22 +118,23 @@ struct Entry {
 };
 
 uint64_t whole_number(const Json& value, std::string_view what, const std::string& name) {
-  check(value.is_number_unsigned(), what, ": expected whole numbers in \"", name, "\", got ",
-        value.dump());
+  if (!value.is_number_unsigned())
+    throw Error(str(what, ": expected whole numbers in \"", name, "\", got ", shown(value)));
   return value.get<uint64_t>();
 }
 
 Shape shape_of(const Json& json, std::string_view what, const std::string& name) {
-  check(json.is_array() && json.size() <= Shape::kMaxRank, what, ": expected at most ",
-        Shape::kMaxRank, " extents for \"", name, "\", got ", json.dump());
+  if (!json.is_array() || json.size() > Shape::kMaxRank)
+    throw Error(str(what, ": expected at most ", Shape::kMaxRank, " extents for \"", name,
+                    "\", got ", shown(json)));
   std::vector<int64_t> extents;
   // No file is as large as 2^56 bytes: a product that passes this cannot overflow below.
   constexpr uint64_t kLimit = uint64_t{1} << 56;
   uint64_t product = 1;
   for (const Json& extent : json) {
     const uint64_t n = whole_number(extent, what, name);
-    check(n < kLimit && (n == 0 || product < kLimit / n), what, ": the shape of \"", name, "\", ",
-          json.dump(), ", is too large");
+    if (n >= kLimit || (n != 0 && product >= kLimit / n))
+      throw Error(str(what, ": the shape of \"", name, "\", ", shown(json), ", is too large"));
     product *= n;
     extents.push_back(static_cast<int64_t>(n));
   }
@@ -129,16 +142,17 @@ Shape shape_of(const Json& json, std::string_view what, const std::string& name)
 }
 
 Entry read_entry(const std::string& name, const Json& json, std::string_view what) {
-  check(json.is_object() && json.size() == 3 && json.contains("dtype") && json.contains("shape") &&
-            json.contains("data_offsets") && json["dtype"].is_string(),
-        what, ": expected dtype, shape and data_offsets for \"", name, "\", got ", json.dump());
+  if (!json.is_object() || json.size() != 3 || !json.contains("dtype") || !json.contains("shape") ||
+      !json.contains("data_offsets") || !json["dtype"].is_string())
+    throw Error(str(what, ": expected dtype, shape and data_offsets for \"", name, "\", got ",
+                    shown(json)));
   const auto dtype = json["dtype"].get<std::string>();
   const auto* type = std::ranges::find(kTypes, dtype, &FileType::name);
   check(type != std::end(kTypes), what, ": \"", name, "\" is of type ", dtype,
         "; expected F32, F64, F16, BF16, I32, I64, U8 or BOOL");
   const Json& offsets = json["data_offsets"];
-  check(offsets.is_array() && offsets.size() == 2, what, ": expected two data_offsets for \"", name,
-        "\", got ", offsets.dump());
+  if (!offsets.is_array() || offsets.size() != 2)
+    throw Error(str(what, ": expected two data_offsets for \"", name, "\", got ", shown(offsets)));
   const Entry entry{.name = name,
                     .type = type,
                     .shape = shape_of(json["shape"], what, name),
@@ -155,9 +169,20 @@ void read_metadata(const Json& json, std::string_view what, TensorFile& file) {
   check(json.is_object(), what, ": expected an object of strings as __metadata__, got ",
         json.type_name());
   for (const auto& [key, value] : json.items()) {
-    check(value.is_string(), what, ": expected a string for __metadata__ \"", key, "\", got ",
-          value.dump());
+    if (!value.is_string())
+      throw Error(
+          str(what, ": expected a string for __metadata__ \"", key, "\", got ", shown(value)));
     file.metadata[key] = value.get<std::string>();
+  }
+}
+
+/// JSON holds nothing but UTF-8, and dump() throws an error of its own where text is something
+/// else.
+void expect_utf8(const std::string& text, const std::string& what) {
+  try {
+    Json(text).dump();
+  } catch (const Json::exception&) {
+    throw Error(str("safetensors: expected UTF-8 text for ", what, ", got ", shown(Json(text))));
   }
 }
 
@@ -252,6 +277,12 @@ std::vector<std::byte> safetensors_bytes(const TensorFile& file) {
           "safetensors: expected unique names, got \"", tensor->name, "\" again");
     data_bytes += bytes_of(tensor->tensor);
   }
+
+  for (const auto& [key, value] : file.metadata) {
+    expect_utf8(key, "a metadata key");
+    expect_utf8(value, str("metadata \"", key, '"'));
+  }
+  for (const NamedTensor& tensor : file.tensors) expect_utf8(tensor.name, "a tensor's name");
 
   Json header = Json::object();
   if (!file.metadata.empty()) header["__metadata__"] = file.metadata;

@@ -161,6 +161,38 @@ TEST_CASE("safetensors: every damage is refused and named") {
   }
 }
 
+// A quarter of a million brackets, which a reader that descends by calling itself cannot survive.
+TEST_CASE("safetensors: deep nesting is refused") {
+  constexpr size_t kDepth = 250'000;
+  const std::string deep = std::string(kDepth, '[') + std::string(kDepth, ']');
+  for (const std::string& header :
+       {str("{\"t\":", deep, '}'), str("{\"__metadata__\":{\"a\":", deep, "}}"),
+        str("{\"t\":{\"dtype\":\"F32\",\"shape\":", deep, ",\"data_offsets\":[0,4]}}")}) {
+    const std::string message = refusal(file_of(header, 4));
+    CHECK(message.size() < 200);
+    CHECK(contains(message, "file: expected a header nested at most"));
+  }
+}
+
+TEST_CASE("safetensors: a refusal shows no more of the header than fits a line") {
+  const std::string message = refusal(file_of(str("{\"t\":\"", std::string(9999, 'x'), "\"}"), 0));
+  CHECK(contains(message, "expected dtype, shape"));
+  CHECK(message.size() < 300);
+}
+
+TEST_CASE("safetensors: text that is no UTF-8 is not written, and its place is named") {
+  TensorFile file;
+  file.metadata = {{"note", "caf\xE9"}};
+  CHECK_THROWS_WITH_AS(
+      safetensors_bytes(file),
+      "safetensors: expected UTF-8 text for metadata \"note\", got \"caf\xEF\xBF\xBD\"", Error);
+  file.metadata = {{"caf\xE9", "note"}};
+  CHECK_THROWS_WITH_AS(safetensors_bytes(file), doctest::Contains("a metadata key"), Error);
+  file.metadata.clear();
+  file.tensors = {{"w\xFF", Tensor({1})}};
+  CHECK_THROWS_WITH_AS(safetensors_bytes(file), doctest::Contains("a tensor's name"), Error);
+}
+
 TEST_CASE("safetensors: no prefix of a file is taken for a file") {
   TensorFile file;
   file.tensors = {{"w", Tensor::of<float>({3}, {1, 2, 3})}};
