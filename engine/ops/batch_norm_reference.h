@@ -4,6 +4,7 @@
 
 #include "engine/core/parallel.h"
 #include "engine/ops/batch_norm.h"
+#include "engine/ops/pointwise_ops.h"
 
 namespace decant::reference {
 
@@ -15,11 +16,11 @@ T activate(Activation activation, T z) {
     case Activation::none:
       return z;
     case Activation::relu:
-      return z < T(0) ? T(0) : z;
+      return pointwise::Relu::f(z);
     case Activation::relu6:
-      return z < T(0) ? T(0) : z > T(6) ? T(6) : z;
+      return pointwise::Relu6::f(z);
     case Activation::hard_swish:
-      return z <= T(-3) ? T(0) : z >= T(3) ? z : z * (z + T(3)) / T(6);
+      return pointwise::HardSwish::f(z);
   }
   return z;
 }
@@ -27,15 +28,16 @@ T activate(Activation activation, T z) {
 /// d activate / dz, zero at the kinks of relu and relu6.
 template <class T>
 T activation_slope(Activation activation, T z) {
+  const T y{};  // none of these derivatives reads it
   switch (activation) {
     case Activation::none:
       return T(1);
     case Activation::relu:
-      return z > T(0) ? T(1) : T(0);
+      return pointwise::Relu::df(z, y);
     case Activation::relu6:
-      return z > T(0) && z < T(6) ? T(1) : T(0);
+      return pointwise::Relu6::df(z, y);
     case Activation::hard_swish:
-      return z <= T(-3) ? T(0) : z >= T(3) ? T(1) : z / T(3) + T(0.5);
+      return pointwise::HardSwish::df(z, y);
   }
   return T(1);
 }

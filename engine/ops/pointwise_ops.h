@@ -4,7 +4,8 @@
 #include <string_view>
 
 // One struct per op y = f(x), written once and compiled for both devices. `df` is dy/dx given x and
-// y = f(x), so that an op can use whichever is cheaper.
+// y = f(x), so that an op can use whichever is cheaper. f of NaN is NaN: comparisons are written so
+// that it falls through to x.
 
 #ifdef __CUDACC__
 #define HOST_DEVICE __host__ __device__
@@ -20,7 +21,7 @@ struct Relu {
   static constexpr std::string_view kSource = "Nair & Hinton 2010";
   template <class T>
   HOST_DEVICE static T f(T x) {
-    return x > T(0) ? x : T(0);
+    return x < T(0) ? T(0) : x;
   }
   template <class T>
   HOST_DEVICE static T df(T x, T /*y*/) {
@@ -34,7 +35,7 @@ struct Relu6 {
   static constexpr std::string_view kSource = "Krizhevsky 2010; Howard et al. 2017";
   template <class T>
   HOST_DEVICE static T f(T x) {
-    return x > T(0) ? (x < T(6) ? x : T(6)) : T(0);
+    return x < T(0) ? T(0) : (x > T(6) ? T(6) : x);
   }
   template <class T>
   HOST_DEVICE static T df(T x, T /*y*/) {

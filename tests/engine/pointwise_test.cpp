@@ -1,0 +1,53 @@
+#include "engine/ops/pointwise.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <string>
+
+#include "engine/ops/batch_norm.h"
+#include "engine/ops/pointwise_ops.h"
+
+using namespace decant;
+
+namespace {
+
+struct Named {
+  std::string name;
+  Variable (*function)(const Variable&);
+};
+
+#define DECANT_NAMED(function, Op) {#function, function},
+const Named kOps[] = {DECANT_POINTWISE_OPS(DECANT_NAMED)};
+#undef DECANT_NAMED
+
+}  // namespace
+
+TEST_CASE("no pointwise op hides a NaN") {
+  for (const Named& op : kOps) {
+    CAPTURE(op.name);
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      const Variable x(Tensor::full({19}, std::nan(""), dtype));
+      for (const double y : op.function(x).value().to(DType::f64).values<double>())
+        CHECK(std::isnan(y));
+    }
+  }
+  for (const double y :
+       leaky_relu(Variable(Tensor::full({19}, NAN, DType::f64)), 0.1).value().values<double>())
+    CHECK(std::isnan(y));
+}
+
+TEST_CASE("no activation of batch norm hides a NaN") {
+  for (const Activation activation :
+       {Activation::none, Activation::relu, Activation::relu6, Activation::hard_swish}) {
+    CAPTURE(name_of(activation));
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      Tensor mean = Tensor::zeros({17}, dtype);
+      Tensor var = Tensor::full({17}, 1, dtype);
+      const Variable one(Tensor::full({17}, 1, dtype));
+      const Variable y = batch_norm(Variable(Tensor::full({3, 17}, NAN, dtype)), one, one, mean,
+                                    var, {.activation = activation});
+      for (const double value : y.value().to(DType::f64).values<double>()) CHECK(std::isnan(value));
+    }
+  }
+}
