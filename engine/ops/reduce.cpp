@@ -74,6 +74,8 @@ void add_rows(const T* x, int64_t rows, int64_t stride, int64_t width, double* s
     for (int64_t i = 0; i < width; ++i) sum[i] += static_cast<double>(x[r * stride + i]);
 }
 
+// Input and output may be of different types: sums over several groups of axes are kept in float64
+// between them.
 // A task sums `rows` rows of a block of columns; tasks of the same column are merged in order.
 void sum_middle(const Tensor& input, Middle m, double factor, Tensor& output) {
   if (m.outer * m.inner == 0) return;
@@ -87,7 +89,6 @@ void sum_middle(const Tensor& input, Middle m, double factor, Tensor& output) {
 
   with_real_type(input.dtype(), [&]<class T>() {
     const T* x = input.data<T>();
-    T* y = output.mutable_data<T>();
     parallel_ranges(m.outer * chunks * blocks, std::max<int64_t>(1, kElementGrain / task_size),
                     [&](int64_t begin, int64_t end) {
                       for (int64_t task = begin; task < end; ++task) {
@@ -101,6 +102,9 @@ void sum_middle(const Tensor& input, Middle m, double factor, Tensor& output) {
                                  partial.data() + (o * chunks + chunk) * m.inner + column);
                       }
                     });
+  });
+  with_real_type(output.dtype(), [&]<class T>() {
+    T* y = output.mutable_data<T>();
     parallel_ranges(m.outer, std::max<int64_t>(1, kElementGrain / (chunks * m.inner)),
                     [&](int64_t begin, int64_t end) {
                       for (int64_t o = begin; o < end; ++o) {
@@ -118,6 +122,7 @@ void sum_middle(const Tensor& input, Middle m, double factor, Tensor& output) {
 // elements of x, undefined where they are their own.
 void max_middle(const Tensor& input, const Tensor& before, Middle m, Tensor& output,
                 Tensor& position) {
+  if (m.outer * m.inner == 0) return;
   with_real_type(input.dtype(), [&]<class T>() {
     const T* x = input.data<T>();
     const int64_t* source = before.defined() ? before.data<int64_t>() : nullptr;
@@ -185,11 +190,11 @@ Tensor sum_over(const Tensor& x, const AxisMask& reduced, double factor) {
   Tensor result = x;
   std::vector<Group> groups = groups_of(reduced);
   if (groups.empty()) groups.push_back({0, -1});  // nothing is reduced: rows of length 1, copied
-  for (const Group group : groups) {
-    Tensor y(shape_after(result.shape(), group), x.dtype(), x.device());
-    ON_DEVICE(x, sum_middle, result, middle_of(result.shape(), group), factor, y);
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const bool last = i + 1 == groups.size();
+    Tensor y(shape_after(result.shape(), groups[i]), last ? x.dtype() : DType::f64, x.device());
+    ON_DEVICE(x, sum_middle, result, middle_of(result.shape(), groups[i]), last ? factor : 1.0, y);
     result = y;
-    factor = 1;
   }
   return result;
 }
