@@ -1,5 +1,7 @@
 #include <memory>
 
+#include <cmath>
+
 #include "engine/check/op_row.h"
 #include "engine/ops/batch_norm.h"
 
@@ -107,6 +109,22 @@ std::vector<RejectRow> rejects() {
        .what = "training on one value per channel",
        .call = call({.x = {1, 3}, .options = {.training = true}}),
        .message = "more than one value per channel, got x [1, 3]"},
+      {.op = "batch_norm",
+       .what = "eps 0",
+       .call = call({.options = {.eps = 0}}),
+       .message = "batch_norm: expected a finite eps > 0, got 0"},
+      {.op = "batch_norm",
+       .what = "an infinite eps",
+       .call = call({.options = {.eps = INFINITY}}),
+       .message = "batch_norm: expected a finite eps > 0, got inf"},
+      {.op = "batch_norm",
+       .what = "momentum that is NaN",
+       .call = call({.options = {.momentum = NAN}}),
+       .message = "batch_norm: expected a momentum in [0, 1], got nan"},
+      {.op = "batch_norm",
+       .what = "momentum above 1",
+       .call = call({.options = {.momentum = 1.5}}),
+       .message = "batch_norm: expected a momentum in [0, 1], got 1.5"},
       {.op = "batch_norm",
        .what = "two types",
        .call = call({.dtype = DType::f64}),

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "engine/check/op_row.h"
 #include "engine/ops/losses.h"
 
@@ -165,6 +167,14 @@ std::vector<RejectRow> rejects() {
        .what = "targets of another shape",
        .call = [] { bce_with_logits(zeros({2, 3}), none({3, 2})); },
        .message = "logits [2, 3] and targets [3, 2]"},
+      {.op = "bce_with_logits",
+       .what = "targets that are no probabilities",
+       .call = [] { bce_with_logits(zeros({2}), Tensor::of<uint8_t>({2}, {1, 255})); },
+       .message = "bce_with_logits: expected targets in [0, 1], got 255"},
+      {.op = "bce_with_logits",
+       .what = "targets that are NaN",
+       .call = [] { bce_with_logits(zeros({2}), Tensor::full({2}, NAN)); },
+       .message = "expected targets in [0, 1], got nan"},
       {.op = "bce_with_logits",
        .what = "a mask of another shape",
        .call = [] { bce_with_logits(zeros({2, 3}), none({2, 3}), none({3, 3})); },

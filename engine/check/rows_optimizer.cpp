@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "engine/check/op_row.h"
 #include "engine/ops/optimizer.h"
 #include "engine/ops/shape_ops.h"
@@ -110,8 +112,51 @@ Tensor zeros(Shape shape, DType dtype = DType::f32) {
   return Tensor::zeros(shape, dtype);
 }
 
+void sgd(const SgdOptions& options) {
+  sgd_step(zeros({3}), zeros({3}), zeros({3}), options, true);
+}
+void adam(const AdamOptions& options) {
+  adam_step(zeros({3}), zeros({3}), zeros({3}), zeros({3}), options);
+}
+
 std::vector<RejectRow> rejects() {
   return {
+      {.op = "sgd_step",
+       .what = "a learning rate that is NaN",
+       .call = [] { sgd({.learning_rate = NAN}); },
+       .message = "sgd_step: expected a learning_rate of at least 0, got nan"},
+      {.op = "sgd_step",
+       .what = "momentum 1",
+       .call = [] { sgd({.momentum = 1}); },
+       .message = "sgd_step: expected a momentum in [0, 1), got 1"},
+      {.op = "sgd_step",
+       .what = "negative weight decay",
+       .call = [] { sgd({.weight_decay = -1}); },
+       .message = "sgd_step: expected a weight_decay of at least 0, got -1"},
+      {.op = "adam_step",
+       .what = "an infinite learning rate",
+       .call = [] { adam({.learning_rate = INFINITY}); },
+       .message = "adam_step: expected a learning_rate of at least 0, got inf"},
+      {.op = "adam_step",
+       .what = "beta1 of 1",
+       .call = [] { adam({.beta1 = 1}); },
+       .message = "adam_step: expected a beta1 in [0, 1), got 1"},
+      {.op = "adam_step",
+       .what = "beta2 below 0",
+       .call = [] { adam({.beta2 = -0.1}); },
+       .message = "adam_step: expected a beta2 in [0, 1), got -0.1"},
+      {.op = "adam_step",
+       .what = "eps 0, which divides by 0 where no gradient came",
+       .call = [] { adam({.eps = 0}); },
+       .message = "adam_step: expected a finite eps > 0, got 0"},
+      {.op = "adam_step",
+       .what = "weight decay that is NaN",
+       .call = [] { adam({.weight_decay = NAN}); },
+       .message = "adam_step: expected a weight_decay of at least 0, got nan"},
+      {.op = "ema_update",
+       .what = "a decay above 1",
+       .call = [] { ema_update(zeros({3}), zeros({3}), 1.1); },
+       .message = "ema_update: expected a decay in [0, 1], got 1.1"},
       {.op = "sgd_step",
        .what = "gradients of another shape",
        .call = [] { sgd_step(zeros({3}), zeros({2}), {}, {}, true); },

@@ -4,6 +4,7 @@
 
 #include "engine/core/on_device.h"
 #include "engine/ops/batch_norm_passes.h"
+#include "engine/ops/expect.h"
 
 namespace decant {
 namespace {
@@ -33,7 +34,9 @@ void check_operands(const Variable& x, const Variable& scale, const Variable& sh
   check(!residual.defined() || (residual.shape() == x.shape() && residual.dtype() == x.dtype()),
         "batch_norm: expected a residual as x ", x.shape(), " ", x.dtype(), ", got ",
         residual.shape(), " ", residual.dtype());
-  check(options.eps > 0, "batch_norm: expected eps > 0, got ", options.eps, " for x ", x.shape());
+  expect_eps(kBatchNorm, options.eps);
+  check(options.momentum >= 0 && options.momentum <= 1,
+        "batch_norm: expected a momentum in [0, 1], got ", options.momentum);
   check(!options.training || x.value().size() > channels[0],
         "batch_norm: training needs more than one value per channel, got x ", x.shape());
 }

@@ -32,9 +32,9 @@ struct BatchNormOptions {
 /// buffers, updated in place: running = (1 - momentum) running + momentum moment, with the
 /// *unbiased* var (divided by count - 1). Otherwise mean and var are the running ones.
 /// Derivatives at kinks are zero (relu, relu6).
-/// Throws Error if shapes or types do not agree, and in training with one value per channel, whose
-/// deviation does not exist.
-/// Source: Ioffe & Szegedy 2015, "Batch normalization", algorithm 1.
+/// Throws Error if shapes or types do not agree, unless eps > 0 and 0 <= momentum <= 1, and in
+/// training with one value per channel, whose deviation does not exist. Source: Ioffe & Szegedy
+/// 2015, "Batch normalization", algorithm 1.
 Variable batch_norm(const Variable& x, const Variable& scale, const Variable& shift,
                     Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options,
                     const Variable& residual = {});

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cmath>
+
 #include "engine/autograd/op_info.h"
 #include "engine/core/tensor.h"
 
@@ -26,6 +28,24 @@ inline void expect_same_type(const OpInfo& op, const Tensor& a, const Tensor& b)
   expect_real(op, b);
   check(a.dtype() == b.dtype(), op.name, ": expected values of one type, got ", a.dtype(), ' ',
         a.shape(), " and ", b.dtype(), ' ', b.shape());
+}
+
+/// Throws Error naming `op` unless eps can keep a divisor from 0.
+inline void expect_eps(const OpInfo& op, double eps) {
+  check(std::isfinite(eps) && eps > 0, op.name, ": expected a finite eps > 0, got ", eps);
+}
+
+/// Throws Error naming `op` unless all targets are probabilities; those that `counts` (one entry
+/// per target; nullptr: all count) holds 0 for are not looked at.
+inline void expect_probabilities(std::string_view op, const Tensor& targets,
+                                 const uint8_t* counts = nullptr) {
+  with_type(targets.dtype(), [&]<class T>() {
+    const T* t = targets.data<T>();
+    for (int64_t i = 0; i < targets.size(); ++i)
+      if (counts == nullptr || counts[i] != 0)
+        check(t[i] >= T(0) && t[i] <= T(1), op, ": expected targets in [0, 1], got ",
+              static_cast<double>(t[i]));
+  });
 }
 
 }  // namespace decant

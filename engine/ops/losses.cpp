@@ -109,6 +109,7 @@ Variable bce_with_logits(const Variable& z, const Tensor& y, const Tensor& mask)
   expect_real(kBce, z.value());
   expect_same_shape(kBce, "logits", z.shape(), "targets", y.shape());
   const Counted counts = counted(kBce, mask, z.shape());
+  expect_probabilities(kBce.name, y, counts.values());
   const Tensor target = y.to(z.dtype());
   return record(kBce, mean_of(BinaryCrossEntropy{}, z.value(), target, counts), {z},
                 [z = Saved(z), target = Saved(target), counts](const Tensor& dy, const Wanted&) {

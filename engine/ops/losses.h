@@ -15,6 +15,7 @@ namespace decant {
 /// Mean binary cross-entropy of logits, in the form that cannot overflow.
 ///   z [..], y [..] in [0, 1], mask [..] or with 1 for its last extent -> mean(softplus(z) - z y)
 ///   dz = (sigmoid(z) - y) / count
+/// Throws Error for a target that counts and is no probability (a mask of 0 and 255, say).
 /// Source: Cox 1958, logistic regression. Papers that print CE = -mean(y log p) mean this or the
 /// categorical form: without the second term, lesion everywhere is optimal.
 Variable bce_with_logits(const Variable& z, const Tensor& y, const Tensor& mask = {});

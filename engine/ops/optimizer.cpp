@@ -162,11 +162,24 @@ void expect_like(const OpInfo& op, const char* name, const Tensor& values, const
         other.shape());
 }
 
+void expect_at_least_0(const OpInfo& op, const char* name, double value) {
+  check(std::isfinite(value) && value >= 0, op.name, ": expected a ", name, " of at least 0, got ",
+        value);
+}
+
+/// The share of an average that stays: at 1 nothing new would ever come in.
+void expect_share(const OpInfo& op, const char* name, double value) {
+  check(value >= 0 && value < 1, op.name, ": expected a ", name, " in [0, 1), got ", value);
+}
+
 }  // namespace
 
 void sgd_step(Tensor values, const Tensor& gradients, Tensor momentum, const SgdOptions& options,
               bool first_step) {
   expect_like(kSgd, "gradients", values, gradients);
+  expect_at_least_0(kSgd, "learning_rate", options.learning_rate);
+  expect_at_least_0(kSgd, "weight_decay", options.weight_decay);
+  expect_share(kSgd, "momentum", options.momentum);
   if (options.momentum != 0) expect_like(kSgd, "momentum", values, momentum);
   check(!options.nesterov || options.momentum > 0,
         "sgd_step: expected momentum above 0 for nesterov, got ", options.momentum);
@@ -179,6 +192,11 @@ void adam_step(Tensor values, const Tensor& gradients, Tensor m, Tensor v,
   expect_like(kAdam, "m", values, m);
   expect_like(kAdam, "v", values, v);
   check(options.step >= 1, "adam_step: expected a step counted from 1, got ", options.step);
+  expect_at_least_0(kAdam, "learning_rate", options.learning_rate);
+  expect_at_least_0(kAdam, "weight_decay", options.weight_decay);
+  expect_share(kAdam, "beta1", options.beta1);
+  expect_share(kAdam, "beta2", options.beta2);
+  expect_eps(kAdam, options.eps);
   ON_DEVICE(values, adam_kernel, values, gradients, m, v, options);
 }
 
@@ -204,6 +222,7 @@ void copy(Tensor to, const Tensor& from) {
 
 void ema_update(Tensor average, const Tensor& values, double decay) {
   expect_like(kEma, "values", average, values);
+  check(decay >= 0 && decay <= 1, "ema_update: expected a decay in [0, 1], got ", decay);
   ON_DEVICE(average, combine, average, decay, values, 1 - decay);
 }
 
