@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "engine/check/op_row.h"
 #include "engine/ops/affine_warp.h"
 #include "engine/ops/pool.h"
@@ -219,6 +221,22 @@ std::vector<RejectRow> rejects() {
              affine_warp(zeros({1, 2, 2, 1}), {&flat, 1}, 2, 2);
            },
        .message = "determinant"},
+      {.op = "Affine::inverse",
+       .what = "a map to nowhere",
+       .call =
+           [] {
+             const Affine nowhere = Affine::translation(NAN, 0);
+             affine_warp(zeros({1, 2, 2, 1}), {&nowhere, 1}, 2, 2);
+           },
+       .message = "expected finite numbers"},
+      {.op = "Affine::inverse",
+       .what = "a map to infinity",
+       .call =
+           [] {
+             const Affine infinity = Affine::scaling(INFINITY, 1);
+             warp_coverage(2, 2, {&infinity, 1}, 2, 2);
+           },
+       .message = "expected finite numbers"},
       {.op = "warp_coverage",
        .what = "no pixels",
        .call = [] { warp_coverage(0, 2, {}, 2, 2); },
