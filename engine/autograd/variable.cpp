@@ -126,6 +126,13 @@ Variable Variable::leaf(Tensor value, Tensor gradient) {
   return v;
 }
 
+Variable Variable::detach() const {
+  Variable v;
+  v.value_ = value_;
+  v.id_ = id_;
+  return v;
+}
+
 const Tensor& Variable::grad() const {
   check(node_ != nullptr && node_->op == nullptr, "Variable::grad: expected a leaf");
   static const Tensor none;

@@ -54,8 +54,8 @@ class Variable {
   uint64_t id() const { return id_; }
 
   bool requires_grad() const { return node_ != nullptr; }
-  /// The same value as a constant.
-  Variable detach() const { return Variable(value_); }
+  /// The same value, also to a Trace, as a constant.
+  Variable detach() const;
 
   /// Of a leaf: what backward() has added up since the last clear_grad(). Undefined where nothing
   /// has arrived. Throws Error for anything but a leaf.

@@ -88,6 +88,19 @@ TEST_CASE("under NoGrad results are constants") {
   CHECK_THROWS_AS(backward(x.detach(), ones({3})), Error);
 }
 
+TEST_CASE("a detached value is the same value to a trace") {
+  const Variable x = Variable::leaf(randn({3}));
+  const Trace trace;
+  const Variable y = sigmoid(x);
+  const Variable z = relu(y.detach());
+  CHECK(y.detach().id() == y.id());
+  CHECK_FALSE(y.detach().requires_grad());
+  CHECK_FALSE(z.requires_grad());
+  REQUIRE(trace.steps().size() == 2);
+  CHECK(trace.steps()[1].inputs[0] == trace.steps()[0].output);
+  CHECK(Variable().detach().id() == Variable().id());
+}
+
 TEST_CASE("a trace keeps ops, options, shapes and edges") {
   const Variable x(randn({3}));
   const Trace trace;
