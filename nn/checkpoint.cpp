@@ -62,10 +62,13 @@ std::string listing(const char* title, const std::vector<std::string>& names) {
 void load(const std::vector<Entry>& entries, const std::vector<NamedTensor>& state,
           const std::string& what, bool counters_may_be_absent) {
   std::map<std::string, const Tensor*> given;
-  for (const NamedTensor& tensor : state) given[tensor.name] = &tensor.tensor;
+  std::vector<std::string> twice;
+  for (const NamedTensor& tensor : state)
+    if (!given.emplace(tensor.name, &tensor.tensor).second) twice.push_back(tensor.name);
 
   std::vector<std::string> missing;
   std::vector<std::string> reshaped;
+  std::vector<std::string> retyped;
   for (const Entry& entry : entries) {
     const auto found = given.find(entry.name);
     if (found == given.end()) {
@@ -75,6 +78,10 @@ void load(const std::vector<Entry>& entries, const std::vector<NamedTensor>& sta
     const Shape expected = channels_first(entry.tensor.shape());
     const Shape& got = found->second->shape();
     if (got != expected) reshaped.push_back(str(entry.name, " expected ", expected, " got ", got));
+    const DType type = found->second->dtype();
+    if (is_real(type) == entry.counter)
+      retyped.push_back(
+          str(entry.name, " expected ", entry.counter ? "whole" : "real", " numbers got ", type));
   }
   std::set<std::string> known;
   for (const Entry& entry : entries) known.insert(entry.name);
@@ -82,9 +89,10 @@ void load(const std::vector<Entry>& entries, const std::vector<NamedTensor>& sta
   for (const NamedTensor& tensor : state)
     if (!known.contains(tensor.name)) unexpected.push_back(tensor.name);
 
-  check(missing.empty() && unexpected.empty() && reshaped.empty(), what,
-        ": expected the weights of this network, got others", listing("missing", missing),
-        listing("unexpected", unexpected), listing("of another shape", reshaped));
+  const std::string faults = listing("missing", missing) + listing("unexpected", unexpected) +
+                             listing("twice", twice) + listing("of another shape", reshaped) +
+                             listing("of another type", retyped);
+  check(faults.empty(), what, ": expected the weights of this network, got others", faults);
 
   for (const Entry& entry : entries) {
     const auto found = given.find(entry.name);
@@ -94,8 +102,19 @@ void load(const std::vector<Entry>& entries, const std::vector<NamedTensor>& sta
   }
 }
 
-std::string without_prefix(const std::string& name, std::string_view prefix) {
+std::string_view without_prefix(std::string_view name, std::string_view prefix) {
   return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
+}
+
+/// The name without what tools put in front: "model.", "encoder.", "encoder.model."
+std::string plain_name(std::string_view name) {
+  name = without_prefix(without_prefix(name, "model."), "encoder.");
+  return std::string(without_prefix(name, "model."));
+}
+
+bool is_of_classifier(std::string_view plain) {
+  return plain.starts_with("fc.") || plain.starts_with("classifier.") ||
+         plain.starts_with("conv_head.");
 }
 
 /// The first convolution for another number of input channels, [O, I, kH, kW]: SMP's rule.
@@ -174,27 +193,28 @@ LoadedNetwork network_from_checkpoint(const std::filesystem::path& path, DType d
 
 void load_encoder_weights(Network& network, const std::filesystem::path& path) {
   const TensorFile file = read_safetensors(path);
-  const bool whole = std::ranges::any_of(
-      file.tensors, [](const NamedTensor& t) { return t.name.starts_with("encoder."); });
-  const bool below_model = network.spec().encoder.starts_with("mobilenet_v3");
+  const auto is_of_encoder = [](const NamedTensor& t) {
+    return without_prefix(t.name, "model.").starts_with("encoder.");
+  };
+  const bool whole = std::ranges::any_of(file.tensors, is_of_encoder);
 
-  std::vector<Entry> entries = entries_of(network.encoder());
+  const std::vector<Entry> entries = entries_of(network.encoder());
+  std::map<std::string, std::string> own_names;  // by plain ones
+  for (const Entry& entry : entries) own_names[plain_name(entry.name)] = entry.name;
   std::vector<NamedTensor> state;
   for (const NamedTensor& given : file.tensors) {
-    if (whole && !given.name.starts_with("encoder.")) continue;
-    std::string name = without_prefix(given.name, "encoder.");
-    if (below_model) name = "model." + without_prefix(name, "model.");
-    const std::string plain = without_prefix(name, "model.");
-    if (plain.starts_with("fc.") || plain.starts_with("classifier.") ||
-        plain.starts_with("conv_head."))
-      continue;
-    state.push_back({std::move(name), given.tensor});
+    const std::string plain = plain_name(given.name);
+    if ((whole && !is_of_encoder(given)) || is_of_classifier(plain)) continue;
+    const auto own = own_names.find(plain);
+    state.push_back({own == own_names.end() ? given.name : own->second, given.tensor});
   }
 
   // The parameters come in state_dict order, so the first is the convolution that sees the image.
   const Entry& first = entries.front();
   for (NamedTensor& tensor : state) {
-    if (tensor.name != first.name || tensor.tensor.shape().rank() != 4) continue;
+    if (tensor.name != first.name || tensor.tensor.shape().rank() != 4 ||
+        !is_real(tensor.tensor.dtype()))
+      continue;
     const int64_t channels = network.spec().in_channels;
     if (tensor.tensor.shape()[1] != channels)
       tensor.tensor = adapted_input(tensor.tensor, channels);

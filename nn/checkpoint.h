@@ -16,8 +16,9 @@ namespace decant::nn {
 /// [I, O, kH, kW]). Real values as `dtype`, counters int64.
 std::vector<NamedTensor> state_dict(Module& module, DType dtype = DType::f32);
 
-/// The other way round; values are converted to the module's type. Everything must match: throws
-/// one Error that begins with `what` and lists missing and unexpected names and other shapes. The
+/// The other way round; real values are converted to the module's type. Everything must match:
+/// throws one Error that begins with `what` and lists names that are missing, unexpected or there
+/// twice, other shapes, and other types: weights of whole numbers, counters of real ones. The
 /// module is changed only if all of it matches.
 void load_state_dict(Module& module, const std::vector<NamedTensor>& state,
                      const std::string& what);
@@ -42,11 +43,11 @@ struct LoadedNetwork {
 LoadedNetwork network_from_checkpoint(const std::filesystem::path& path, DType dtype = DType::f32);
 
 /// Loads pretrained encoder weights from a safetensors file with torchvision's, SMP's or timm's
-/// names: with or without "encoder." (and "model.") in front. Classifiers (fc., classifier.,
-/// conv_head.) and, in whole networks, decoders and heads are dropped. A first convolution for
-/// three channels is summed over them where the network takes one; for n it repeats them, scaled by
-/// 3 / n, as SMP. Anything else must match, as in load_state_dict; num_batches_tracked may be
-/// absent.
+/// names: with or without "encoder." and "model." in front, as the network's own names. Classifiers
+/// (fc., classifier., conv_head.) and, in whole networks, decoders and heads are dropped. A first
+/// convolution for three channels is summed over them where the network takes one; for n it repeats
+/// them, scaled by 3 / n, as SMP. Anything else must match, as in load_state_dict;
+/// num_batches_tracked may be absent.
 void load_encoder_weights(Network& network, const std::filesystem::path& path);
 
 }  // namespace decant::nn

@@ -1,12 +1,16 @@
 #include "nn/losses.h"
 
 #include <algorithm>
+#include <cmath>
+#include <functional>
 
 #include "engine/core/nearest_name.h"
 #include "engine/ops/arithmetic.h"
+#include "engine/ops/expect.h"
 #include "engine/ops/losses.h"
 #include "engine/ops/pointwise.h"
 #include "engine/ops/reduce.h"
+#include "engine/ops/shape_ops.h"
 #include "engine/ops/softmax.h"
 
 namespace decant::nn {
@@ -14,34 +18,48 @@ namespace {
 
 constexpr double kDiceEps = 1e-7;  // SMP's: the least divisor
 
-/// The labels' [N, H, W], checked against the logits.
-Shape pixels(const Variable& logits, const Target& target) {
+void expect_agreement(const Variable& logits, const Target& target) {
   const Shape& z = logits.shape();
   check(z.rank() == 4, "supervised_loss: expected logits [N, H, W, classes], got ", z);
   const Shape plain = {z[0], z[1], z[2]};
+  const Shape column = {z[0], z[1], z[2], 1};
   const Shape& labels = target.labels.shape();
-  check(labels == plain || labels == Shape({z[0], z[1], z[2], 1}), "supervised_loss: logits ", z,
-        " and labels ", labels, " do not agree");
+  check(labels == plain || labels == column, "supervised_loss: expected labels ", plain, " or ",
+        column, " for logits ", z, ", got ", labels);
   check(target.has_mask.empty() || static_cast<int64_t>(target.has_mask.size()) == z[0],
-        "supervised_loss: ", target.has_mask.size(), " entries of has_mask for logits ", z);
-  return plain;
+        "supervised_loss: expected has_mask for ", z[0], " images, got ", target.has_mask.size());
 }
 
-bool any_mask(const Target& target) {
-  return target.has_mask.empty() || std::ranges::any_of(target.has_mask, [](bool m) { return m; });
-}
+/// The images that count, together with their labels, [N, H, W]: what stands in the others is never
+/// looked at (0 times NaN would be NaN). No logits where none counts.
+struct Counting {
+  Variable logits;
+  Tensor labels;
 
-/// 1 or 0 per image, repeated over `shape`, whose first axis counts images; undefined where all
-/// count.
-Tensor mask_of(const Target& target, const Shape& shape, DType dtype) {
-  if (std::ranges::all_of(target.has_mask, [](bool m) { return m; })) return {};
-  Tensor mask(shape, dtype);
-  const int64_t images = shape[0];
-  const Shape one = {mask.size() / images};
-  for (int64_t i = 0; i < images; ++i)
-    mask.view(i * one.size(), one).fill(target.has_mask[static_cast<size_t>(i)] ? 1 : 0);
-  return mask;
-}
+  Counting(const Variable& z, const Target& target) {
+    expect_agreement(z, target);
+    const Shape& s = z.shape();
+    const std::vector<bool>& counts = target.has_mask;
+    labels = target.labels.reshape({s[0], s[1], s[2]});
+    if (std::ranges::all_of(counts, std::identity())) {
+      logits = z;
+      return;
+    }
+    const Shape image = {s[1], s[2]};
+    std::vector<Variable> runs;  // of neighbours that count
+    Tensor kept({std::ranges::count(counts, true), s[1], s[2]}, labels.dtype());
+    int64_t images = 0;
+    for (int64_t i = 0; i < s[0];) {
+      int64_t end = i;
+      for (; end < s[0] && counts[static_cast<size_t>(end)]; ++end)
+        kept.view(images++ * image.size(), image).copy_from(labels.view(end * image.size(), image));
+      if (end > i) runs.push_back(slice(z, 0, i, end));
+      i = std::max(end, i + 1);
+    }
+    labels = kept;
+    if (!runs.empty()) logits = concat(runs, 0);
+  }
+};
 
 Tensor one_hot(const Tensor& labels, const Shape& shape, DType dtype) {
   const Tensor indices = labels.to(DType::i64);
@@ -51,8 +69,8 @@ Tensor one_hot(const Tensor& labels, const Shape& shape, DType dtype) {
     const auto* index = indices.data<int64_t>();
     T* out = result.mutable_data<T>();
     for (int64_t i = 0; i < indices.size(); ++i) {
-      check(index[i] >= 0 && index[i] < classes, "dice_loss: label ", index[i], " of ", classes,
-            " classes");
+      check(index[i] >= 0 && index[i] < classes, "dice_loss: expected labels from 0 to ",
+            classes - 1, ", got ", index[i]);
       out[i * classes + index[i]] = T(1);
     }
   });
@@ -79,29 +97,24 @@ Variable nothing(const Variable& logits) {
 
 }  // namespace
 
-Variable ce_loss(const Variable& logits, const Target& target) {
-  const Shape plain = pixels(logits, target);
-  if (!any_mask(target)) return nothing(logits);
-  if (logits.shape()[3] == 1)
-    return bce_with_logits(logits, target.labels.to(logits.dtype()).reshape(logits.shape()),
-                           mask_of(target, logits.shape(), logits.dtype()));
-  return cross_entropy(logits, target.labels.to(DType::i64).reshape(plain), {},
-                       mask_of(target, plain, logits.dtype()));
+Variable ce_loss(const Variable& all_logits, const Target& target) {
+  const auto [logits, labels] = Counting(all_logits, target);
+  if (!logits.defined()) return nothing(all_logits);
+  if (logits.shape()[3] == 1) return bce_with_logits(logits, labels.reshape(logits.shape()));
+  return cross_entropy(logits, labels.to(DType::i64));
 }
 
-Variable dice_loss(const Variable& logits, const Target& target, double smooth) {
-  pixels(logits, target);
-  check(smooth >= 0, "dice_loss: expected a smooth of at least 0, got ", smooth);
-  if (!any_mask(target)) return nothing(logits);
+Variable dice_loss(const Variable& all_logits, const Target& target, double smooth) {
+  check(std::isfinite(smooth) && smooth >= 0,
+        "dice_loss: expected a finite smooth of at least 0, got ", smooth);
+  const auto [logits, labels] = Counting(all_logits, target);
+  if (!logits.defined()) return nothing(all_logits);
   const Shape& shape = logits.shape();
   const bool binary = shape[3] == 1;
-  Variable p = binary ? sigmoid(logits) : softmax(logits, 3);
-  Variable t(binary ? target.labels.to(logits.dtype()).reshape(shape)
-                    : one_hot(target.labels, shape, logits.dtype()));
-  if (const Tensor mask = mask_of(target, {shape[0], 1, 1, 1}, logits.dtype()); mask.defined()) {
-    p = mul(p, Variable(mask));
-    t = mul(t, Variable(mask));
-  }
+  if (binary) expect_probabilities("dice_loss", labels);
+  const Variable p = binary ? sigmoid(logits) : softmax(logits, 3);
+  const Variable t(binary ? labels.to(logits.dtype()).reshape(shape)
+                          : one_hot(labels, shape, logits.dtype()));
   const std::vector<int> batch_and_space = {0, 1, 2};
   const Variable targets = sum(t, batch_and_space);
   const Variable total = add(sum(p, batch_and_space), targets);

@@ -19,12 +19,13 @@ struct Target {
   /// targets are welcome). Several: class indices 0 .. classes - 1, of any type.
   Tensor labels;
   /// Per image, whether it has a mask; empty: all have. Images without one count for nothing: in no
-  /// sum and no divisor.
+  /// sum and no divisor, whatever their labels and logits are.
   std::vector<bool> has_mask = {};
 };
 
-/// Supervised loss of logits [N, H, W, classes] -> a scalar. Throws Error where the name is unknown
-/// or shapes do not agree. Where no image has a mask it is 0 and has no gradient.
+/// Supervised loss of logits [N, H, W, classes] -> a scalar. Throws Error where the name is
+/// unknown, shapes do not agree or a label that counts is none. Where no image has a mask it is 0
+/// and has no gradient.
 Variable supervised_loss(const Variable& logits, const Target& target,
                          const LossOptions& options = {});
 

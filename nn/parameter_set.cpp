@@ -1,5 +1,8 @@
 #include "nn/parameter_set.h"
 
+#include <map>
+#include <set>
+
 namespace decant::nn {
 namespace {
 
@@ -23,6 +26,19 @@ bool lies_under(std::string_view name, std::string_view path) {
          (name.starts_with(path) && (name.size() == path.size() || name[path.size()] == '.'));
 }
 
+// A parameter in two slots would have its value in the second and be stepped on in both.
+void expect_each_once(const std::vector<ParameterSet::Slot>& slots) {
+  std::set<std::string_view> names;
+  std::map<const Parameter*, std::string_view> parameters;
+  for (const ParameterSet::Slot& slot : slots) {
+    const auto [seen, is_new] = parameters.emplace(slot.parameter, slot.name);
+    check(is_new, "ParameterSet: expected every parameter once, got ", seen->second, " again as ",
+          slot.name);
+    check(names.insert(slot.name).second, "ParameterSet: expected unique names, got ", slot.name,
+          " twice");
+  }
+}
+
 }  // namespace
 
 ParameterSet::ParameterSet(Module& module) : ParameterSet({{"", &module}}) {}
@@ -32,6 +48,7 @@ ParameterSet::ParameterSet(const std::vector<std::pair<std::string, Module*>>& m
     Collecting collect(prefix, slots_);
     module->visit(collect);
   }
+  expect_each_once(slots_);
   check(!slots_.empty(), "ParameterSet: expected modules with parameters, got none");
   const DType type = slots_.front().parameter->variable.dtype();
   const int64_t alignment = kAlignment / static_cast<int64_t>(size_of(type));

@@ -14,7 +14,7 @@ namespace decant::nn {
 /// fill, a step is one op, a snapshot is one copy. Making it moves the modules' parameters into it:
 /// their tensors become views, their gradients too. Slots begin at multiples of 64 bytes; the gaps
 /// hold zeros and stay so. The modules must be initialized, of one type, and live no shorter than
-/// the optimizer's steps.
+/// the optimizer's steps. Throws Error for a parameter or a name that comes twice.
 class ParameterSet {
  public:
   struct Slot {

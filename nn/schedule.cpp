@@ -9,11 +9,34 @@
 
 namespace decant::nn {
 
+namespace {
+
+void expect_sense(const ScheduleOptions& o, double base, int64_t step, int64_t total_steps) {
+  const auto names = schedule_names();
+  if (std::ranges::find(names, o.name) == names.end())
+    throw Error(str("schedule: there is no \"", o.name, "\"; did you mean \"",
+                    nearest_name(o.name, names), "\"?"));
+  check(std::isfinite(base) && base >= 0,
+        "schedule: expected a finite base rate of at least 0, got ", base);
+  check(step >= 0, "schedule: expected a step of at least 0, got ", step);
+  check(o.warmup_steps >= 0, "schedule: expected warmup_steps of at least 0, got ", o.warmup_steps);
+  check(o.warmup_steps == 0 || o.warmup_steps < total_steps,
+        "schedule: expected warm-up of fewer than all ", total_steps, " steps, got ",
+        o.warmup_steps);
+  check(o.step_every >= 1, "schedule: expected step_every of at least 1, got ", o.step_every);
+  check(std::isfinite(o.gamma) && o.gamma > 0, "schedule: expected a finite gamma above 0, got ",
+        o.gamma);
+  check(std::isfinite(o.power) && o.power >= 0,
+        "schedule: expected a finite power of at least 0, got ", o.power);
+  check(o.final_fraction >= 0 && o.final_fraction <= 1,
+        "schedule: expected final_fraction in [0, 1], got ", o.final_fraction);
+}
+
+}  // namespace
+
 double learning_rate(const ScheduleOptions& options, double base, int64_t step,
                      int64_t total_steps) {
-  check(step >= 0 && options.warmup_steps >= 0 && options.step_every >= 1,
-        "schedule: expected step and warm-up of at least 0 and step_every of at least 1, got ",
-        step, ", ", options.warmup_steps, " and ", options.step_every);
+  expect_sense(options, base, step, total_steps);
   if (step < options.warmup_steps)
     return base * static_cast<double>(step + 1) / static_cast<double>(options.warmup_steps);
 
@@ -25,10 +48,7 @@ double learning_rate(const ScheduleOptions& options, double base, int64_t step,
   if (options.name == "step")
     return base * std::pow(options.gamma, static_cast<double>(t / options.step_every));
   if (options.name == "poly") return floor + (base - floor) * std::pow(1 - progress, options.power);
-  if (options.name == "cosine")
-    return floor + (base - floor) * (1 + std::cos(std::numbers::pi * progress)) / 2;
-  throw Error(str("schedule: there is no \"", options.name, "\"; did you mean \"",
-                  nearest_name(options.name, schedule_names()), "\"?"));
+  return floor + (base - floor) * (1 + std::cos(std::numbers::pi * progress)) / 2;  // cosine
 }
 
 std::vector<std::string> schedule_names() {

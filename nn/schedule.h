@@ -23,8 +23,9 @@ struct ScheduleOptions {
   double final_fraction = 0;
 };
 
-/// A pure function of the step, counted from 0. Throws Error where the name is unknown or the
-/// numbers make no sense.
+/// A pure function of the step, counted from 0. Throws Error at every step, in the warm-up too,
+/// where the name is unknown or a number makes no sense: expected are counts of at least 0 with
+/// warmup < total, step_every >= 1, gamma > 0, power >= 0 and final_fraction in [0, 1].
 double learning_rate(const ScheduleOptions& options, double base, int64_t step,
                      int64_t total_steps);
 std::vector<std::string> schedule_names();

@@ -124,6 +124,36 @@ TEST_CASE("what does not match is listed in one line, and nothing is loaded") {
   CHECK(bytes_of(*small) != before);
 }
 
+TEST_CASE("weights are real, counters whole, and each stands there once") {
+  const auto network = make_network(parse_network("thin_unet:width=4,depth=2"), 1);
+  const auto before = bytes_of(*network);
+  const auto refused = [&](const std::vector<NamedTensor>& given) {
+    return message_of([&] { load_state_dict(*network, given, "a.safetensors"); });
+  };
+  const std::vector<NamedTensor> good = state_dict(*make_network(network->spec(), 2));
+  const auto counter = std::ranges::find_if(
+      good, [](const auto& t) { return t.name.ends_with("num_batches_tracked"); });
+  REQUIRE(counter != good.end());
+  std::vector<NamedTensor> state = good;
+  state[0].tensor = Tensor::zeros({4, 3, 3, 3}, DType::u8);
+  state[static_cast<size_t>(counter - good.begin())].tensor = Tensor::full({}, 2.5);
+  const std::string message = refused(state);
+  CHECK(contains(message,
+                 "of another type (2): encoder.stem.0.weight expected real numbers got "
+                 "uint8, "));
+  CHECK(contains(message, str(counter->name, " expected whole numbers got float32")));
+
+  state = good;
+  state.push_back(good[0]);  // at the end, where the last would win
+  CHECK(contains(refused(state), "got others; twice (1): encoder.stem.0.weight"));
+  CHECK(bytes_of(*network) == before);
+
+  state = good;
+  state[0].tensor = good[0].tensor.to(DType::f64);
+  state[static_cast<size_t>(counter - good.begin())].tensor = Tensor::full({}, 2, DType::i32);
+  CHECK(refused(state) == "accepted");
+}
+
 TEST_CASE("bad files are refused in one line that names them") {
   const Folder folder;
   const auto network = make_network(parse_network("thin_unet:width=4,depth=2"), 1);
@@ -200,6 +230,15 @@ TEST_CASE("pretrained encoders load under torchvision's, SMP's and timm's names"
   const auto student = make_network(parse_network("linknet/mobilenet_v3_small_075"), 2);
   load_encoder_weights(*student, path);
   CHECK(bytes_of(student->encoder()) == bytes_of(mobile->encoder()));
+
+  // With timm's "model." in front, and behind SMP's "encoder.", whatever the network's own names.
+  for (const std::string prefix : {"model.", "encoder.model.", "encoder.", "model.encoder."}) {
+    CAPTURE(prefix);
+    write_safetensors(folder / "prefixed.safetensors", {encoder_state(*source, prefix), {}});
+    target = fresh();
+    load_encoder_weights(*target, folder / "prefixed.safetensors");
+    CHECK(bytes_of(target->encoder()) == bytes_of(source->encoder()));
+  }
 
   const std::string message = message_of([&] { load_encoder_weights(*target, path); });
   // resnet18 has 120 entries; 20 counters may be absent, and bn1 is there, of another width.

@@ -131,6 +131,22 @@ TEST_CASE("a parameter set moves its modules' values and gradients into one buff
   CHECK(both.range("regressor") == ParameterSet::Range{48, 33});
 }
 
+TEST_CASE("a parameter set refuses what stands in it twice") {
+  Pair pair;
+  initialize(pair, 0);
+  Pair other;
+  initialize(other, 0);
+  // Its values would move to the second buffer, and the optimizer would step on both.
+  CHECK_THROWS_WITH_AS(ParameterSet({{"a", &pair}, {"b", &pair}}),
+                       "ParameterSet: expected every parameter once, got a.first.weight again as "
+                       "b.first.weight",
+                       Error);
+  CHECK_THROWS_WITH_AS(ParameterSet({{"a", &pair}, {"a", &other}}),
+                       "ParameterSet: expected unique names, got a.first.weight twice", Error);
+  CHECK(pair.first.variable.value().data<float>()[0] == 1);
+  CHECK(ParameterSet({{"a", &pair}, {"b", &other}}).slots().size() == 4);
+}
+
 TEST_CASE("frozen parameters keep their values, and the others move as without them") {
   for (const std::string& name : optimizer_names()) {
     CAPTURE(name);
@@ -179,7 +195,35 @@ TEST_CASE("schedules follow their formulas") {
   CHECK(rate(step, 40) == doctest::Approx(0.2));
   CHECK(rate(step, 80) == doctest::Approx(0.02));
   CHECK_THROWS_WITH_AS(rate({.name = "cosin"}, 0), doctest::Contains("\"cosine\"?"), Error);
-  CHECK_THROWS_AS(rate({.step_every = 0}, 0), Error);
+}
+
+TEST_CASE("a schedule that makes no sense is refused at the first step") {
+  struct Row {
+    ScheduleOptions options;
+    const char* message;
+  };
+  const Row rows[] = {
+      {{.name = "cosin", .warmup_steps = 10}, "did you mean \"cosine\"?"},
+      {{.step_every = 0}, "expected step_every of at least 1, got 0"},
+      {{.warmup_steps = -1}, "expected warmup_steps of at least 0, got -1"},
+      {{.name = "step", .warmup_steps = 10, .gamma = 0}, "expected a finite gamma above 0, got 0"},
+      {{.name = "step", .gamma = NAN}, "expected a finite gamma above 0, got nan"},
+      {{.warmup_steps = 10, .power = -1}, "expected a finite power of at least 0, got -1"},
+      {{.power = INFINITY}, "expected a finite power of at least 0, got inf"},
+      {{.warmup_steps = 10, .final_fraction = 1.5}, "expected final_fraction in [0, 1], got 1.5"},
+      {{.final_fraction = NAN}, "expected final_fraction in [0, 1], got nan"},
+      {{.warmup_steps = 110}, "expected warm-up of fewer than all 110 steps, got 110"},
+  };
+  for (const Row& row : rows) {
+    const std::string message = row.message;
+    CAPTURE(message);
+    CHECK_THROWS_WITH_AS(learning_rate(row.options, 2, 0, 110), doctest::Contains(row.message),
+                         Error);
+  }
+  CHECK_THROWS_WITH_AS(learning_rate({}, NAN, 0, 110),
+                       "schedule: expected a finite base rate of at least 0, got nan", Error);
+  CHECK_THROWS_WITH_AS(learning_rate({}, 1, -1, 110),
+                       "schedule: expected a step of at least 0, got -1", Error);
 }
 
 /// linspace(-3, 3, 32) as two 4 x 4 images of one logit.
@@ -244,9 +288,16 @@ TEST_CASE("categorical losses by hand") {
   // Class 0: p = 1/2 twice, t = 1 twice, I = (1 + 2 - 1) / 2 = 1 of (1 + 2) / 2; class 1 is absent.
   CHECK(loss_of(x, target, {.name = "dice"}) == doctest::Approx((1 - 1 / 1.5) / 2));
   CHECK_THROWS_AS(loss_of(x, {.labels = Tensor::of<int64_t>({1, 1, 2}, {0, 2})}, {}), Error);
+  CHECK_THROWS_WITH_AS(
+      loss_of(x, {.labels = Tensor::of<int64_t>({1, 1, 2}, {0, 2})}, {.name = "dice"}),
+      "dice_loss: expected labels from 0 to 1, got 2", Error);
   CHECK_THROWS_WITH_AS(loss_of(x, {.labels = Tensor::zeros({1, 2, 1})}, {}),
-                       "supervised_loss: logits [1, 1, 2, 2] and labels [1, 2, 1] do not agree",
+                       "supervised_loss: expected labels [1, 1, 2] or [1, 1, 2, 1] for logits "
+                       "[1, 1, 2, 2], got [1, 2, 1]",
                        Error);
+  CHECK_THROWS_WITH_AS(
+      loss_of(golden_logits(), {.labels = Tensor::full({2, 4, 4}, 255)}, {.name = "dice"}),
+      "dice_loss: expected targets in [0, 1], got 255", Error);
 }
 
 TEST_CASE("images without a mask count for nothing") {
@@ -265,9 +316,29 @@ TEST_CASE("images without a mask count for nothing") {
     for (int i = 16; i < 32; ++i) CHECK(z.grad().data<double>()[i] == 0);
     CHECK(loss_of(x, {.labels = y, .has_mask = {false, false}}, {.name = name}) == 0);
   }
+  // Whatever stands where no mask is, and whatever the network says there, is not looked at.
+  Tensor junk = y.clone();
+  Tensor wild = x.clone();
+  for (int i = 16; i < 32; ++i) {
+    junk.mutable_data<double>()[i] = i % 2 ? 255 : NAN;
+    wild.mutable_data<double>()[i] = i % 2 ? INFINITY : NAN;
+  }
   Tensor classes = Tensor::zeros({2, 1, 2, 2}, DType::f64);
-  const Target two{.labels = Tensor::zeros({2, 1, 2}), .has_mask = {true, false}};
-  CHECK(loss_of(classes, two, {.name = "ce"}) == doctest::Approx(std::log(2.0)));
+  const Target two{.labels = Tensor::of<int64_t>({2, 1, 2}, {0, 0, 255, -1}),
+                   .has_mask = {true, false}};
+  const double expected[] = {std::log(2.0), (1 - 1 / 1.5) / 2,
+                             std::log(2.0) + (1 - 1 / 1.5) / 2};  // see above, by hand
+  for (size_t i = 0; i < loss_names().size(); ++i) {
+    const LossOptions options{.name = loss_names()[i]};
+    CAPTURE(options.name);
+    const Variable z = Variable::leaf(wild);
+    const Variable loss = supervised_loss(z, {.labels = junk, .has_mask = {true, false}}, options);
+    CHECK(loss.value().item() ==
+          doctest::Approx(loss_of(x.view(0, {1, 4, 4, 1}), first, options)).epsilon(1e-12));
+    backward(loss);
+    for (int n = 16; n < 32; ++n) CHECK(z.grad().data<double>()[n] == 0);
+    CHECK(loss_of(classes, two, options) == doctest::Approx(expected[i]));
+  }
   CHECK_THROWS_AS(loss_of(x, {.labels = y, .has_mask = {true}}, {}), Error);
 }
 
