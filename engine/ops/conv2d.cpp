@@ -117,25 +117,29 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& b,
 
   Tensor y({s.n, s.ho, s.wo, s.c_out}, x.dtype(), x.value().device());
   ON_DEVICE(y, conv2d_forward, s, x.value(), w.value(), b.value(), y);
-  return record(kConvolution, options, y, {x, w, b},
-                [s, x = Saved(x), w = Saved(w)](const Tensor& dy, const Wanted& wanted) {
-                  Tensor dx;
-                  Tensor dw;
-                  Tensor db;
-                  if (wanted[0]) {
-                    dx = Tensor(x.get().shape(), dy.dtype(), dy.device());
-                    ON_DEVICE(dy, conv2d_input_gradient, s, dy, w.get(), Tensor{}, dx);
-                  }
-                  if (wanted[1]) {
-                    dw = Tensor(w.get().shape(), dy.dtype(), dy.device());
-                    ON_DEVICE(dy, conv2d_weight_gradient, s, x.get(), dy, dw);
-                  }
-                  if (wanted[2]) {
-                    db = Tensor({s.c_out}, dy.dtype(), dy.device());
-                    ON_DEVICE(dy, conv2d_bias_gradient, dy, db);
-                  }
-                  return std::vector<Tensor>{dx, dw, db};
-                });
+  return record(
+      kConvolution, options, y, {x, w, b},
+      // Only what a wanted gradient reads is kept.
+      [s, xs = x.shape(), ws = w.shape(), x = Saved(w.requires_grad() ? x.value() : Tensor{}),
+       w = Saved(x.requires_grad() ? w.value() : Tensor{})](const Tensor& dy,
+                                                            const Wanted& wanted) {
+        Tensor dx;
+        Tensor dw;
+        Tensor db;
+        if (wanted[0]) {
+          dx = Tensor(xs, dy.dtype(), dy.device());
+          ON_DEVICE(dy, conv2d_input_gradient, s, dy, w.get(), Tensor{}, dx);
+        }
+        if (wanted[1]) {
+          dw = Tensor(ws, dy.dtype(), dy.device());
+          ON_DEVICE(dy, conv2d_weight_gradient, s, x.get(), dy, dw);
+        }
+        if (wanted[2]) {
+          db = Tensor({s.c_out}, dy.dtype(), dy.device());
+          ON_DEVICE(dy, conv2d_bias_gradient, dy, db);
+        }
+        return std::vector<Tensor>{dx, dw, db};
+      });
 }
 
 }  // namespace decant

@@ -68,7 +68,10 @@ Variable matmul(const Variable& a, const Variable& b, const MatmulOptions& optio
 
   Tensor y = product(a.value(), ta, b.value(), tb);
   return record(kMatmul, options, y, {a, b},
-                [a = Saved(a), b = Saved(b), ta, tb](const Tensor& dy, const Wanted& wanted) {
+                // Only what a wanted gradient reads is kept.
+                [a = Saved(b.requires_grad() ? a.value() : Tensor{}),
+                 b = Saved(a.requires_grad() ? b.value() : Tensor{}), ta,
+                 tb](const Tensor& dy, const Wanted& wanted) {
                   Tensor da;
                   Tensor db;
                   if (wanted[0])
@@ -82,24 +85,26 @@ Variable matmul(const Variable& a, const Variable& b, const MatmulOptions& optio
 Variable linear(const Variable& x, const Variable& w, const Variable& b) {
   const Shape& xs = x.shape();
   const Shape& ws = w.shape();
-  check(xs.rank() >= 1 && ws.rank() == 2 && xs[-1] == ws[1],
-        "linear: expected x [.., in] and w [out, in], got x ", xs, " and w ", ws);
+  check(xs.rank() >= 1 && ws.rank() == 2 && xs[-1] == ws[1] && ws[1] > 0,
+        "linear: expected x [.., in] and w [out, in] with in > 0, got x ", xs, " and w ", ws);
   check(!b.defined() || b.shape() == Shape({ws[0]}), "linear: expected b [", ws[0], "] for w ", ws,
         ", got b ", b.shape());
   check(is_real(x.dtype()) && x.dtype() == w.dtype() && (!b.defined() || b.dtype() == x.dtype()),
         "linear: expected one real type, got x ", x.dtype(), " and w ", w.dtype());
-  const Shape rows = {xs[-1] == 0 ? 0 : xs.size() / xs[-1], xs[-1]};
+  const Shape rows = {xs.size() / xs[-1], xs[-1]};
   Shape ys = xs;
   ys[-1] = ws[0];
 
   Tensor y = product(x.value().reshape(rows), false, w.value(), true, b.value());
   return record(kLinear, y.reshape(ys), {x, w, b},
-                [x = Saved(x), w = Saved(w), rows](const Tensor& dy, const Wanted& wanted) {
-                  const Tensor d = dy.reshape({rows[0], w.get().shape()[0]});
+                [x = Saved(w.requires_grad() ? x.value() : Tensor{}),
+                 w = Saved(x.requires_grad() ? w.value() : Tensor{}), xs, out = ws[0],
+                 rows](const Tensor& dy, const Wanted& wanted) {
+                  const Tensor d = dy.reshape({rows[0], out});
                   Tensor dx;
                   Tensor dw;
                   Tensor db;
-                  if (wanted[0]) dx = product(d, false, w.get(), false).reshape(x.get().shape());
+                  if (wanted[0]) dx = product(d, false, w.get(), false).reshape(xs);
                   if (wanted[1]) dw = product(d, true, x.get().reshape(rows), false);
                   if (wanted[2]) {
                     db = Tensor({d.shape()[1]}, d.dtype(), d.device());

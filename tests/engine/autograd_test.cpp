@@ -2,6 +2,8 @@
 
 #include "engine/autograd/variable.h"
 #include "engine/check/op_row.h"
+#include "engine/ops/conv2d.h"
+#include "engine/ops/matmul.h"
 #include "engine/ops/pointwise.h"
 
 using namespace decant;
@@ -29,6 +31,28 @@ TEST_CASE("a graph edge keeps no activation alive") {
              [](const Tensor& dy, const Wanted&) { return std::vector<Tensor>{dy}; });
   // Only y itself holds its tensor: no node does.
   CHECK(y.value().sole_owner());
+}
+
+TEST_CASE("products keep only what a wanted gradient reads") {
+  const auto kept = [](auto op, const Shape& xs, const Shape& ws, bool x_learns, bool w_learns) {
+    const Variable x = x_learns ? Variable::leaf(randn(xs)) : Variable(randn(xs));
+    const Variable w = w_learns ? Variable::leaf(randn(ws)) : Variable(randn(ws));
+    const Variable y = op(x, w);
+    const std::pair result(!x.value().sole_owner(), !w.value().sole_owner());
+    backward(y, ones(y.shape()));
+    return result;
+  };
+  const auto conv = [](const Variable& x, const Variable& w) { return conv2d(x, w, {}, {}); };
+  const auto flat = [](const Variable& x, const Variable& w) { return linear(x, w); };
+  const auto product = [](const Variable& x, const Variable& w) { return matmul(x, w); };
+  using Kept = std::pair<bool, bool>;  // x, w
+  CHECK(kept(conv, {1, 3, 3, 2}, {4, 1, 1, 2}, true, false) == Kept{false, true});
+  CHECK(kept(conv, {1, 3, 3, 2}, {4, 1, 1, 2}, false, true) == Kept{true, false});
+  CHECK(kept(conv, {1, 3, 3, 2}, {4, 1, 1, 2}, true, true) == Kept{true, true});
+  CHECK(kept(flat, {3, 2}, {4, 2}, true, false) == Kept{false, true});
+  CHECK(kept(flat, {3, 2}, {4, 2}, false, true) == Kept{true, false});
+  CHECK(kept(product, {3, 2}, {2, 4}, true, false) == Kept{false, true});
+  CHECK(kept(product, {3, 2}, {2, 4}, false, true) == Kept{true, false});
 }
 
 TEST_CASE("a second backward through the same graph is an Error") {
