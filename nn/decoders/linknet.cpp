@@ -3,7 +3,7 @@
 // level goes to 32 channels and has no skip. Source: Chaurasia & Culurciello 2017, "LinkNet".
 
 #include "engine/ops/arithmetic.h"
-#include "nn/decoders/decoder.h"
+#include "nn/decoders/level_decoder.h"
 #include "nn/layers/conv_norm_act.h"
 #include "nn/network.h"
 
@@ -59,31 +59,17 @@ class LinknetBlock : public Module {
   ConvNormAct expand_;
 };
 
-class Linknet : public Decoder {
+class Linknet : public LevelDecoder<LinknetBlock> {
  public:
   explicit Linknet(const std::vector<int64_t>& channels)
-      : Decoder({.in_channels = kLastChannels, .kernel = 1}) {
-    for (size_t level = channels.size() - 1; level > 0; --level)
+      : LevelDecoder({.in_channels = kLastChannels, .kernel = 1}) {
+    for (size_t level = channels.size() - 1; level > 0; --level) {
+      check(channels[level] >= 4, "linknet: expected at least 4 channels at every level of the ",
+            "encoder, of which blocks take a quarter, got ", channels[level]);
       blocks_.push_back(std::make_unique<LinknetBlock>(
           channels[level], level > 1 ? channels[level - 1] : kLastChannels));
-  }
-
-  Variable forward(const std::vector<Variable>& features, const Pass& pass) override {
-    const Trace::Scope scope(name());
-    Variable y = features.back();
-    for (size_t i = 0; i < blocks_.size(); ++i) {
-      const size_t level = blocks_.size() - 1 - i;
-      y = blocks_[i]->forward(y, level > 0 ? features[level] : Variable{}, pass);
     }
-    return y;
   }
-
-  void visit(Visitor& v) override {
-    for (size_t i = 0; i < blocks_.size(); ++i) v(str("blocks.", i), *blocks_[i]);
-  }
-
- private:
-  std::vector<std::unique_ptr<LinknetBlock>> blocks_;
 };
 
 const bool kRegistered =

@@ -4,7 +4,7 @@
 // enlargement in place of transposed convolutions.
 
 #include "engine/ops/resize.h"
-#include "nn/decoders/decoder.h"
+#include "nn/decoders/level_decoder.h"
 #include "nn/layers/conv_norm_act.h"
 #include "nn/network.h"
 
@@ -31,9 +31,10 @@ class UnetBlock : public Module {
   ConvNormAct conv2_;
 };
 
-class Unet : public Decoder {
+class Unet : public LevelDecoder<UnetBlock> {
  public:
-  explicit Unet(const std::vector<int64_t>& channels) : Decoder({.in_channels = 16, .kernel = 3}) {
+  explicit Unet(const std::vector<int64_t>& channels)
+      : LevelDecoder({.in_channels = 16, .kernel = 3}) {
     int64_t in = channels.back();
     for (size_t level = channels.size() - 1; level-- > 0;) {
       const int64_t skip = level > 0 ? channels[level] : 0;
@@ -42,23 +43,6 @@ class Unet : public Decoder {
       in = out;
     }
   }
-
-  Variable forward(const std::vector<Variable>& features, const Pass& pass) override {
-    const Trace::Scope scope(name());
-    Variable y = features.back();
-    for (size_t i = 0; i < blocks_.size(); ++i) {
-      const size_t level = blocks_.size() - 1 - i;
-      y = blocks_[i]->forward(y, level > 0 ? features[level] : Variable{}, pass);
-    }
-    return y;
-  }
-
-  void visit(Visitor& v) override {
-    for (size_t i = 0; i < blocks_.size(); ++i) v(str("blocks.", i), *blocks_[i]);
-  }
-
- private:
-  std::vector<std::unique_ptr<UnetBlock>> blocks_;
 };
 
 const bool kRegistered =

@@ -297,6 +297,11 @@ TEST_CASE("specs go to text and JSON and back") {
                                   "in_channels": 3, "classes": 1})"));
 }
 
+TEST_CASE("an encoder too thin for Linknet is refused before it runs") {
+  CHECK_THROWS_WITH_AS(make_network(parse_network("linknet/thin:width=2"), 1),
+                       doctest::Contains("linknet: expected at least 4 channels"), Error);
+}
+
 TEST_CASE("unknown names and keys are refused with the nearest known one") {
   const auto message = [](const char* text) {
     try {
