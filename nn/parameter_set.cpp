@@ -13,7 +13,8 @@ struct Collecting : Visitor {
       : Visitor(std::move(prefix)), slots(out) {}
 
   void on_parameter(const std::string& path, Parameter& parameter) override {
-    check(parameter.variable.defined(), "ParameterSet: ", path, " is not initialized");
+    check(parameter.variable.defined(), "ParameterSet: expected initialized parameters, got ", path,
+          " without memory");
     slots.push_back(
         {.name = path, .offset = 0, .size = parameter.shape.size(), .parameter = &parameter});
   }
@@ -61,8 +62,8 @@ ParameterSet::ParameterSet(const std::vector<std::pair<std::string, Module*>>& m
   gradients_ = Tensor::zeros({total}, type);
   for (const Slot& slot : slots_) {
     Parameter& parameter = *slot.parameter;
-    check(parameter.variable.dtype() == type, "ParameterSet: ", slots_.front().name, " is ", type,
-          " but ", slot.name, " is ", parameter.variable.dtype());
+    check(parameter.variable.dtype() == type, "ParameterSet: expected one type, got ", type, ' ',
+          slots_.front().name, " and ", parameter.variable.dtype(), ' ', slot.name);
     Tensor value = values_.view(slot.offset, parameter.shape);
     value.copy_from(parameter.variable.value());
     parameter.variable = Variable::leaf(value, gradients_.view(slot.offset, parameter.shape));
@@ -99,7 +100,7 @@ ParameterSet::Range ParameterSet::range(std::string_view path) const {
     if (first == nullptr) first = &slot;
     last = &slot;
   }
-  check(first != nullptr, "ParameterSet: there is no parameter under \"", path, "\"");
+  check(first != nullptr, "ParameterSet: expected parameters under \"", path, "\", got none");
   return {first->offset, last->offset + last->size - first->offset};
 }
 
@@ -111,7 +112,7 @@ void ParameterSet::freeze(std::string_view path) {
     slot.frozen = true;
     slot.parameter->variable = slot.parameter->variable.detach();
   }
-  check(found, "ParameterSet: there is no parameter under \"", path, "\" to freeze");
+  check(found, "ParameterSet: expected parameters to freeze under \"", path, "\", got none");
 }
 
 void ParameterSet::zero_gradients() {

@@ -10,7 +10,7 @@ thread_local Trace* active_trace = nullptr;
 }  // namespace
 
 Trace::Trace() {
-  check(active_trace == nullptr, "Trace: another trace is active on this thread");
+  check(active_trace == nullptr, "Trace: expected one trace on this thread, got a second");
   active_trace = this;
 }
 
