@@ -1,17 +1,20 @@
 #!/bin/sh
 # Installs what is needed, builds the release and runs all tests. On a bare Debian 12:
-#   tests/run.sh            everything
+#   tests/run.sh            everything but the linter
 #   tests/run.sh --quick    the release build, the op table and the unit tests
+#   tests/run.sh --lint     everything, clang-tidy over all sources as well
 # Images and parity values beside the checkout (../shared) are used where they are; every test that
 # needs them says so where they are not.
 set -eu
 cd "$(dirname "$0")/.."
 
 quick=
+lint=
 for argument in "$@"; do
   case $argument in
     --quick) quick=yes ;;
-    *) echo "run.sh: expected --quick or nothing, got $argument" >&2; exit 2 ;;
+    --lint) lint=yes ;;
+    *) echo "run.sh: expected --quick, --lint or nothing, got $argument" >&2; exit 2 ;;
   esac
 done
 
@@ -29,10 +32,12 @@ step "release build"
 cmake --preset release -DDECANT_WERROR=ON >/dev/null
 cmake --build --preset release -j "$jobs"
 
-if [ -z "$quick" ]; then
+if [ -n "$lint" ]; then
   step "lint: clang-tidy"
   tests/lint.sh build/release
+fi
 
+if [ -z "$quick" ]; then
   step "AddressSanitizer, UndefinedBehaviorSanitizer, ThreadSanitizer"
   tests/checked.sh
 fi
