@@ -95,6 +95,7 @@ Pipeline Pipeline::from_json(const json& given) {
   check(list.is_array(), "augmentation: expected a list of transforms or Albumentations' to_dict, ",
         "got ", given.type_name());
   Pipeline pipeline;
+  bool normalized = false;
   for (json entry : list) {
     check(entry.is_object() && entry.contains("name") && entry["name"].is_string(),
           "augmentation: expected an object with a name, got ", entry.dump());
@@ -109,6 +110,9 @@ Pipeline Pipeline::from_json(const json& given) {
     check(p >= 0 && p <= 1, name, ": expected p in 0 .. 1, got ", p);
     if (arguments.flag("always_apply", false)) p = 1;
     auto transform = it->second.make(arguments);
+    check(!(normalized && transform->needs_grey_levels()), "augmentation: expected ", name,
+          " before Normalize, got it after: it works on grey levels of 0 .. 255");
+    normalized |= transform->role() == Role::normalize;
     arguments.finish();
     json resolved = arguments.resolved();
     resolved.erase("always_apply");
@@ -176,14 +180,27 @@ void Pipeline::apply(Frame& frame, const RngKey& key) const {
 
 ViewPair Pipeline::apply_pair(const Frame& source, const RngKey& key) const {
   ViewPair views{{}, source, {}};
+  const auto role = [](const auto& step) { return step->transform->role(); };
+  const auto framed =
+      std::ranges::find_if(steps_, [&](const auto& step) { return role(step) != Role::framing; });
+  const auto late = std::find_if(framed, steps_.end(),
+                                 [&](const auto& step) { return role(step) == Role::framing; });
+  if (late != steps_.end())
+    throw Error(str("Pipeline::apply_pair: expected what frames the image (Resize, PadIfNeeded, ",
+                    "RandomCrop) before all else, got ", (*late)->name, " after ", (*framed)->name,
+                    "; the teacher's view would not get it"));
   size_t i = 0;
-  for (; i < steps_.size() && steps_[i]->transform->role() == Role::framing; ++i)
+  for (; i < steps_.size() && role(steps_[i]) == Role::framing; ++i)
     apply_step(i, views.student, key);
   views.teacher = views.student;
   for (; i < steps_.size(); ++i) {
     apply_step(i, views.student, key);
-    if (steps_[i]->transform->role() == Role::normalize) apply_step(i, views.teacher, key);
+    if (role(steps_[i]) == Role::normalize) apply_step(i, views.teacher, key);
   }
+  check(views.teacher.width == views.student.width && views.teacher.height == views.student.height,
+        "Pipeline::apply_pair: expected views of one size, got the teacher's ", views.teacher.width,
+        " x ", views.teacher.height, " and the student's ", views.student.width, " x ",
+        views.student.height);
   views.teacher_to_student = views.student.geometry * views.teacher.geometry.inverse();
   return views;
 }

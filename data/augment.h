@@ -44,7 +44,8 @@ class Pipeline {
  public:
   /// Our short form [{"name": "HorizontalFlip", "p": 0.5}, ...], or the dictionary that
   /// Albumentations' to_dict writes (a Compose of known transforms).
-  /// Throws Error naming the transform or argument that is unknown, with the nearest known one.
+  /// Throws Error naming the transform or argument that is unknown, with the nearest known one, or
+  /// a transform that needs grey levels of 0 .. 255 behind Normalize.
   static Pipeline from_json(const nlohmann::json& given);
 
   /// none         Resize to size, Normalize (what evaluation and prediction use)
@@ -68,6 +69,8 @@ class Pipeline {
 
   /// The leading run of Resize, PadIfNeeded and RandomCrop is shared; of the rest the teacher's
   /// view gets Normalize only. The student's view equals apply() with the same key.
+  /// Throws Error where one of those steps follows a transform that only the student's view gets:
+  /// the views would then show different parts or differ in size.
   ViewPair apply_pair(const Frame& source, const RngKey& key) const;
 
  private:

@@ -171,6 +171,8 @@ std::vector<OpRow> rows() {
   for (const auto& cases : {logits_cases(), hidden_cases(), regressor_cases()})
     for (TermCase c : cases)
       for (const bool warped : {false, true}) {
+        // Refused, see rejects().
+        if (warped && c.term.pathway == Pathway::logits && c.student != c.teacher) continue;
         c.warped = warped;
         all.push_back(row_of(c));
       }
@@ -224,6 +226,8 @@ std::vector<RejectRow> rejects() {
   const TermSpec spatial = {.pathway = Pathway::hidden, .loss = LossKind::kld};
   const TermSpec channel = {
       .pathway = Pathway::regressor, .loss = LossKind::kld, .axis = KldAxis::channel};
+  TermCase half_size = {"", logits, {2, 3, 3, 2}, {2, 6, 6, 2}};
+  half_size.warped = true;
   return {{"kd.hidden.mse", "sizes without a whole factor",
            refuse({"", hidden, {1, 7, 7, 3}, {1, 5, 5, 4}}),
            "got student [1, 7, 7, 3] and teacher [1, 5, 5, 4]"},
@@ -232,7 +236,9 @@ std::vector<RejectRow> rejects() {
           {"kd.regressor.kld", "a teacher of one channel over its channels",
            refuse({"", channel, {1, 3, 3, 2}, {1, 3, 3, 1}}), "at least two values"},
           {"kd.logits.kld", "other classes", refuse({"", logits, {1, 4, 4, 2}, {1, 4, 4, 3}}),
-           "got student 2 and teacher 3"}};
+           "got student 2 and teacher 3"},
+          {"kd.logits.kld", "student half the size, warped", refuse(half_size),
+           "got student [2, 3, 3, 2] and teacher [2, 6, 6, 2]"}};
 }
 
 [[maybe_unused]] const bool kRegistered = register_rows(rows, rejects);

@@ -87,6 +87,9 @@ MapPair match_logits(const std::string& op, const Variable& student, const Varia
   const Shape& t = teacher.shape();
   check(s[3] == t[3], op, ": expected logits of the same classes, got student ", s, " and teacher ",
         t);
+  check(teacher_to_student.empty() || s == t, op,
+        ": expected logits of one size for views that differ by a motion, got student ", s,
+        " and teacher ", t);
   const Variable resized =
       s == t ? student : resize(student, t[1], t[2], {.mode = Interpolation::bilinear});
   if (teacher_to_student.empty()) return {resized, teacher.detach(), {}};

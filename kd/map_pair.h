@@ -38,7 +38,8 @@ MapPair match_hidden(const std::string& op, MapOnImage student, MapOnImage teach
                      std::span<const Affine> teacher_to_student);
 
 /// The same for logits, which lie at the image's own pixels: the student's are resized (bilinear)
-/// to the teacher's where the sizes differ. Class counts must agree.
+/// to the teacher's where the sizes differ. Class counts must agree, and sizes too where there are
+/// affines: those lead to the student's pixels, whose grid a resize would change.
 MapPair match_logits(const std::string& op, const Variable& student, const Variable& teacher,
                      std::span<const Affine> teacher_to_student);
 

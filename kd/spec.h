@@ -94,9 +94,11 @@ std::vector<std::string> preset_names();
 /// Every key written out: {"terms": [{"pathway": "hidden", "loss": "kld", "axis": "spatial",
 /// "temperature": 1, "weight": 1}], "distill_weight": 0.5, ...}.
 nlohmann::json to_json(const DistillSpec& spec);
-/// Reads what to_json writes, any key left out at its default; {"preset": "L_KLD", ...} begins from
-/// a preset. The result is validated. Throws Error naming an unknown key or word, with the nearest
-/// known one, or a value of the wrong type.
+/// Reads what to_json writes; a term must name pathway and loss, any other key left out has its
+/// default. {"preset": "L_KLD", ...} begins from a preset and keeps its terms. The result is
+/// validated. Throws Error naming an unknown key or word, with the nearest known one, a value of
+/// the wrong type, a key without effect (a temperature or axis of mse, a regressor elsewhere), or a
+/// preset together with terms other than its own.
 DistillSpec spec_from_json(const nlohmann::json& json);
 
 }  // namespace decant::kd

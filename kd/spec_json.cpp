@@ -100,6 +100,15 @@ TermSpec read_term(const json& object, const std::string& at) {
   if (const json* regressor = keys.find("regressor"))
     term.regressor = read_regressor(*regressor, at + ": regressor");
   keys.no_others();
+  for (const char* key : {"pathway", "loss"})
+    check(object.contains(key), at, ": expected a word as \"", key, "\", got nothing");
+  // What would have no effect is refused rather than read: it was meant to have one.
+  for (const char* key : {"temperature", "axis"})
+    check(term.loss == LossKind::kld || !object.contains(key), at, ": expected no \"", key,
+          "\" with loss mse, which compares values, not distributions");
+  check(term.pathway == Pathway::regressor || !object.contains("regressor"), at,
+        ": expected no \"regressor\" with pathway ", word_of(term.pathway),
+        ", which has no convolutions");
   return term;
 }
 
@@ -166,6 +175,10 @@ DistillSpec spec_from_json(const json& object) {
     spec.terms.clear();
     for (const json& term : *terms)
       spec.terms.push_back(read_term(term, str(at, ": term ", spec.terms.size())));
+    // A resolved spec keeps its preset's name beside the preset's own terms.
+    check(base.empty() || to_json(spec)["terms"] == to_json(preset(base))["terms"], at,
+          ": expected the terms of preset ", base, " or no \"preset\", got both with ",
+          terms->dump());
   }
   keys.number("distill_weight", spec.distill_weight);
   keys.number("supervised_weight", spec.supervised_weight);

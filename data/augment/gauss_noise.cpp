@@ -19,6 +19,8 @@ class GaussNoise : public Transform {
     check(variance_.low >= 0, "GaussNoise: expected var_limit of at least 0, got ", variance_.low);
   }
 
+  bool needs_grey_levels() const override { return true; }
+
   void apply(Frame& frame, const RngKey& key) const override {
     const double sigma = std::sqrt(Rng(key).uniform(1, variance_.low, variance_.high));
     const Rng noise(key.part("noise"));

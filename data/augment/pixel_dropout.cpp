@@ -23,6 +23,8 @@ class PixelDropout : public Transform {
           "PixelDropout: mask_drop_value is only possible where per_channel is false");
   }
 
+  bool needs_grey_levels() const override { return true; }
+
   void apply(Frame& frame, const RngKey& key) const override {
     const Rng rng(key);
     const Rng drop(key.part("drop"));

@@ -24,6 +24,8 @@ class Transform {
  public:
   virtual ~Transform() = default;
   virtual Role role() const { return Role::variation; }
+  /// Whether the values must still be 0 .. 255, so that it may not follow Normalize.
+  virtual bool needs_grey_levels() const { return false; }
   /// Changes image and mask, and puts the map of positions it applied before frame.geometry.
   /// All randomness comes from `key`, except element 0 of its stream, by which the pipeline decides
   /// whether to apply the transform at all.

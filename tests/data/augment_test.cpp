@@ -349,6 +349,37 @@ TEST_CASE("presets: sizes, order, and what they resize from") {
   CHECK(a.width == 32);
 }
 
+TEST_CASE("noise in grey levels is refused behind Normalize, which it would clip") {
+  const json normalize = {{"name", "Normalize"}};
+  for (const char* noise : {"GaussNoise", "PixelDropout"}) {
+    const std::string message = message_of([&] {
+      Pipeline::from_json(json::array({normalize, {{"name", noise}}}));
+    });
+    CHECK(contains(message, noise));
+    CHECK(contains(message, "before Normalize"));
+    CHECK_NOTHROW(Pipeline::from_json(json::array({{{"name", noise}}, normalize})));
+  }
+}
+
+TEST_CASE("a view pair is refused where a framing step follows what only the student's view gets") {
+  const Frame source(random_image(48, 48, 1));
+  const json crop = {{"name", "RandomCrop"}, {"height", 32}, {"width", 32}};
+  const json flip = {{"name", "HorizontalFlip"}};
+  const json normalize = {{"name", "Normalize"}};
+  const Pipeline late = Pipeline::from_json(json::array({flip, crop, normalize}));
+  Frame alone = source;
+  CHECK_NOTHROW(late.apply(alone, key_of(0)));  // one view needs no order
+  const std::string message = message_of([&] { late.apply_pair(source, key_of(0)); });
+  CHECK(contains(message, "RandomCrop after HorizontalFlip"));
+  // Also where sizes would agree: the views would show different parts.
+  const json same_size = {{"name", "Resize"}, {"height", 48}, {"width", 48}};
+  CHECK_THROWS_AS(
+      Pipeline::from_json(json::array({flip, same_size, normalize})).apply_pair(source, key_of(0)),
+      Error);
+  CHECK_NOTHROW(
+      Pipeline::from_json(json::array({crop, flip, normalize})).apply_pair(source, key_of(0)));
+}
+
 TEST_CASE("a pipeline's evaluation is a Resize and the pipeline's own Normalize") {
   const Pipeline trained = Pipeline::from_json(json::array(
       {{{"name", "RandomCrop"}, {"height", 4}, {"width", 4}},

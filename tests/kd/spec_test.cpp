@@ -101,23 +101,42 @@ TEST_CASE("misspelt or senseless specs are refused, with the nearest known word"
   refuses(R"({"terms": [{"temprature": 2}]})", "did you mean \"temperature\"?");
   refuses(R"({"terms": [{"pathway": "regressor", "regressor": {"kernel": [3]}}]})",
           "did you mean \"kernels\"?");
-  refuses(R"({"terms": [{"temperature": "hot"}]})", "expected a number");
+  refuses(R"({"terms": [{"pathway": "logits", "loss": "kld", "temperature": "hot"}]})",
+          "expected a number");
   refuses(R"({"terms": {"pathway": "logits"}})", "expected a list");
   refuses(R"([1])", "expected an object");
   refuses(R"({"terms": []})", "at least one term");
   refuses(R"({})", "at least one term");
-  refuses(R"({"terms": [{"temperature": 0}]})", "temperature above 0");
-  refuses(R"({"terms": [{"weight": -1}]})", "weight of at least 0");
+  refuses(R"({"terms": [{"pathway": "logits", "loss": "kld", "temperature": 0}]})",
+          "temperature above 0");
+  refuses(R"({"terms": [{"pathway": "logits", "loss": "kld", "weight": -1}]})",
+          "weight of at least 0");
   refuses(R"({"preset": "L_KLD", "distill_weight": -0.5})", "distill_weight of at least 0");
   refuses(R"({"terms": [{"pathway": "hidden", "loss": "kld", "axis": "channel"}]})",
           "averaged over its channels");
   refuses(R"({"terms": [{"pathway": "hidden", "loss": "kld", "axis": "class"}]})", "no axis class");
   refuses(R"({"terms": [{"pathway": "logits", "loss": "kld", "axis": "channel"}]})",
           "no axis channel");
-  refuses(R"({"terms": [{"pathway": "regressor", "regressor": {"kernels": [2]}}]})",
+  refuses(R"({"terms": [{"pathway": "regressor", "loss": "mse", "regressor": {"kernels": [2]}}]})",
           "odd kernel sizes");
   refuses(R"({"terms": [{"pathway": "regressor", "regressor": {"kernels": [1.5]}}]})",
           "list of sizes");
+}
+
+TEST_CASE("a term says what it compares and how, and nothing that has no effect") {
+  refuses(R"({"terms": [{"loss": "kld"}]})", "expected a word as \"pathway\", got nothing");
+  refuses(R"({"terms": [{"pathway": "hidden"}]})", "expected a word as \"loss\", got nothing");
+  refuses(R"({"terms": [{"pathway": "logits", "loss": "mse", "temperature": 4}]})",
+          "no \"temperature\" with loss mse");
+  refuses(R"({"terms": [{"pathway": "logits", "loss": "mse", "axis": "class"}]})",
+          "no \"axis\" with loss mse");
+  refuses(R"({"terms": [{"pathway": "hidden", "loss": "kld", "regressor": {"kernels": [3]}}]})",
+          "no \"regressor\" with pathway hidden");
+  refuses(R"({"preset": "L_KLD", "terms": [{"pathway": "hidden", "loss": "mse"}]})",
+          "expected the terms of preset L_KLD or no \"preset\", got both");
+  json resolved = to_json(preset("L_KLD"));
+  resolved["preset"] = "L_KLD";  // as a run's config.json says it
+  CHECK(to_json(spec_from_json(resolved)) == to_json(preset("L_KLD")));
 }
 
 TEST_CASE("the run header names axis, temperature and weights") {

@@ -170,6 +170,17 @@ TEST_CASE("logits move with the image's own pixels") {
   CHECK(known > 60);
 }
 
+TEST_CASE("logits of two sizes are stretched onto each other only where nothing moves") {
+  const Variable student(Tensor::zeros({1, 4, 4, 1}, DType::f64));
+  const Variable teacher(Tensor::zeros({1, 6, 6, 1}, DType::f64));
+  const std::vector<Affine> moves = {Affine::translation(1, 0)};
+  CHECK(match_logits("test", student, teacher, {}).student.shape() == Shape{1, 6, 6, 1});
+  CHECK_THROWS_WITH_AS(match_logits("test", student, teacher, moves),
+                       "test: expected logits of one size for views that differ by a motion, got "
+                       "student [1, 4, 4, 1] and teacher [1, 6, 6, 1]",
+                       Error);
+}
+
 TEST_CASE("a student that sees what the warp says it sees has no loss; at another offset it has") {
   const Motion motion = {.degrees = 45, .centre = {111.5, 111.5}};
   const std::vector<Affine> moves = {motion.affine()};
