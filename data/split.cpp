@@ -231,16 +231,29 @@ std::vector<Split> kfold_splits(const Dataset& dataset, const std::vector<std::s
 
 Split manifest_split(const Dataset& dataset) {
   Split split;
+  std::vector<std::string> without;
   for (const Sample& sample : dataset.samples) {
     if (sample.split == "train") split.train.push_back(sample.id);
     if (sample.split == "val") split.val.push_back(sample.id);
     if (sample.split == "test") split.test.push_back(sample.id);
+    if (sample.split.empty()) without.push_back(sample.id);
   }
   check(!split.train.empty() && split.val.size() + split.test.size() > 0,
         "split: expected a manifest.csv with a split column naming train and val images in ",
         dataset.root.string(), ", got ", split.train.size(), " train, ", split.val.size(), " val, ",
         split.test.size(), " test");
+  if (!without.empty())
+    throw Error(str("split: expected the manifest to name a split for every image, got none for ",
+                    without.size(), " of ", dataset.samples.size(), ", the first '",
+                    without.front(), "'"));
   return split;
+}
+
+bool has_whole_manifest_split(const Dataset& dataset) {
+  const auto names = [&](std::string_view part) {
+    return std::ranges::count(dataset.samples, part, &Sample::split);
+  };
+  return names("train") > 0 && names("val") > 0 && names("") == 0;
 }
 
 json read_json(const std::filesystem::path& path) {
@@ -285,7 +298,8 @@ const Split& SplitSet::fold(int64_t index) const {
 }
 
 SplitSet make_splits(const Dataset& dataset, std::string_view spec, uint64_t seed) {
-  if (spec.empty() || spec == "default") spec = "random:1:0.8";
+  if (spec.empty() || spec == "default")
+    spec = has_whole_manifest_split(dataset) ? "manifest" : "random:1:0.8";
   if (spec == "manifest") return {"manifest", {manifest_split(dataset)}};
   if (spec.ends_with(".json")) return splits_from_json(read_json(spec), dataset);
   const std::vector<std::string> fields = fields_of(spec);

@@ -30,13 +30,14 @@ struct SplitSet {
 };
 
 /// Makes the splits that `spec` asks for:
-///   manifest            the split column of the data set's manifest
+///   manifest            the split column of the data set's manifest, for every image
 ///   random:K:TRAIN      K random splits; TRAIN images (or a share such as 0.8) train, the rest val
 ///   random:K:TRAIN:VAL  the rest is test
 ///   kfold:K             K folds, each val once
 ///   kfold:K:test        each fold test once and the next one val
 ///   FILE.json           a file that to_json wrote
-///   "" (or "default")   random:1:0.8
+///   "" (or "default")   manifest where it gives every image a split and there are both train and
+///                       val, otherwise random:1:0.8; the origin says which
 /// Random splits and folds keep the classes in proportion; images of one patient, and
 /// near-duplicates, always stay together, so sizes are met as closely as the groups allow.
 /// The same seed gives the same split whatever the order of files on disk.

@@ -21,7 +21,7 @@ Dataset listed(int benign, int malignant) {
   Dataset d{"somewhere", "folders", {}, {}};
   for (int i = 0; i < benign + malignant; ++i) {
     const bool is_benign = i < benign;
-    d.samples.push_back({.id = "s" + std::to_string(i),
+    d.samples.push_back({.id = str("s", i),
                          .image = "missing.png",
                          .class_name = is_benign ? "benign" : "malignant"});
   }
@@ -153,6 +153,7 @@ TEST_CASE("the manifest's split, and specs that mean nothing") {
   const SplitSet set = make_splits(d, "manifest", 0);
   CHECK(set.fold(0).val == Strings{"s0", "s3", "s6", "s9"});
   CHECK(set.fold(0).train.size() == 6);
+  CHECK(set.origin == "manifest");
   CHECK(contains(message_of([&] { set.fold(1); }), "got 1"));
   CHECK_THROWS_AS(set.fold(0).part("dev"), Error);
   for (const char* spec : {"random", "random:2", "random:x:3", "random:1:1.5", "random:1:3:2:1",
@@ -160,4 +161,23 @@ TEST_CASE("the manifest's split, and specs that mean nothing") {
     CHECK(contains(message_of([&] { make_splits(d, spec, 0); }), spec));
   for (const char* spec : {"random:1:10", "random:1:8:2", "kfold:1", "kfold:11"})
     CHECK(contains(message_of([&] { make_splits(d, spec, 0); }), spec));
+}
+
+TEST_CASE("without a spec the manifest's split stands where it is whole") {
+  Dataset d = listed(6, 4);
+  for (size_t i = 0; i < 10; ++i) d.samples[i].split = i % 3 == 0 ? "val" : "train";
+  for (const char* spec : {"", "default"}) {
+    const SplitSet chosen = make_splits(d, spec, 0);
+    CHECK(chosen.folds == make_splits(d, "manifest", 0).folds);
+    CHECK(chosen.origin == "manifest");
+  }
+  Dataset partial = d;
+  for (const size_t i : {1, 4}) partial.samples[i].split.clear();
+  CHECK(contains(make_splits(partial, "", 0).origin, "random:1:0.8"));
+  CHECK(contains(message_of([&] { make_splits(partial, "manifest", 0); }),
+                 "got none for 2 of 10, the first 's1'"));
+  Dataset without_val = d;
+  for (Sample& s : without_val.samples)
+    if (s.split == "val") s.split = "test";
+  CHECK(contains(make_splits(without_val, "", 0).origin, "random:1:0.8"));
 }
