@@ -1,8 +1,11 @@
 #include "data/phantom.h"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <set>
+#include <string_view>
+#include <vector>
 
 #include "data/phantom/scanner.h"
 #include "data/phantom/tissue.h"
@@ -17,6 +20,8 @@ namespace fs = std::filesystem;
 constexpr std::array<const char*, 9> kClasses = {"benign", "malignant", "benign",
                                                  "benign", "malignant", "benign",
                                                  "normal", "malignant", "benign"};
+
+constexpr std::array<std::string_view, 3> kFolders = {"benign", "malignant", "normal"};
 
 const char* class_of(int64_t index) {
   return kClasses[static_cast<size_t>(index) % kClasses.size()];
@@ -33,18 +38,33 @@ std::vector<std::string> stems(int64_t count) {
   return names;
 }
 
-// A smaller series written over a larger one would leave a mixture of both.
-void refuse_other_files(const fs::path& folder, const std::vector<std::string>& names) {
+// A smaller series written over a larger one would leave a mixture of both, and one written among
+// other files a folder that is neither's. Returns what an interrupted writing of ours left.
+std::vector<fs::path> refuse_other_files(const fs::path& folder,
+                                         const std::vector<std::string>& names) {
+  const auto refuse = [](const fs::path& found) {
+    throw Error(str("phantom: expected an empty folder or a series of the same size, found ",
+                    found.string()));
+  };
   const std::set<std::string> ours(names.begin(), names.end());
-  for (const char* name : {"benign", "malignant", "normal"}) {
-    if (!fs::is_directory(folder / name)) continue;
-    for (const auto& entry : fs::directory_iterator(folder / name)) {
-      const std::string stem = entry.path().stem().string();
-      check(ours.contains(str(name, '/', stem.substr(0, stem.find("_mask")))),
-            "phantom: expected an empty folder or a series of the same size, found ",
-            entry.path().string());
+  std::vector<fs::path> left;
+  if (!fs::exists(folder)) return left;
+  check(fs::is_directory(folder), "phantom: expected a folder, got a file: ", folder.string());
+  for (const auto& top : fs::directory_iterator(folder)) {
+    const std::string name = top.path().filename().string();
+    if (std::ranges::find(kFolders, name) == kFolders.end() || !top.is_directory())
+      refuse(top.path());
+    for (const auto& entry : fs::directory_iterator(top)) {
+      fs::path file = entry.path();
+      if (file.extension() == ".tmp") file.replace_extension();
+      const std::string stem = file.stem().string();
+      if (file.extension() != ".png" ||
+          !ours.contains(str(name, '/', stem.substr(0, stem.find("_mask")))))
+        refuse(entry.path());
+      if (file != entry.path()) left.push_back(entry.path());
     }
   }
+  return left;
 }
 
 }  // namespace
@@ -65,8 +85,9 @@ void write_phantoms(const fs::path& folder, const PhantomOptions& options) {
   check(options.size >= 32 && options.size <= 4096, "phantom: expected a size of 32 .. 4096, got ",
         options.size);
   const std::vector<std::string> names = stems(options.count);
-  refuse_other_files(folder, names);
-  for (const char* name : {"benign", "malignant", "normal"}) {
+  const std::vector<fs::path> left = refuse_other_files(folder, names);
+  for (const fs::path& file : left) fs::remove(file);
+  for (const std::string_view name : kFolders) {
     std::error_code code;
     fs::create_directories(folder / name, code);
     check(!code, "phantom: cannot create ", (folder / name).string(), ": ", code.message());

@@ -57,6 +57,33 @@ TEST_CASE("phantoms are a BUSI data set that training accepts, the same bytes fo
   CHECK_THROWS_AS(write_phantoms(folder.path() / "d", {.size = 5}), Error);
 }
 
+TEST_CASE("phantoms go on where writing was killed, and go nowhere among other files") {
+  const TempFolder folder;
+  const PhantomOptions options = {.count = 9, .size = 32, .seed = 3};
+  write_phantoms(folder.path() / "whole", options);
+  const auto expected = all_files(folder.path() / "whole");
+
+  write_phantoms(folder.path() / "killed", options);
+  const auto killed = folder.path() / "killed/benign";
+  std::filesystem::remove(killed / "benign (2).png");
+  write_bytes(killed / "benign (2).png.tmp", "half of it");
+  write_bytes(killed / "benign (1)_mask.png.tmp", "half of it");
+  write_phantoms(folder.path() / "killed", options);
+  CHECK(all_files(folder.path() / "killed") == expected);
+
+  // Nothing is removed or written where one file is another's, a temporary one or not.
+  for (const char* other : {"thesis.txt", "notes/a.txt", "benign/thesis.tmp",
+                            "benign/benign (1).txt", "benign/benign (99).png.tmp"}) {
+    CAPTURE(other);
+    const TempFolder full;
+    write_bytes(full.at(other), "mine");
+    write_bytes(full.at("benign/benign (1).png.tmp"), "ours");
+    CHECK(contains(message_of([&] { write_phantoms(full.path(), options); }),
+                   str("found ", full.path().string())));
+    CHECK(all_files(full.path()).size() == 2);
+  }
+}
+
 TEST_CASE("lesions are darker than their surroundings on the whole, but not by a threshold alone") {
   int darker = 0;
   double best_dice_sum = 0;
