@@ -91,23 +91,41 @@ const char* png_damage(std::span<const uint8_t> bytes) {
   return "truncated PNG";
 }
 
-// stb_image writes beyond its table where a Huffman table counts more than 256 codes.
-bool huffman_tables_fit(std::span<const uint8_t> bytes) {
-  for (size_t at = 0; at + 21 <= bytes.size(); ++at) {
-    if (bytes[at] != 0xFF || bytes[at + 1] != 0xC4) continue;
-    const size_t end = std::min(at + 2 + bytes[at + 2] * size_t{256} + bytes[at + 3], bytes.size());
-    for (size_t table = at + 4; table < end && table + 17 <= bytes.size();) {
-      size_t codes = 0;
-      for (size_t i = 1; i <= 16; ++i) codes += bytes[table + i];
-      if (codes > 256) return false;
-      table += 17 + codes;
+// stb_image writes beyond its table where a Huffman table counts more than 256 codes. The tables
+// of a segment, from `begin` on, are a class byte, 16 counts and the codes each. One that begins
+// inside the segment counts even where it runs over the end: the decoder reads on.
+bool huffman_tables_fit(std::span<const uint8_t> bytes, size_t begin, size_t end) {
+  for (size_t table = begin; table < end;) {
+    size_t codes = 0;
+    for (size_t i = table + 1; i <= table + 16 && i < bytes.size(); ++i) codes += bytes[i];
+    if (codes > 256) return false;
+    table += 17 + codes;
+  }
+  return true;
+}
+
+// Walks the segments by their lengths, as the decoder does: what looks like a marker inside one (in
+// a thumbnail or a colour profile) is none. Behind a scan's header come its entropy-coded data, in
+// which 0xFF 0x00 and restart markers belong to the data, up to the next marker.
+bool all_huffman_tables_fit(std::span<const uint8_t> bytes) {
+  size_t at = 2;
+  while (at + 4 <= bytes.size()) {
+    const uint8_t kind = bytes[at + 1];
+    const bool is_restart = kind >= 0xD0 && kind <= 0xD7;
+    if (bytes[at] != 0xFF || kind == 0xFF || kind == 0 || is_restart) {
+      ++at;
+      continue;
     }
+    if (kind == 0xD9) return true;
+    const size_t end = std::min(at + 2 + bytes[at + 2] * size_t{256} + bytes[at + 3], bytes.size());
+    if (kind == 0xC4 && !huffman_tables_fit(bytes, at + 4, end)) return false;
+    at = std::max(end, at + 4);
   }
   return true;
 }
 
 const char* jpeg_damage(std::span<const uint8_t> bytes) {
-  if (!huffman_tables_fit(bytes)) return "damaged JPEG, a Huffman table is too long";
+  if (!all_huffman_tables_fit(bytes)) return "damaged JPEG, a Huffman table is too long";
   // Inside the last scan 0xFF is followed by 0 or a restart marker, never by the end marker.
   for (size_t i = bytes.size() - 1; i-- > 2;) {
     if (bytes[i] != 0xFF) continue;

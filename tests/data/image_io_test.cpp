@@ -137,6 +137,40 @@ TEST_CASE("a bad image is an Error that names the file and the reason") {
   CHECK(contains(message("large.png"), "at most"));
 }
 
+TEST_CASE("a JPEG's Huffman tables are looked for in its segments only, and must fit") {
+  const TempFolder folder;
+  const Image blotches = random_image(32, 32, 1);
+  stbi_write_jpg(folder.at("a.jpg").c_str(), 32, 32, 1, blotches.pixels.data(), 90);
+  const std::string plain = read_bytes(folder.at("a.jpg"));
+  const auto message = [&](const std::string& segment, size_t at) {
+    write_bytes(folder.at("b.jpg"), plain.substr(0, at) + segment + plain.substr(at));
+    return message_of([&] { read_image(folder.at("b.jpg"), 1); });
+  };
+  // An APP15 segment whose 24 bytes look like a table of 16 x 255 codes.
+  const std::string look_alike =
+      std::string("\xFF\xEF\x00\x1A\xFF\xC4\x00\x14", 8) + '\0' + std::string(16, '\xFF') + "abc";
+  REQUIRE(look_alike.size() == 28);
+  CHECK(message(look_alike, 2).empty());
+  CHECK(read_image(folder.at("b.jpg"), 1).pixels == read_image(folder.at("a.jpg"), 1).pixels);
+  // A true one with 257 codes, as the first of two tables and as the second.
+  const auto table = [](int extra) {  // 2 codes of 8 bits and `extra` of 16
+    std::string counts(17, '\0');
+    counts[8] = 2;
+    counts[15] = static_cast<char>(extra / 2);
+    counts[16] = static_cast<char>(extra - extra / 2);
+    return counts + std::string(static_cast<size_t>(2 + extra), '\0');
+  };
+  const auto segment = [](const std::string& payload) {
+    const size_t length = payload.size() + 2;
+    return std::string("\xFF\xC4") + static_cast<char>(length >> 8) +
+           static_cast<char>(length & 255) + payload;
+  };
+  CHECK(contains(message(segment(table(255)), 2), "Huffman table is too long"));
+  CHECK(contains(message(segment(table(10) + table(255)), 2), "Huffman table is too long"));
+  CHECK(contains(message(segment(table(255)), plain.size() - 2), "Huffman table is too long"));
+  CHECK_FALSE(contains(message(segment(table(254)), 2), "too long"));
+}
+
 TEST_CASE("an atomic write leaves the old file and no temporary one where it fails") {
   const TempFolder folder;
   const auto file = folder.at("kept.txt");
