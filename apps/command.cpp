@@ -1,7 +1,12 @@
 #include "apps/command.h"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
 #include <iostream>
 #include <map>
 
@@ -23,10 +28,14 @@ std::string shown_default(const Key& key) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-std::string config_keys_help(std::span<const Key> keys) {
+bool is_hidden(const Key& key, const Command& command) {
+  return !command.hidden.empty() && key.name.starts_with(command.hidden);
+}
+
+std::string config_keys_help(std::span<const Key> keys, const Command& command) {
   std::string text;
   for (const Key& key : keys) {
-    if (!key.flag.empty()) continue;
+    if (!key.flag.empty() || is_hidden(key, command)) continue;
     std::string line = "  " + key.name + "=" + shown_default(key);
     line.resize(std::max<size_t>(line.size() + 2, 34), ' ');
     text += line + key.help + "\n";
@@ -40,7 +49,7 @@ void place_extras(std::span<const Key> keys, const std::vector<std::string>& ext
   for (const std::string& word : extras) {
     if (!word.starts_with("-")) {
       apply_override(keys, word);
-      arguments.given.insert(word.substr(0, word.find('=')));
+      arguments.typed.insert(word.substr(0, word.find('=')));
       continue;
     }
     std::vector<std::string> flags = {"--config", "--print-config", "--help"};
@@ -71,6 +80,12 @@ std::vector<Command> all_commands() {
           gradcheck_command(), bench_command()};
 }
 
+// An answer that nobody could read is none: `decant evaluate RUN > /dev/full` must not end in 0.
+void check_shown() {
+  std::cout.flush();
+  check(std::cout.good(), "expected to write to the standard output, it takes no more");
+}
+
 void print_help(const std::vector<Command>& commands) {
   std::cout << "decant " << DECANT_VERSION
             << ": distils large segmentation networks into tiny ones. " << kPurpose
@@ -82,6 +97,15 @@ void print_help(const std::vector<Command>& commands) {
 }
 
 }  // namespace
+
+void require_writable(const std::string& file) {
+  if (file.empty()) return;
+  std::filesystem::path folder = std::filesystem::path(file).parent_path();
+  if (folder.empty()) folder = ".";
+  check(std::filesystem::is_directory(folder), file, ": expected its folder to be there, got none");
+  check(::access(folder.c_str(), W_OK) == 0, file, ": expected a folder that may be written, got ",
+        std::strerror(errno));
+}
 
 void print_config(std::span<const Key> keys) {
   std::cout << to_json(keys).dump(2) << "\n";
@@ -105,12 +129,13 @@ bool parse(const Command& command, std::span<const Key> keys, const std::vector<
     option->type_name("")->expected(1, key.many ? -1 : 1)->allow_extra_args(key.many);
     const std::string value = shown_default(key);
     if (!value.empty()) option->default_str(value);
+    if (is_hidden(key, command)) option->group("");  // CLI11's word for it
     options[key.name] = option;
   }
   std::string file;
   app.add_option("--config", file, "settings from a file of JSON")->type_name("FILE");
   app.add_flag("--print-config", arguments.print_config, "print all settings and stop");
-  app.footer(config_keys_help(keys) + "Examples:\n" + command.examples);
+  app.footer(config_keys_help(keys, command) + "Examples:\n" + command.examples);
 
   try {
     app.parse(std::vector<std::string>(words.rbegin(), words.rend()));  // CLI11 reads from the end
@@ -129,7 +154,7 @@ bool parse(const Command& command, std::span<const Key> keys, const std::vector<
   for (const Key& key : keys) {
     const auto option = options.find(key.name);
     if (option == options.end() || option->second->count() == 0) continue;
-    arguments.given.insert(key.name);
+    arguments.typed.insert(key.name);
     if (key.expected == "true or false") {
       set_from_text(key, "true", key.flag);
     } else if (key.many) {
@@ -141,6 +166,7 @@ bool parse(const Command& command, std::span<const Key> keys, const std::vector<
     }
   }
   place_extras(keys, app.remaining(), arguments);
+  arguments.given.insert(arguments.typed.begin(), arguments.typed.end());
   return true;
 }
 
@@ -150,10 +176,12 @@ int run_program(const std::vector<std::string>& words) {
   try {
     if (words.empty() || words[0] == "--help" || words[0] == "-h" || words[0] == "help") {
       print_help(commands);
+      check_shown();
       return words.empty() ? static_cast<int>(Exit::bad_input) : 0;
     }
     if (words[0] == "--version") {
       std::cout << "decant " << DECANT_VERSION << "\n";
+      check_shown();
       return 0;
     }
     std::vector<std::string> names;
@@ -161,7 +189,9 @@ int run_program(const std::vector<std::string>& words) {
       names.push_back(command.name);
       if (command.name != words[0]) continue;
       name += " " + command.name;
-      return static_cast<int>(command.run({words.begin() + 1, words.end()}));
+      const Exit exit = command.run({words.begin() + 1, words.end()});
+      check_shown();
+      return static_cast<int>(exit);
     }
     throw Error(str("expected a command, got \"", words[0], "\"", suggestion(words[0], names)));
   } catch (const std::exception& error) {

@@ -16,6 +16,7 @@ enum class Exit : int { done = 0, check_failed = 1, bad_input = 2, interrupted =
 /// What was on the command line besides values.
 struct Arguments {
   std::set<std::string> given;  ///< names of the keys that a flag, a file or key=value has set
+  std::set<std::string> typed;  ///< those of them that a flag or key=value has set
   bool print_config = false;
 };
 
@@ -24,6 +25,7 @@ struct Command {
   std::string name;
   std::string summary;
   std::string examples;  ///< lines of the help's end, each a command line
+  std::string hidden;    ///< keys that begin so are no part of the help; "" hides none
   std::function<Exit(const std::vector<std::string>& words)> run;
 };
 
@@ -34,19 +36,26 @@ struct Command {
 bool parse(const Command& command, std::span<const Key> keys, const std::vector<std::string>& words,
            Arguments& arguments);
 
+/// For a file that the end of a long command will write ("" for none): throws Error naming it now
+/// where its folder is missing or may not be written.
+void require_writable(const std::string& file);
+
 void print_config(std::span<const Key> keys);
 
-/// A command with an options struct (see KeyCollector) and what it does with it.
+/// A command with an options struct (see KeyCollector) and what it does with it. Where the struct
+/// has a write_out(arguments), that writes out what names stand for before --print-config shows it.
 template <class Options>
 Command make_command(std::string name, std::string summary, std::string examples,
-                     Exit (*run)(Options&, const Arguments&)) {
-  Command command{std::move(name), std::move(summary), std::move(examples), nullptr};
+                     Exit (*run)(Options&, const Arguments&), std::string hidden = "") {
+  Command command{std::move(name), std::move(summary), std::move(examples), std::move(hidden),
+                  nullptr};
   const Command description = command;
   command.run = [description, run](const std::vector<std::string>& words) {
     Options options;
     const std::vector<Key> keys = keys_of(options);
     Arguments arguments;
     if (!parse(description, keys, words, arguments)) return Exit::done;
+    if constexpr (requires { options.write_out(arguments); }) options.write_out(arguments);
     if (arguments.print_config) {
       print_config(keys);
       return Exit::done;

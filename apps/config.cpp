@@ -54,7 +54,10 @@ void validate(const TrainConfig& c, bool distilling) {
   check_least("schedule.power", c.schedule.power, 0.0);
   check_least<int64_t>("schedule.warmup_steps", c.schedule.warmup_steps, 0);
   check_least<int64_t>("schedule.step_epochs", c.schedule.step_epochs, 1);
-  check_least("schedule.final_fraction", c.schedule.final_fraction, 0.0);
+  check(c.schedule.gamma > 0 && c.schedule.gamma <= 1,
+        "schedule.gamma: expected above 0 and at most 1, got ", c.schedule.gamma);
+  check(c.schedule.final_fraction >= 0 && c.schedule.final_fraction <= 1,
+        "schedule.final_fraction: expected 0 .. 1, got ", c.schedule.final_fraction);
   check_least<int64_t>("epochs", c.epochs, 1);
   check_least<int64_t>("batch", c.batch, 1);
   check_least<int64_t>("patience", c.patience, 0);
@@ -102,12 +105,16 @@ TrainConfig resolve(TrainConfig config, bool distilling) {
   if (config.data.split.ends_with(".json")) config.data.split = absolute(config.data.split);
   if (distilling) {
     config.distill.teacher = absolute(config.distill.teacher);
-    Json spec = config.distill.spec.is_null() ? Json::object() : config.distill.spec;
-    check(spec.is_object(), "distill.spec: expected an object, got ", spec.dump());
-    if (!config.distill.preset.empty()) spec["preset"] = config.distill.preset;
-    config.distill.spec = Json(kd::to_json(kd::spec_from_json(nlohmann::json(spec))));
+    config.distill.spec = spec_in_full(config.distill);
   }
   return config;
+}
+
+Json spec_in_full(const DistillConfig& distill) {
+  Json spec = distill.spec.is_null() ? Json::object() : distill.spec;
+  check(spec.is_object(), "distill.spec: expected an object, got ", spec.dump());
+  if (!distill.preset.empty()) spec["preset"] = distill.preset;
+  return Json(kd::to_json(kd::spec_from_json(nlohmann::json(spec))));
 }
 
 Json run_json(TrainConfig config) {

@@ -73,7 +73,7 @@ struct DistillConfig {
   void visit(auto&& v) {
     v("teacher", teacher, "run folder or checkpoint of the teacher", "--teacher");
     v("preset", preset, "one of the twelve: L_MSE ... HReg_KLD_WAug", "--preset");
-    v("spec", spec, "terms, weights and view in full; replaces the preset");
+    v("spec", spec, "distill.spec.KEY refines the preset; or all of it as JSON");
   }
 };
 
@@ -125,6 +125,9 @@ struct TrainConfig {
 /// a file, the terms of a preset; paths become absolute. Throws Error naming the key where a value
 /// makes no sense. `distilling`: a teacher and terms are needed; otherwise they are refused.
 TrainConfig resolve(TrainConfig config, bool distilling);
+
+/// What the preset and what refines it come to, every key written out.
+Json spec_in_full(const DistillConfig& distill);
 
 /// A resolved config as a run folder keeps it: without `threads` and `device`, which change nothing
 /// that a run writes, so that equal runs have equal files.

@@ -55,6 +55,15 @@ Exit resume(const RunOptions& options, const Arguments& arguments) {
 
 }  // namespace
 
+void RunOptions::write_out(const Arguments& arguments) {
+  DistillConfig& distill = config.distill;
+  check(!arguments.typed.contains("distill.preset") || !distill.spec.is_object() ||
+            !distill.spec.contains("terms"),
+        "distill.preset: expected a preset or a spec with terms, got ", distill.preset,
+        " beside terms that would stand instead of its own");
+  if (!distill.preset.empty()) distill.spec = spec_in_full(distill);
+}
+
 Exit run_training(RunOptions& options, const Arguments& arguments, bool distilling) {
   take_threads(options.config);
   check(options.out.empty() || options.resume.empty(),

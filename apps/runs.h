@@ -18,6 +18,10 @@ struct RunOptions {
     v("out", out, "run folder to make", "--out");
     v("resume", resume, "run folder to go on with, to the same bits", "--resume");
   }
+
+  /// Writes the distillation's spec out in full. Throws Error where a preset was asked for beside
+  /// terms, of which one would have no effect.
+  void write_out(const Arguments& arguments);
 };
 
 /// Begins a run in options.out, or goes on with options.resume.

@@ -225,7 +225,11 @@ void Trainer::check_unchanged(const CheckpointNotes& before) const {
 void Trainer::restore() {
   progress_ = folder_->progress();
   const TensorFile state = folder_->state();
-  parameters_->values().copy_from(state.at(kValues));
+  const Tensor& values = state.at(kValues);
+  check(values.size() == parameters_->values().size(), folder_->path().string(),
+        ": expected the state of this network, ", parameters_->values().size(), " values, got ",
+        values.size());
+  parameters_->values().copy_from(values);
   for (NamedTensor& buffer : buffers_of(*network_)) buffer.tensor.copy_from(state.at(buffer.name));
   std::vector<NamedTensor> moments;
   for (const NamedTensor& named : state.tensors)
@@ -291,8 +295,8 @@ Outcome Trainer::run(RunFolder& folder, const std::vector<std::string>& header) 
     const auto start = std::chrono::steady_clock::now();
     EpochFigures figures;
     if (!train_epoch(figures)) {
-      console_.line(str("stopped in ", epoch_text(), "; ",
-                        progress_.epoch == 0 ? std::string("nothing is saved yet")
+      console_.line(str("stopped in ", epoch_text(), ", whose steps are lost; ",
+                        progress_.epoch == 0 ? std::string("nothing is saved yet, it begins anew")
                                              : str("epoch ", progress_.epoch, " is saved"),
                         ". Go on with: decant train --resume ", folder.path().string()));
       return Outcome::interrupted;
@@ -321,7 +325,7 @@ bool Trainer::train_epoch(EpochFigures& figures) {
   }
   for (auto& [name, sum] : figures.losses) sum /= static_cast<double>(batches);
   figures.gradient_norm /= static_cast<double>(batches);
-  return !InterruptGuard::interrupted();
+  return true;  // all steps are done: a signal now waits until the epoch is saved
 }
 
 void Trainer::train_step(const data::Batch& batch, bool first, EpochFigures& figures) {

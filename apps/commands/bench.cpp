@@ -122,6 +122,7 @@ Exit run(BenchOptions& options, const Arguments&) {
   const bool training = options.what == "train";
   check(training || options.what == "infer", "what: expected train or infer, got \"", options.what,
         "\"");
+  require_writable(options.json);
   if (options.batch == 0) options.batch = training ? 8 : 1;
   check(options.size > 0 && options.batch > 0 && options.steps > 0 && options.warmup >= 0 &&
             options.threads >= 0,

@@ -37,6 +37,9 @@ struct Row {
   std::string name;
   std::string network;
   data::MetricsTable metrics;  // over the images with a lesion
+  std::string loss;            // supervised, of its training; "-" where no run folder tells
+  std::string label;           // what the images were to it
+  int size = 0;
   int64_t parameters = 0;
   int64_t macs = 0;
   double latency_ms = 0;
@@ -60,25 +63,29 @@ double latency_ms(const TrainedNetwork& trained) {
   return times[kTimed / 2];
 }
 
-void print(const std::vector<Row>& rows, const Selection& selection, int64_t lesions, int size) {
+void print(const std::vector<Row>& rows, const Selection& selection, int64_t lesions) {
   std::cout << "Dice on the " << lesions << " images with a lesion of " << selection.ids.size()
             << " (" << selection.part << ": " << selection.label << ")\n"
-            << std::left << std::setw(16) << "run" << std::setw(22) << "network" << std::right
-            << std::setw(20) << "Dice mean +- std" << std::setw(14) << "parameters" << std::setw(12)
-            << "MMACs" << std::setw(14) << "ms per image" << "\n";
+            << std::left << std::setw(16) << "run" << std::setw(22) << "network" << std::setw(8)
+            << "loss" << std::right << std::setw(6) << "size" << std::setw(20) << "Dice mean +- std"
+            << std::setw(14) << "parameters" << std::setw(12) << "MMACs" << std::setw(14)
+            << "ms per image" << "\n";
   for (const Row& row : rows)
     std::cout << std::left << std::setw(16) << row.name << std::setw(22) << row.network
-              << std::right << std::fixed << std::setprecision(4) << std::setw(10)
-              << row.metrics.dice.mean << " +- " << row.metrics.dice.std << std::setw(14)
-              << row.parameters << std::setprecision(1) << std::setw(12)
-              << static_cast<double>(row.macs) / 1e6 << std::setprecision(2) << std::setw(14)
-              << row.latency_ms << "\n";
-  std::cout << "MMACs (millions of multiply-adds) and ms for one image of " << size << " x " << size
-            << ", " << num_threads() << " threads\n";
+              << std::setw(8) << row.loss << std::right << std::setw(6) << row.size << std::fixed
+              << std::setprecision(4) << std::setw(10) << row.metrics.dice.mean << " +- "
+              << row.metrics.dice.std << std::setw(14) << row.parameters << std::setprecision(1)
+              << std::setw(12) << static_cast<double>(row.macs) / 1e6 << std::setprecision(2)
+              << std::setw(14) << row.latency_ms << "\n";
+  std::cout << "MMACs (millions of multiply-adds) and ms for one image of size x size, "
+            << num_threads() << " threads\n";
+  for (const Row& row : rows)
+    if (row.label != selection.label) std::cout << "but " << row.name << ": " << row.label << "\n";
 }
 
 Exit run(CompareOptions& options, const Arguments&) {
   check(!options.runs.empty(), "expected run folders or checkpoints, got none");
+  require_writable(options.json);
   check(options.threads >= 0, "threads: expected 0 or more, got ", options.threads);
   if (options.threads > 0) set_num_threads(options.threads);
 
@@ -86,7 +93,6 @@ Exit run(CompareOptions& options, const Arguments&) {
   std::optional<Selection> first;
   std::vector<Row> rows;
   int64_t lesions = 0;
-  int size = 0;
   for (const std::string& path : options.runs) {
     const TrainedNetwork trained = load_trained(path);
     const std::optional<Origin> origin = origin_of(trained.path);
@@ -99,9 +105,9 @@ Exit run(CompareOptions& options, const Arguments&) {
     }
     const Selection selection = select_images(*dataset, trained, origin, options.split);
     if (!first) first = selection;
-    check(selection.ids == first->ids, path, ": expected the images of ", options.runs.front(),
-          " (", first->ids.size(), ", ", first->label, "), got ", selection.ids.size(), " others (",
-          selection.label, "); --split all compares on all");
+    check(std::ranges::is_permutation(selection.ids, first->ids), path, ": expected the images of ",
+          options.runs.front(), " (", first->ids.size(), ", ", first->label, "), got ",
+          selection.ids.size(), " others (", selection.label, "); --split all compares on all");
     EvaluationSet set(*dataset, selection.ids, trained.notes.evaluation(),
                       static_cast<int>(trained.network->spec().in_channels), 0);
     const data::MetricsReport report =
@@ -109,22 +115,27 @@ Exit run(CompareOptions& options, const Arguments&) {
     const nn::Summary summary =
         nn::summarize(*trained.network, trained.notes.size, trained.notes.size);
     lesions = report.lesions.dice.count;
-    size = trained.notes.size;
     std::filesystem::path name(path);
     if (!name.has_filename()) name = name.parent_path();  // "runs/teacher/"
     rows.push_back({.name = name.filename().string(),
                     .network = trained.network->spec().name(),
                     .metrics = report.lesions,
+                    .loss = origin ? origin->config.loss : "-",
+                    .label = selection.label,
+                    .size = trained.notes.size,
                     .parameters = summary.parameters,
                     .macs = summary.macs,
                     .latency_ms = latency_ms(trained)});
   }
-  print(rows, *first, lesions, size);
+  print(rows, *first, lesions);
   if (!options.json.empty()) {
     Json json = {{"split", first->part}, {"label", first->label}, {"lesions", lesions}};
     for (const Row& row : rows)
       json["runs"].push_back({{"run", row.name},
                               {"network", row.network},
+                              {"loss", row.loss},
+                              {"size", row.size},
+                              {"label", row.label},
                               {"dice_mean", row.metrics.dice.mean},
                               {"dice_std", row.metrics.dice.std},
                               {"parameters", row.parameters},

@@ -20,7 +20,8 @@ Command distill_command() {
       "      distill.spec.teacher_view=same --out runs/HReg\n"
       "  decant distill --resume runs/L_KLD\n"
       "Presets: {L,H,HReg}_{MSE,KLD}, each also with _WAug: a teacher of weak augmentation that\n"
-      "sees the weak view. distill.spec holds the terms in full; --print-config shows it.\n",
+      "sees the weak view. distill.spec.KEY=VALUE refines one; --print-config shows what it comes "
+      "to.\n",
       [](DistillOptions& options, const Arguments& arguments) {
         return run_training(options, arguments, /*distilling=*/true);
       });

@@ -68,6 +68,7 @@ void print(const data::MetricsReport& report, const Selection& selection,
 
 Exit run(EvaluateOptions& options, const Arguments&) {
   check(!options.run.empty(), "expected a run folder or a checkpoint, got none");
+  require_writable(options.json);
   check(options.batch > 0, "batch: expected at least 1, got ", options.batch);
   check(options.threads >= 0, "threads: expected 0 or more, got ", options.threads);
   const data::EmptyPolicy policy = data::empty_policy_from(options.empty_policy);

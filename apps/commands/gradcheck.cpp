@@ -18,6 +18,7 @@ struct GradcheckOptions {
 };
 
 Exit run(GradcheckOptions& options, const Arguments&) {
+  require_writable(options.json);
   const std::vector<RowReport> reports = run_rows(options.filter);
   check(!reports.empty(), "filter: expected a part of an op's name, got \"", options.filter,
         "\", which no row contains");

@@ -48,6 +48,7 @@ Json json_of(const nn::Summary& summary, const std::string& name) {
 
 Exit run(SummaryOptions& options, const Arguments&) {
   check(!options.model.empty(), "expected a network, got none");
+  require_writable(options.json);
   check(options.size >= 0, "size: expected 0 or more, got ", options.size);
   std::unique_ptr<nn::Network> network;
   int64_t size = options.size;

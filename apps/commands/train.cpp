@@ -11,11 +11,13 @@ Command train_command() {
       "runs/alone\n"
       "  decant train --config run.json --out runs/again optim.lr=1e-3\n"
       "  decant train --resume runs/teacher\n"
-      "Ctrl-C stops it; an epoch is saved when it ends. The folder holds best.safetensors,\n"
+      "Ctrl-C stops it; an epoch is saved when it ends, steps of one at work are done again. The "
+      "folder holds best.safetensors,\n"
       "last.safetensors, metrics.csv, log.txt, config.json, split.json and previews/.\n",
       [](RunOptions& options, const Arguments& arguments) {
         return run_training(options, arguments, /*distilling=*/false);
-      });
+      },
+      "distill.");
 }
 
 }  // namespace decant::apps

@@ -9,6 +9,8 @@ using namespace decant::apps;
 
 namespace {
 
+using Words = std::vector<std::string>;
+
 TrainConfig complete() {
   TrainConfig config;
   config.model = "thin_unet";
@@ -97,6 +99,10 @@ TEST_CASE("values that make no sense are errors that name their key") {
   refuses([](TrainConfig& c) { c.batch = -2; }, "batch: expected at least 1, got -2");
   refuses([](TrainConfig& c) { c.optim.lr = 0; }, "optim.lr: expected a number above 0");
   refuses([](TrainConfig& c) { c.optim.name = "adamm"; }, "did you mean \"adam\"?");
+  refuses([](TrainConfig& c) { c.schedule.gamma = 0; }, "schedule.gamma: expected above 0");
+  refuses([](TrainConfig& c) { c.schedule.gamma = 1.5; }, "at most 1, got 1.5");
+  refuses([](TrainConfig& c) { c.schedule.final_fraction = -0.1; }, "schedule.final_fraction");
+  refuses([](TrainConfig& c) { c.schedule.final_fraction = 2; }, "expected 0 .. 1, got 2");
   refuses([](TrainConfig& c) { c.loss = "mse"; }, "loss: expected one of ce, dice, ce_dice");
   refuses([](TrainConfig& c) { c.metric = "dice"; }, "metric: expected one of");
   refuses([](TrainConfig& c) { c.device = "cuda"; }, "this build has no CUDA");
@@ -117,6 +123,34 @@ TEST_CASE("a run's config leaves out what changes nothing in its files") {
   CHECK(!json.contains("threads"));
   CHECK(!json.contains("device"));
   CHECK(json.contains("seed"));
+}
+
+TEST_CASE("a preset is shown as what it comes to, with what refines it") {
+  const Words words = {"distill", "--preset", "H_KLD", "--print-config"};
+  const Result plain = decant::apps::decant(words);
+  REQUIRE(plain.code == 0);
+  const Json spec = Json::parse(plain.out)["distill"]["spec"];
+  CHECK(spec["terms"][0]["pathway"] == "hidden");
+  CHECK(spec["terms"][0]["axis"] == "spatial");
+  CHECK(spec["teacher_view"] == "same");
+  const Result refined = decant::apps::decant(words + Words{"distill.spec.distill_weight=0.25"});
+  REQUIRE(refined.code == 0);
+  Json expected = spec;
+  expected["distill_weight"] = 0.25;
+  CHECK(Json::parse(refined.out)["distill"]["spec"] == expected);
+  // What was shown can be read again, and says the same.
+  const TemporaryFolder folder;
+  write_bytes(folder / "run.json", refined.out);
+  CHECK(decant::apps::decant({"distill", "--config", folder / "run.json", "--print-config"}).out ==
+        refined.out);
+}
+
+TEST_CASE("train's help is about training") {
+  const std::string help = decant::apps::decant({"train", "--help"}).out;
+  CHECK(help.find("--model") != std::string::npos);
+  for (const char* word : {"--teacher", "--preset", "distill.spec"})
+    CHECK(help.find(word) == std::string::npos);
+  CHECK(decant::apps::decant({"distill", "--help"}).out.find("--teacher") != std::string::npos);
 }
 
 TEST_CASE("later words win: defaults, the file, flags, key=value") {

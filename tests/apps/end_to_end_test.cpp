@@ -153,11 +153,7 @@ TEST_CASE("a run goes on with the data and the teacher that it began with, where
   words[2] = data;
   must(words + Words{"--out", folder / "whole"});
   const std::string out = folder / "out";
-  const pid_t process = start_decant(words + Words{"--out", out});
-  while (!fs::exists(fs::path(out) / "state.safetensors"))
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  kill(process, SIGKILL);
-  REQUIRE(wait_for(process) == 128 + SIGKILL);
+  begin_and_kill(words, out);
 
   const auto refuses = [&](const Words& more, const char* message) {
     const auto before = contents(out);
@@ -201,13 +197,25 @@ TEST_CASE("pretrained weights are not read again where a run goes on") {
   const std::string out = folder / "out";
   const Words run =
       tiny_run() + Words{"epochs=40", "--init", "encoder=" + (folder / "encoder.safetensors")};
-  const pid_t process = start_decant(run + Words{"--out", out});
-  while (!fs::exists(fs::path(out) / "state.safetensors"))
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  kill(process, SIGKILL);
-  REQUIRE(wait_for(process) == 128 + SIGKILL);
+  begin_and_kill(run, out);
   fs::remove(folder / "encoder.safetensors");
   must({"train", "--resume", out});
+}
+
+TEST_CASE("compare says of each row what the images were to it, its size and its loss") {
+  const TemporaryFolder folder;
+  must(tiny_run() + Words{"--out", folder / "small", "data.size=16", "--loss", "ce"});
+  fs::copy_file(trained() + "/best.safetensors", folder / "alone.safetensors");
+  const Result result = must({"compare", trained(), folder / "small", folder / "alone.safetensors",
+                              "--split", "all", "--json", folder / "table.json"});
+  CHECK(result.out.find("but alone.safetensors: not the data of its run") != std::string::npos);
+  const Json rows = Json::parse(bytes_of(folder / "table.json"))["runs"];
+  CHECK(rows[0]["size"] == 32);
+  CHECK(rows[1]["size"] == 16);
+  CHECK(rows[0]["loss"] == "ce_dice");
+  CHECK(rows[1]["loss"] == "ce");
+  CHECK(rows[2]["loss"] == "-");
+  CHECK(rows[0]["label"] != rows[2]["label"]);
 }
 
 TEST_CASE("a teacher that does not score what its checkpoint says is refused") {

@@ -7,17 +7,19 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <thread>
 
 namespace decant::apps {
 namespace fs = std::filesystem;
 
-namespace {
-
 std::string program() {
   return (fs::read_symlink("/proc/self/exe").parent_path() / "decant").string();
 }
+
+namespace {
 
 pid_t start(const std::vector<std::string>& words, const std::string& out, const std::string& err) {
   std::vector<std::string> all = {program()};
@@ -66,6 +68,16 @@ Result decant(const std::vector<std::string>& words) {
 
 pid_t start_decant(const std::vector<std::string>& words) {
   return start(words, "/dev/null", "/dev/null");
+}
+
+void begin_and_kill(const std::vector<std::string>& words, const std::string& out) {
+  const pid_t process = start_decant(words + std::vector<std::string>{"--out", out});
+  while (!fs::exists(fs::path(out) / "state.safetensors")) {
+    REQUIRE(waitpid(process, nullptr, WNOHANG) == 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  kill(process, SIGKILL);
+  REQUIRE(wait_for(process) == 128 + SIGKILL);
 }
 
 std::map<std::string, std::string> contents(const fs::path& folder) {

@@ -30,12 +30,18 @@ struct Result {
   std::string err;
 };
 
-/// The program beside this test's own file, with `words`; it is waited for.
+/// The program beside this test's own file.
+std::string program();
+
+/// The program with `words`; it is waited for.
 Result decant(const std::vector<std::string>& words);
 
 /// The same in the background; its output goes nowhere.
 pid_t start_decant(const std::vector<std::string>& words);
 int wait_for(pid_t process);
+
+/// Starts a run in `out` and kills it after its first commit.
+void begin_and_kill(const std::vector<std::string>& words, const std::string& out);
 
 /// Every file below a folder by its relative name, with its bytes.
 std::map<std::string, std::string> contents(const std::filesystem::path& folder);

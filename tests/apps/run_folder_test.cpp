@@ -244,3 +244,58 @@ TEST_CASE("a damaged state is an error that names it") {
   write_bytes(path / "metrics.csv", "");  // shorter than what was committed
   CHECK_THROWS_WITH_AS(RunFolder::open(path), doctest::Contains("metrics.csv"), Error);
 }
+
+TEST_CASE("a folder that may not be written is an error, and what was committed stays") {
+  if (geteuid() != 0) {
+    MESSAGE("not shown: only root can become the user of somebody else's folder");
+    return;
+  }
+  const TemporaryFolder parent;
+  fs::permissions(parent.path(), fs::perms(0755));
+  const fs::path path = parent.path() / "a";
+  PretendRun run;
+  {
+    RunFolder folder = RunFolder::create(path, {}, {});
+    run.advance(folder, true);
+  }
+  const auto before = contents(path);
+  const auto refused = [](const std::function<void()>& work) {
+    const pid_t process = fork();
+    if (process == 0) {
+      if (seteuid(65534) != 0) _exit(3);
+      try {
+        work();
+        _exit(1);
+      } catch (const Error& error) {
+        _exit(std::string(error.what()).find("Permission denied") == std::string::npos ? 2 : 0);
+      }
+    }
+    CHECK(wait_for(process) == 0);
+  };
+  refused([&] { RunFolder::create(parent.path() / "b", {}, {}); });
+  CHECK(!fs::exists(parent.path() / "b"));
+  refused([&] {
+    RunFolder folder = RunFolder::open(path);
+    run.advance(folder, true);
+  });
+  CHECK(contents(path) == before);
+}
+
+TEST_CASE("the state of another run is an error that names what does not fit") {
+  const TemporaryFolder folder;
+  const std::string out = folder / "out";
+  const std::string other = folder / "other";
+  begin_and_kill(tiny_run() + std::vector<std::string>{"epochs=40"}, out);
+  begin_and_kill(
+      tiny_run() + std::vector<std::string>{"epochs=40", "model=thin_unet:width=4,depth=4"}, other);
+  fs::copy_file(other + "/state.safetensors", out + "/state.safetensors",
+                fs::copy_options::overwrite_existing);
+  write_bytes(out + "/metrics.csv", bytes_of(other + "/metrics.csv"));
+  write_bytes(out + "/log.txt", bytes_of(other + "/log.txt"));
+  const std::string best = bytes_of(out + "/best.safetensors");
+  const Result result = decant::apps::decant({"train", "--resume", out});
+  CAPTURE(result.err);
+  CHECK(result.code == 2);
+  CHECK(result.err.find("state") != std::string::npos);
+  CHECK((bytes_of(out + "/best.safetensors") == best));
+}
