@@ -246,7 +246,7 @@ TEST_CASE("1, 2 and 7 threads write the same bytes") {
   check_same(one, contents(folder / "7"));
 }
 
-// DECANT_KILLS sets how often (everyday: a few).
+// DECANT_KILLS sets how often (10).
 TEST_CASE("a run that was killed at random moments and resumed writes the same bytes") {
   const TemporaryFolder folder;
   const Words run = tiny_run("distill") + Words{"--teacher", trained(), "--preset", "HReg_MSE_WAug",
@@ -256,7 +256,7 @@ TEST_CASE("a run that was killed at random moments and resumed writes the same b
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const char* wanted = std::getenv("DECANT_KILLS");
-  const int kills = wanted == nullptr ? 4 : std::atoi(wanted);
+  const int kills = wanted == nullptr ? 10 : std::atoi(wanted);
 
   const std::string out = folder / "killed";
   const uint32_t seed = std::random_device{}();
