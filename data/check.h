@@ -8,16 +8,9 @@
 #include <string_view>
 #include <vector>
 
-#include "data/dataset.h"
+#include "data/inspect.h"
 
 namespace decant::data {
-
-/// One thing found wrong or remarkable about one file.
-struct Fault {
-  std::filesystem::path file;
-  std::string what;
-  bool refused = false;  ///< whether training would not accept the data set because of it
-};
 
 struct CheckReport {
   std::filesystem::path root;

@@ -6,6 +6,7 @@
 #include <set>
 #include <sstream>
 
+#include "data/inspect.h"
 #include "data/layouts/layout.h"
 #include "engine/core/error.h"
 #include "engine/core/nearest_name.h"
@@ -171,25 +172,14 @@ LoadedSample load_sample(const Sample& sample, int channels) {
 
 void require_masks(const Dataset& dataset) {
   std::vector<std::string> faults;
-  for (const Sample& sample : dataset.samples) {
-    if (sample.masks.empty()) faults.push_back("no mask for " + sample.image.string());
-    try {
-      for (const fs::path& mask : sample.masks) {
-        const ImageSize own = read_image_size(mask);
-        const ImageSize image = read_image_size(sample.image);
-        if (own != image)
-          faults.push_back(str(mask.string(), " is ", own.width, " x ", own.height, ", its image ",
-                               image.width, " x ", image.height));
-      }
-    } catch (const Error& error) {
-      faults.emplace_back(error.what());
-    }
-  }
+  for (const Finding& finding : inspect(dataset))
+    for (const Fault& fault : finding.faults)
+      if (fault.refused) faults.push_back(str(fault.file.string(), ": ", fault.what));
   if (faults.empty()) return;
   const size_t count = faults.size();
   faults.resize(std::min(count, size_t{3}));
-  throw Error(str("require_masks: expected a mask of its size for every image, got ", count,
-                  " faults: ", join(faults, "; ", [](const std::string& f) { return f; }),
+  throw Error(str("require_masks: expected a readable mask of its size for every image, got ",
+                  count, " faults: ", join(faults, "; ", [](const std::string& f) { return f; }),
                   count > 3 ? "; ..." : ""));
 }
 

@@ -67,8 +67,9 @@ struct LoadedSample {
 /// another size than its image, mask values of open meaning.
 LoadedSample load_sample(const Sample& sample, int channels);
 
-/// Throws Error naming the first samples without a mask or with one of another size (read from the
-/// headers), and their number: what training asks before it begins.
+/// Decodes everything and throws Error naming the first files that check_dataset refuses (no mask,
+/// one of another size or of open meaning, a damaged file), and their number: what training asks
+/// before it begins.
 void require_masks(const Dataset& dataset);
 
 }  // namespace decant::data

@@ -270,9 +270,16 @@ TEST_CASE("check-data finds every fault, names its file and says what training r
   CHECK(contains(out.str(), "refused: " + folder.at("benign/b2_mask.png").string()));
   CHECK(contains(out.str(), "does not accept"));
 
-  // What the check refuses for its header, training refuses before it begins.
-  const std::string message = message_of([&] { require_masks(open_dataset(folder.path())); });
+  // What the check refuses, training refuses before it begins.
+  std::string message = message_of([&] { require_masks(open_dataset(folder.path())); });
   CHECK(contains(message, "b1.png"));
+  CHECK(contains(message, "got 5 faults"));
+  const TempFolder vague;  // a mask whose header is in order and whose values mean nothing
+  add_image(vague, "a.png", 1);
+  write_png(vague.at("a_mask.png"), grey);
+  message = message_of([&] { require_masks(open_dataset(vague.path())); });
+  CHECK(contains(message, "a_mask.png"));
+  CHECK(contains(message, "neither 0/1 nor 0/255"));
   const Dataset d = open_dataset(folder.path());
   CHECK(contains(message_of([&] { load_sample(d.find("b2"), 3); }), "b2_mask.png"));
   CHECK(contains(message_of([&] { load_sample(d.find("b6"), 3); }), "b6_mask.png"));
