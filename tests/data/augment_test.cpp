@@ -352,9 +352,8 @@ TEST_CASE("presets: sizes, order, and what they resize from") {
 TEST_CASE("noise in grey levels is refused behind Normalize, which it would clip") {
   const json normalize = {{"name", "Normalize"}};
   for (const char* noise : {"GaussNoise", "PixelDropout"}) {
-    const std::string message = message_of([&] {
-      Pipeline::from_json(json::array({normalize, {{"name", noise}}}));
-    });
+    const std::string message =
+        message_of([&] { Pipeline::from_json(json::array({normalize, {{"name", noise}}})); });
     CHECK(contains(message, noise));
     CHECK(contains(message, "before Normalize"));
     CHECK_NOTHROW(Pipeline::from_json(json::array({{{"name", noise}}, normalize})));
