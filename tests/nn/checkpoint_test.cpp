@@ -175,9 +175,9 @@ TEST_CASE("bad files are refused in one line that names them") {
   fs::copy_file(good, folder / "short.safetensors");
   fs::resize_file(folder / "short.safetensors", size - 100);
   refused(folder / "short.safetensors", "cut short");
-  fs::copy_file(good, folder / "stub.safetensors");
-  fs::resize_file(folder / "stub.safetensors", 300);
-  refused(folder / "stub.safetensors", "cut short");
+  fs::copy_file(good, folder / "first300.safetensors");
+  fs::resize_file(folder / "first300.safetensors", 300);
+  refused(folder / "first300.safetensors", "cut short");
   std::ofstream(folder / "text.safetensors") << "These are no weights, but a longer text.";
   refused(folder / "text.safetensors", "not a safetensors file");
 
