@@ -10,6 +10,8 @@
 #include <iostream>
 #include <map>
 
+#include "engine/core/parallel.h"
+
 #ifndef DECANT_VERSION
 #define DECANT_VERSION "unknown"
 #endif
@@ -97,6 +99,11 @@ void print_help(const std::vector<Command>& commands) {
 }
 
 }  // namespace
+
+void take_threads(int threads) {
+  check(threads >= 0, "threads: expected 0 or more, got ", threads);
+  if (threads > 0) set_num_threads(threads);
+}
 
 void require_writable(const std::string& file) {
   if (file.empty()) return;

@@ -3,7 +3,6 @@
 #include <functional>
 #include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "apps/options.h"
@@ -35,6 +34,9 @@ struct Command {
 /// Throws Error for words it cannot place, with the nearest flag or key.
 bool parse(const Command& command, std::span<const Key> keys, const std::vector<std::string>& words,
            Arguments& arguments);
+
+/// What `--threads` asks for; 0 takes what the machine has. Throws Error for fewer.
+void take_threads(int threads);
 
 /// For a file that the end of a long command will write ("" for none): throws Error naming it now
 /// where its folder is missing or may not be written.

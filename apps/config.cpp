@@ -18,6 +18,14 @@ void check_choice(std::string_view key, const std::string& value,
       str(key, ": expected one of ", list, "; got \"", value, "\"", suggestion(value, choices)));
 }
 
+// The most of what counts steps, images or MiB: products of two still fit into 64 bits.
+constexpr int64_t kMost = 1'000'000'000;
+
+void check_count(std::string_view key, int64_t value, int64_t least) {
+  check(value >= least && value <= kMost, key, ": expected ", least, " .. ", kMost, ", got ",
+        value);
+}
+
 template <class T>
 void check_least(std::string_view key, T value, T least) {
   check(value >= least, key, ": expected at least ", least, ", got ", value);
@@ -40,32 +48,32 @@ void validate(const TrainConfig& c, bool distilling) {
   check(!c.model.is_null(), "model: expected a network, got none (--model unet/resnet18)");
   check(!c.data.path.empty(), "data.path: expected a data set, got none (--data DIR)");
   check_least("data.size", c.data.size, 8);
-  check_least<int64_t>("data.fold", c.data.fold, 0);
-  check_least<int64_t>("data.cache_mb", c.data.cache_mb, 0);
+  check_count("data.fold", c.data.fold, 0);
+  check_count("data.cache_mb", c.data.cache_mb, 0);
   check_choice("loss", c.loss, {"ce", "dice", "ce_dice"});
   check_choice("optim.name", c.optim.name, {"adam", "adamw", "sgd"});
-  check(c.optim.lr > 0 && std::isfinite(c.optim.lr), "optim.lr: expected a number above 0, got ",
-        c.optim.lr);
+  check(c.optim.lr >= 0 && std::isfinite(c.optim.lr),
+        "optim.lr: expected a number above 0, or 0 for the default, got ", c.optim.lr);
   check_least("optim.weight_decay", c.optim.weight_decay, 0.0);
   check(c.optim.momentum >= 0 && c.optim.momentum < 1,
         "optim.momentum: expected 0 or more and below 1, got ", c.optim.momentum);
   check_least("optim.clip", c.optim.clip, 0.0);
   check_choice("schedule.name", c.schedule.name, {"poly", "cosine", "step", "constant"});
   check_least("schedule.power", c.schedule.power, 0.0);
-  check_least<int64_t>("schedule.warmup_steps", c.schedule.warmup_steps, 0);
-  check_least<int64_t>("schedule.step_epochs", c.schedule.step_epochs, 1);
+  check_count("schedule.warmup_steps", c.schedule.warmup_steps, 0);
+  check_count("schedule.step_epochs", c.schedule.step_epochs, 1);
   check(c.schedule.gamma > 0 && c.schedule.gamma <= 1,
         "schedule.gamma: expected above 0 and at most 1, got ", c.schedule.gamma);
   check(c.schedule.final_fraction >= 0 && c.schedule.final_fraction <= 1,
         "schedule.final_fraction: expected 0 .. 1, got ", c.schedule.final_fraction);
-  check_least<int64_t>("epochs", c.epochs, 1);
-  check_least<int64_t>("batch", c.batch, 1);
-  check_least<int64_t>("patience", c.patience, 0);
-  check_least<int64_t>("previews", c.previews, 0);
+  check_count("epochs", c.epochs, 1);
+  check_count("batch", c.batch, 1);
+  check_count("patience", c.patience, 0);
+  check_count("previews", c.previews, 0);
   check_least("threads", c.threads, 0);
   check_choice("metric", c.metric, {"val_loss", "val_dice"});
-  check(c.device != "cuda", "device: cuda was asked for; this build has no CUDA, use --device cpu");
-  check_choice("device", c.device, {"cpu", "cuda"});
+  check_device(c.device, c.precision);
+  check_choice("step_graph", c.step_graph, {"on", "off"});
   check(c.init.empty() || c.init.starts_with("encoder="),
         "init: expected encoder=FILE.safetensors, got \"", c.init, "\"");
   if (distilling) {
@@ -90,12 +98,20 @@ nn::NetworkSpec read_network(const Json& model) {
   return nn::network_spec_from_json(nlohmann::json(model));
 }
 
+void write_learning_rate(TrainConfig& config) {
+  nn::Network network(read_network(config.model));  // without memory it costs nothing
+  if (config.optim.lr != 0) return;
+  check(config.optim.name != "sgd",
+        "optim.lr: expected a rate for sgd, got none (--lr 0.01); the defaults are Adam's");
+  const bool small = nn::parameter_count(network) < 1'000'000;
+  config.optim.lr = small && config.init.empty() ? 3e-3 : 3e-4;
+}
+
 TrainConfig resolve(TrainConfig config, bool distilling) {
   validate(config, distilling);
   const nn::NetworkSpec network = read_network(config.model);
-  const nn::Network trial(
-      network);  // throws for parts it does not know; without memory it costs nothing
   config.model = Json(nn::to_json(network));
+  write_learning_rate(config);
   config.augment = resolve_augment(config.augment);
   pipeline(config);  // throws for what it does not know
   config.data.path = absolute(config.data.path);
@@ -121,6 +137,7 @@ Json run_json(TrainConfig config) {
   Json json = to_json(keys_of(config));
   json.erase("threads");
   json.erase("device");
+  json.erase("step_graph");
   return json;
 }
 

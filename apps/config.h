@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "apps/device.h"
 #include "apps/options.h"
 #include "data/augment.h"
 #include "kd/spec.h"
@@ -22,25 +23,27 @@ struct DataConfig {
   void visit(auto&& v) {
     v("path", path, "folder or CSV file with images and masks", "--data");
     v("layout", layout, "auto, manifest, busi, udiat or folders", "--layout");
-    v("split", split, "manifest, random:K:TRAIN[:VAL], kfold:K[:test] or FILE.json; random:1:0.8",
+    v("split", split,
+      "manifest, random:K:TRAIN[:VAL], kfold:K[:test] or FILE.json; by default the manifest's, or "
+      "random:1:0.8",
       "--split");
     v("fold", fold, "which of the K splits, from 0", "--fold");
     v("split_seed", split_seed, "of the split, apart from the run's seed", "--split-seed");
     v("size", size, "side of the square the network sees", "--size");
-    v("cache_mb", cache_mb, "memory for decoded images");
+    v("cache_mb", cache_mb, "memory for decoded images, of training and validation together");
   }
 };
 
 struct OptimConfig {
   std::string name = "adam";
-  double lr = 3e-4;
+  double lr = 0;
   double weight_decay = 0;
   double momentum = 0.9;
   double clip = 0;
 
   void visit(auto&& v) {
     v("name", name, "adam, adamw or sgd", "--optimizer");
-    v("lr", lr, "learning rate at the start", "--lr");
+    v("lr", lr, "learning rate at the start; 0: 3e-3 for small new networks, else 3e-4", "--lr");
     v("weight_decay", weight_decay, "adam, sgd: added to the gradient; adamw: decoupled");
     v("momentum", momentum, "of sgd (Nesterov)");
     v("clip", clip, "largest norm of the gradient; 0 does not clip", "--clip");
@@ -98,6 +101,8 @@ struct TrainConfig {
   DistillConfig distill;
   int threads = 0;
   std::string device = "cpu";
+  std::string precision = "float32";
+  std::string step_graph = "on";
 
   void visit(auto&& v) {
     v("model", model, "decoder/encoder, thin_unet, or a network's JSON", "--model");
@@ -117,20 +122,29 @@ struct TrainConfig {
     v("previews", previews, "validation images drawn at epochs 1, 2, 4, 8 .. and at the end");
     v.section("distill", distill);
     v("threads", threads, "0 takes what the machine has", "--threads");
-    v("device", device, "cpu (this build has no CUDA)", "--device");
+    v("device", device, kDeviceHelp, "--device");
+    v("precision", precision, kPrecisionHelp, "--precision");
+    v("step_graph", step_graph, "on cuda: on records a step and replays it; off does not",
+      "--step-graph");
   }
 };
 
+/// Adam's rate where nobody names one: 3e-3 for a network of less than a million parameters that
+/// starts from random weights, 3e-4 otherwise (measured in apps/README.md). Throws Error for sgd,
+/// which has no default, and for a network that is not known.
+void write_learning_rate(TrainConfig& config);
+
 /// Checks every value and writes out what names stand for: the network's spec, the augmentation of
-/// a file, the terms of a preset; paths become absolute. Throws Error naming the key where a value
-/// makes no sense. `distilling`: a teacher and terms are needed; otherwise they are refused.
+/// a file, the terms of a preset, the default learning rate; paths become absolute. Throws Error
+/// naming the key where a value makes no sense. `distilling`: a teacher and terms are needed;
+/// otherwise they are refused.
 TrainConfig resolve(TrainConfig config, bool distilling);
 
 /// What the preset and what refines it come to, every key written out.
 Json spec_in_full(const DistillConfig& distill);
 
-/// A resolved config as a run folder keeps it: without `threads` and `device`, which change nothing
-/// that a run writes, so that equal runs have equal files.
+/// A resolved config as a run folder keeps it: without `threads`, `device` and `step_graph`, none
+/// of which a run must go on with, so that equal runs have equal files.
 Json run_json(TrainConfig config);
 
 // The parts of a resolved config, as the rooms know them.

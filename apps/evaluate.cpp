@@ -1,7 +1,6 @@
 #include "apps/evaluate.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "apps/run_folder.h"
 #include "engine/core/parallel.h"
@@ -85,7 +84,8 @@ void predict_all(
 Forward forward_of(nn::Network& network) {
   return [&network](const Variable& images) {
     const NoGrad no_grad;
-    return network.forward(images).logits;
+    const Variable here(images.value().to(network.device()));
+    return Variable(network.forward(here).logits.value().to(Device::cpu));
   };
 }
 
@@ -113,6 +113,11 @@ data::Image mask_of(const Tensor& probability) {
                          [](float p) { return static_cast<uint8_t>(p >= 0.5F); });
   return mask;
 }
+
+EvaluationSet::EvaluationSet(const data::Dataset& dataset, const std::vector<std::string>& ids,
+                             const TrainedNetwork& trained)
+    : EvaluationSet(dataset, ids, trained.notes.evaluation(),
+                    static_cast<int>(trained.network->spec().in_channels), 0) {}
 
 EvaluationSet::EvaluationSet(const data::Dataset& dataset, const std::vector<std::string>& ids,
                              data::Pipeline pipeline, int channels, int64_t cache_limit_bytes)
@@ -216,7 +221,7 @@ Validation validate(EvaluationSet& set, int64_t batch, const Forward& forward,
   }
   result.loss /= static_cast<double>(count);
   result.dice /= static_cast<double>(count);
-  if (lesions > 0) result.lesion_dice /= static_cast<double>(lesions);
+  result.lesion_dice /= static_cast<double>(lesions);  // 0 / 0 where no image has one
   result.digest = set.digest();
   return result;
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/checkpoint_notes.h"
 #include "data/augment.h"
 #include "data/dataset.h"
 #include "data/metrics.h"
@@ -14,6 +15,7 @@
 namespace decant::apps {
 
 /// A forward pass in evaluation that keeps nothing for backward: images [N, H, W, C] -> logits.
+/// Both on the CPU, wherever the network is.
 using Forward = std::function<Variable(const Variable& images)>;
 Forward forward_of(nn::Network& network);
 
@@ -39,6 +41,9 @@ class EvaluationSet {
     uint64_t digest = 0;  ///< of id, pixels and mask
   };
 
+  /// As a trained network sees them; nothing is kept in memory.
+  EvaluationSet(const data::Dataset& dataset, const std::vector<std::string>& ids,
+                const TrainedNetwork& trained);
   /// `pipeline`: the network's own for evaluation, see CheckpointNotes.
   EvaluationSet(const data::Dataset& dataset, const std::vector<std::string>& ids,
                 data::Pipeline pipeline, int channels, int64_t cache_limit_bytes);
@@ -70,7 +75,7 @@ struct Validation {
   double loss = 0;         ///< mean over images of each one's own supervised loss, at the network's
                            ///< size: no function of batches or of the order of images
   double dice = 0;         ///< mean over images, each at its own size; both empty counts as 1
-  double lesion_dice = 0;  ///< the same over images whose truth is not empty; 0 without any
+  double lesion_dice = 0;  ///< the same over images whose truth is not empty; NaN without any
   uint64_t digest = 0;     ///< the set's
 };
 

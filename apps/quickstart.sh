@@ -41,13 +41,12 @@ run() {
 step "teacher: Unet-resnet18, 14.3 million parameters"
 run teacher train --model unet/resnet18 --epochs 12
 
-# Both students: cross-entropy as the paper has it, so that only the teacher differs, and a rate that
-# suits a network of a hundred thousand parameters.
+# Both students: cross-entropy as the paper has it, so that only the teacher differs.
 step "student alone: a thin separable U-Net, a hundred times smaller"
-run student train --model thin_unet --epochs 20 --loss ce --lr 3e-3
+run student train --model thin_unet --epochs 20 --loss ce
 
 step "student taught by the teacher's logits"
-run L_KLD distill --teacher "$runs/teacher" --model thin_unet --preset L_KLD --epochs 20 --lr 3e-3
+run L_KLD distill --teacher "$runs/teacher" --model thin_unet --preset L_KLD --epochs 20
 
 step "on the 40 images that chose nothing"
 "$decant" compare "$runs/teacher" "$runs/student" "$runs/L_KLD" --data "$data" --split test

@@ -4,6 +4,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -57,11 +58,10 @@ void remove_temporaries(const fs::path& folder) {
 // Whether all that lies there is what a create() leaves that was killed before config.json made the
 // folder a run.
 bool is_beginning(const fs::path& folder) {
-  for (const auto& entry : fs::directory_iterator(folder)) {
+  return std::ranges::all_of(fs::directory_iterator(folder), [](const fs::directory_entry& entry) {
     const std::string name = entry.path().filename().string();
-    if (name != kSplit && name != str(kSplit, ".tmp") && name != str(kConfig, ".tmp")) return false;
-  }
-  return true;
+    return name == kSplit || name == str(kSplit, ".tmp") || name == str(kConfig, ".tmp");
+  });
 }
 
 Tensor tensor_of(const std::string& bytes) {
@@ -133,7 +133,7 @@ RunFolder RunFolder::open(const fs::path& path) {
       p.best_epoch = json.at("best_epoch").get<int64_t>();
       p.best_score = json.at("best_score").get<double>();
       p.finished = json.at("finished").get<bool>();
-      p.cpu_level = json.at("cpu_level").get<std::string>();
+      p.arithmetic = json.at("cpu_level").get<std::string>();
       metrics_bytes = json.at("metrics_bytes").get<int64_t>();
       log_bytes = json.at("log_bytes").get<int64_t>();
     } catch (const nlohmann::json::exception& error) {
@@ -209,7 +209,7 @@ void RunFolder::commit(const Progress& progress, std::vector<NamedTensor> tensor
                       {"best_epoch", progress.best_epoch},
                       {"best_score", progress.best_score},
                       {"finished", progress.finished},
-                      {"cpu_level", progress.cpu_level},
+                      {"cpu_level", progress.arithmetic},
                       {"metrics_bytes", length_of(path_ / kMetrics)},
                       {"log_bytes", length_of(path_ / kLog)}};
   metadata[kProgress] = words.dump();
@@ -230,8 +230,10 @@ fs::path find_checkpoint(const fs::path& path) {
     check(fs::exists(path), path.string(), ": expected a run folder or a checkpoint, got nothing");
     return path;
   }
-  check(fs::exists(path / kBest), path.string(), ": expected a run folder, got one without ",
-        kBest);
+  check(fs::exists(path / kBest), path.string(), ": expected a run folder with ", kBest,
+        fs::exists(path / kConfig)
+            ? ", got one that has finished no epoch; decant train --resume goes on with it"
+            : ", got none in this folder");
   return path / kBest;
 }
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -21,7 +20,7 @@ struct Progress {
   int64_t best_epoch = 0;
   double best_score = 0;
   bool finished = false;
-  std::string cpu_level;  ///< that computed it: equal bits are promised per level
+  std::string arithmetic;  ///< that computed it, see arithmetic_of(): bits are promised for one
 };
 
 /// The folder of one training run, which commits by one rename.

@@ -4,28 +4,22 @@
 #include <iterator>
 
 #include "apps/trainer.h"
-#include "engine/core/parallel.h"
 
 namespace decant::apps {
 namespace {
-
-void take_threads(const TrainConfig& config) {
-  check(config.threads >= 0, "threads: expected 0 or more, got ", config.threads);
-  if (config.threads > 0) set_num_threads(config.threads);
-}
 
 Exit exit_of(Outcome outcome) {
   return outcome == Outcome::finished ? Exit::done : Exit::interrupted;
 }
 
-constexpr std::string_view kMayChange[] = {"resume", "threads", "device", "data.path",
-                                           "distill.teacher"};
+constexpr std::string_view kMayChange[] = {"resume",     "threads",   "device",
+                                           "step_graph", "data.path", "distill.teacher"};
 
 Exit resume(const RunOptions& options, const Arguments& arguments) {
   for (const std::string& key : arguments.given)
     check(std::ranges::find(kMayChange, key) != std::end(kMayChange),
           "resume: expected the run's own settings to stand, got ", key,
-          "; only the places of data and teacher, threads and device may change");
+          "; only the places of data and teacher, threads, device and step_graph may change");
   RunFolder folder = RunFolder::open(options.resume);
   Console console;
   if (folder.progress().finished) {
@@ -36,6 +30,7 @@ Exit resume(const RunOptions& options, const Arguments& arguments) {
   TrainConfig config;
   read_json(keys_of(config), folder.config(), (folder.path() / "config.json").string());
   config.device = options.config.device;
+  config.step_graph = options.config.step_graph;
   // Folders may have moved: what lies in them must be what the last commit names.
   if (!options.config.data.path.empty()) config.data.path = options.config.data.path;
   if (!options.config.distill.teacher.empty() && is_distilling(config))
@@ -62,15 +57,18 @@ void RunOptions::write_out(const Arguments& arguments) {
         "distill.preset: expected a preset or a spec with terms, got ", distill.preset,
         " beside terms that would stand instead of its own");
   if (!distill.preset.empty()) distill.spec = spec_in_full(distill);
+  if (!config.model.is_null()) write_learning_rate(config);
 }
 
 Exit run_training(RunOptions& options, const Arguments& arguments, bool distilling) {
-  take_threads(options.config);
+  take_threads(options.config.threads);
   check(options.out.empty() || options.resume.empty(),
         "expected --out or --resume, got both; a run goes on in its own folder");
   if (!options.resume.empty()) return resume(options, arguments);
   check(!options.out.empty(), "out: expected a folder for the run, got none (--out DIR)");
   const TrainConfig config = resolve(options.config, distilling);
+  check(config.device == "cuda" || config.precision == "float32",
+        "precision: expected float32, the only one on the cpu, got ", config.precision);
   RunFolder::require_free(options.out);
 
   data::Dataset dataset = data::open_dataset(config.data.path, config.data.layout);

@@ -28,8 +28,7 @@ std::optional<data::Split> own_split(const data::Dataset& dataset, const Trained
   if (!origin || !holds(dataset, origin->split)) return {};
   data::Split split = data::splits_from_json(nlohmann::json(origin->split), dataset).fold(0);
   if (split.val.empty()) return {};
-  EvaluationSet val(dataset, split.val, trained.notes.evaluation(),
-                    static_cast<int>(trained.network->spec().in_channels), 0);
+  EvaluationSet val(dataset, split.val, trained);
   if (val.digest() != trained.notes.val_digest) return {};
   return split;
 }
@@ -44,6 +43,14 @@ std::optional<Origin> origin_of(const fs::path& checkpoint) {
   read_json(keys_of(origin.config), read_json_file(file), file);
   origin.split = read_json_file((folder / "split.json").string());
   return origin;
+}
+
+data::Dataset open_data(const std::string& path, const std::string& layout,
+                        const std::optional<Origin>& origin) {
+  if (!path.empty()) return data::open_dataset(path, layout);
+  check(origin.has_value(), "data: expected a data set, got none, and the checkpoint lies in no ",
+        "run folder (--data DIR)");
+  return data::open_dataset(origin->config.data.path, origin->config.data.layout);
 }
 
 Selection select_images(const data::Dataset& dataset, const TrainedNetwork& trained,

@@ -20,6 +20,11 @@ struct Origin {
 /// Empty where the checkpoint lies in no run folder.
 std::optional<Origin> origin_of(const std::filesystem::path& checkpoint);
 
+/// The data set in `path`; "" takes the one that the checkpoint was trained on.
+/// Throws Error where neither is known.
+data::Dataset open_data(const std::string& path, const std::string& layout,
+                        const std::optional<Origin>& origin);
+
 /// The images to evaluate a checkpoint on, and what they were to it.
 struct Selection {
   std::vector<std::string> ids;

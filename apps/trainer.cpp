@@ -4,9 +4,9 @@
 #include <chrono>
 #include <cmath>
 
+#include "apps/device.h"
 #include "apps/report.h"
 #include "engine/core/parallel.h"
-#include "engine/cpu/level.h"
 #include "nn/schedule.h"
 
 namespace decant::apps {
@@ -51,21 +51,27 @@ std::string rounded(double value, int places) {
   return out.str();
 }
 
-void add_to(std::vector<std::pair<std::string, double>>& sums, const std::string& name,
-            double value) {
-  const auto found = std::ranges::find_if(sums, [&](const auto& sum) { return sum.first == name; });
-  if (found == sums.end())
-    sums.emplace_back(name, value);
-  else
-    found->second += value;
+// "0.6501 (lesions 0.6751)"
+std::string dice_text(const Validation& found) {
+  return str(rounded(found.dice, 4), std::isnan(found.lesion_dice)
+                                         ? std::string(" (no lesions)")
+                                         : str(" (lesions ", rounded(found.lesion_dice, 4), ")"));
 }
 
-// A thread that decodes ahead takes time from the pool's, so there is one for every four.
-int loader_threads() {
+// A thread that decodes ahead takes time from the pool's, so there is one for every four; on cuda
+// the pool has nothing else to do.
+int loader_threads(Device device) {
+  if (device == Device::cuda) return num_threads();
   return num_threads() == 1 ? 0 : std::max(1, num_threads() / 4);
 }
 
 }  // namespace
+
+CacheShares share_cache(int64_t limit_bytes, size_t train, size_t val) {
+  const auto all = static_cast<int64_t>(train + val);
+  const int64_t val_bytes = limit_bytes / all * static_cast<int64_t>(val);
+  return {.train_bytes = limit_bytes - val_bytes, .val_bytes = val_bytes};
+}
 
 Trainer::~Trainer() = default;
 
@@ -73,6 +79,7 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
                  Console& console)
     : config_(std::move(config)),
       console_(console),
+      device_(use_device(config_.device, config_.precision)),
       dataset_(std::move(dataset)),
       split_(splits.fold(0)),
       split_origin_(splits.origin) {
@@ -86,6 +93,7 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
   const int channels = static_cast<int>(spec.in_channels);
   const data::Pipeline augmentation = pipeline(config_);
   bool pair = false;
+  nn::move_to(*network_, device_);
   if (is_distilling(config_)) {
     load_teacher();
     pair = distiller_->spec().teacher_view != kd::TeacherView::same;
@@ -95,25 +103,39 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
   } else {
     parameters_ = std::make_unique<nn::ParameterSet>(*network_);
   }
+  const CacheShares cache =
+      share_cache(config_.data.cache_mb << 20, split_.train.size(), split_.val.size());
   optimizer_ = nn::make_optimizer(*parameters_, {.name = config_.optim.name,
                                                  .weight_decay = config_.optim.weight_decay,
                                                  .momentum = config_.optim.momentum});
-  loader_ = std::make_unique<data::Loader>(
-      dataset_, split_.train, augmentation,
-      data::LoaderOptions{.batch = config_.batch,
-                          .seed = config_.seed,
-                          .threads = loader_threads(),
-                          .shuffle = true,
-                          .drop_last = config_.drop_last,
-                          .cache_limit_bytes = config_.data.cache_mb << 20,
-                          .in_channels = channels,
-                          .pair = pair});
+  step_ = std::make_unique<TrainStep>(*network_, *parameters_, *optimizer_,
+                                      StepOptions{.loss = {.name = config_.loss},
+                                                  .clip = config_.optim.clip,
+                                                  .seed = config_.seed,
+                                                  .graph = config_.step_graph == "on"});
+  if (distiller_) step_->teach_by(*teacher_, *distiller_);
+  feed_ = std::make_unique<StepFeed>(device_);
+  loader_ =
+      std::make_unique<data::Loader>(dataset_, split_.train, augmentation,
+                                     data::LoaderOptions{.batch = config_.batch,
+                                                         .seed = config_.seed,
+                                                         .threads = loader_threads(device_),
+                                                         .shuffle = true,
+                                                         .drop_last = config_.drop_last,
+                                                         .cache_limit_bytes = cache.train_bytes,
+                                                         .in_channels = channels,
+                                                         .pair = pair});
   check(loader_->batches() > 0, "batch: expected at most the ", split_.train.size(),
         " training images with drop_last, got ", config_.batch);
+  const int64_t steps = config_.epochs * loader_->batches();
+  check(config_.schedule.warmup_steps == 0 || config_.schedule.warmup_steps < steps,
+        "schedule.warmup_steps: expected fewer than all ", steps, " steps of the run (epochs ",
+        config_.epochs, ", ", loader_->batches(), " batches each), got ",
+        config_.schedule.warmup_steps);
   check_framing(augmentation);
   const data::Pipeline evaluation = augmentation.evaluation(config_.data.size);
-  validation_ = std::make_unique<EvaluationSet>(dataset_, split_.val, evaluation, channels,
-                                                config_.data.cache_mb << 20);
+  validation_ =
+      std::make_unique<EvaluationSet>(dataset_, split_.val, evaluation, channels, cache.val_bytes);
   notes_ = {.size = config_.data.size,
             .augment = augment_name(config_),
             .preset = config_.distill.preset,
@@ -125,7 +147,7 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
     notes_.teacher_digest = fnv1a64(read_bytes(find_checkpoint(config_.distill.teacher)));
     check_teacher_pixels(evaluation);
   }
-  progress_.cpu_level = str(cpu::level());
+  progress_.arithmetic = arithmetic_of(device_);
 }
 
 // What the network learns on must be what it is asked about later.
@@ -151,13 +173,16 @@ void Trainer::load_teacher() {
   TrainedNetwork trained = load_trained(config_.distill.teacher);
   const nn::NetworkSpec mine = network_->spec();
   const nn::NetworkSpec theirs = trained.network->spec();
-  check(mine.in_channels == theirs.in_channels, "teacher: takes images of ", theirs.in_channels,
-        " channels, the student of ", mine.in_channels);
+  check(mine.in_channels == theirs.in_channels, config_.distill.teacher, ": expected a teacher of ",
+        mine.in_channels, "-channel images as the student, got one of ", theirs.in_channels,
+        "; --model ", mine.name(), ":in_channels=", theirs.in_channels, " makes one for it");
   const kd::DistillSpec spec = distill_spec(config_);
   distiller_ = std::make_unique<kd::Distiller>(
       spec, kd::TapFacts{mine.classes, network_->hidden_channels()},
       kd::TapFacts{theirs.classes, trained.network->hidden_channels()}, config_.seed);
   teacher_notes_ = trained.notes;
+  nn::move_to(*trained.network, device_);
+  nn::move_to(*distiller_, device_);
   teacher_ =
       std::make_unique<kd::FrozenTeacher>(std::move(trained.network), spec.teacher_batch_norm);
 }
@@ -165,16 +190,8 @@ void Trainer::load_teacher() {
 // Terms that these two networks and this size cannot compute (a softmax over one position, maps of
 // sizes that do not match) show here, before there is a folder.
 void Trainer::check_terms() {
-  const NoGrad no_grad;
-  const bool same = distiller_->spec().teacher_view == kd::TeacherView::same;
-  const data::Batch batch = loader_->batch(0, 0);
-  const nn::Output student = network_->forward(Variable(batch.images));
-  const nn::Output teacher =
-      teacher_->forward(Variable(same ? batch.images : batch.teacher_images));
-  const Variable loss = distiller_->spec().supervised_weight > 0
-                            ? supervised(student.logits, batch.masks, batch.has_mask)
-                            : Variable();
-  distiller_->loss(student, teacher, loss, batch.teacher_to_student);
+  feed_->put(loader_->batch(0, 0));
+  step_->try_losses(feed_->take());
 }
 
 // A teacher that does not score what its checkpoint says is not the teacher that was trained.
@@ -192,8 +209,7 @@ void Trainer::check_teacher(std::vector<std::string>& lines) {
     found = validate(set, config_.batch, forward, loss);
   }
   lines.push_back(str("teacher: ", teacher_->network().spec().name(), ", augmentation ",
-                      teacher_notes_.augment, ", val_dice ", rounded(found.dice, 4), " (lesions ",
-                      rounded(found.lesion_dice, 4), ")"));
+                      teacher_notes_.augment, ", val_dice ", dice_text(found)));
   if (found.digest == teacher_notes_.val_digest) {
     check(std::fabs(found.dice - teacher_notes_.val_dice) <= kTeacherDiceTolerance,
           "teacher: expected the Dice of ", rounded(teacher_notes_.val_dice, 4),
@@ -243,20 +259,18 @@ void Trainer::restore() {
   notes_.val_dice = before.val_dice;
   notes_.val_digest = before.val_digest;
   folder_->repair([this](const std::filesystem::path& path) { save(path); });
-  const std::string level = str(cpu::level());
-  if (progress_.cpu_level != level)
-    console_.line(str("notice: this run was computed with ", progress_.cpu_level,
-                      " kernels so far and goes on with ", level,
+  const std::string arithmetic = arithmetic_of(device_);
+  if (progress_.arithmetic != arithmetic)
+    console_.line(str("notice: this run was computed with ", progress_.arithmetic,
+                      " kernels so far and goes on with ", arithmetic,
                       ": its bits will differ from an undisturbed run's"));
-  progress_.cpu_level = level;
+  progress_.arithmetic = arithmetic;
   console_.line(str("resuming ", folder_->path().string(), " after epoch ", progress_.epoch, " of ",
                     config_.epochs));
 }
 
-Variable Trainer::supervised(const Variable& logits, const Tensor& masks,
-                             const std::vector<bool>& has_mask) const {
-  return nn::supervised_loss(logits, {.labels = masks, .has_mask = has_mask},
-                             {.name = config_.loss});
+Variable Trainer::supervised(const Variable& logits, const Tensor& masks) const {
+  return nn::supervised_loss(logits, {.labels = masks}, {.name = config_.loss});
 }
 
 void Trainer::log(const std::string& line) {
@@ -289,16 +303,17 @@ Outcome Trainer::run(RunFolder& folder, const std::vector<std::string>& header) 
     restore();
   else
     for (const std::string& line : header) log(line);
-  console_.line(str(num_threads(), " threads, ", cpu::level(), " kernels"));
+  console_.line(str(num_threads(), " threads, ", progress_.arithmetic, " kernels"));
   console_.begin();
   while (!progress_.finished) {
     const auto start = std::chrono::steady_clock::now();
     EpochFigures figures;
     if (!train_epoch(figures)) {
       console_.line(str("stopped in ", epoch_text(), ", whose steps are lost; ",
-                        progress_.epoch == 0 ? std::string("nothing is saved yet, it begins anew")
-                                             : str("epoch ", progress_.epoch, " is saved"),
-                        ". Go on with: decant train --resume ", folder.path().string()));
+                        progress_.epoch == 0 ? std::string("nothing is saved yet")
+                                             : str("saved up to epoch ", progress_.epoch),
+                        ". decant train --resume ", folder.path(),  // quoted as a shell needs it
+                        " goes on at the beginning of epoch ", progress_.epoch + 1));
       return Outcome::interrupted;
     }
     finish_epoch(figures,
@@ -317,77 +332,62 @@ std::string Trainer::epoch_text() const {
 bool Trainer::train_epoch(EpochFigures& figures) {
   const int64_t batches = loader_->batches();
   const int64_t resumed_at = folder_->progress().epoch;
+  Tensor table;  // [steps, figures], on the device
+  feed_->put(loader_->batch(progress_.epoch, 0));
   for (int64_t i = 0; i < batches; ++i) {
     if (InterruptGuard::interrupted()) return false;
-    train_step(loader_->batch(progress_.epoch, i), i == 0, figures);
+    const data::Batch& batch = feed_->take();
+    figures.learning_rate = learning_rate();
+    const bool wants_norms = distiller_ && i == 0;
+    step_->run(batch, figures.learning_rate, progress_.step,
+               wants_norms ? &figures.gradient_norms : nullptr);
+    ++progress_.step;
+    const Tensor& row = step_->figures();
+    if (!table.defined()) table = Tensor({batches, row.size()}, row.dtype(), row.device());
+    table.view(i * row.size(), row.shape()).copy_from(row);
+    // On cuda the numbers are read when the epoch is over: nothing waits for the device before.
+    if (device_ == Device::cpu) check_finite(table, i, i + 1);
+    if (i + 1 < batches) feed_->put(loader_->batch(progress_.epoch, i + 1));
     console_.progress(epoch_text(), (progress_.epoch - resumed_at) * batches + i + 1,
                       (config_.epochs - resumed_at) * batches);
   }
-  for (auto& [name, sum] : figures.losses) sum /= static_cast<double>(batches);
-  figures.gradient_norm /= static_cast<double>(batches);
+  const Tensor rows = table.to(Device::cpu).to(DType::f64);
+  check_finite(rows, 0, batches);
+  const auto width = static_cast<int64_t>(step_->names().size());
+  for (int64_t k = 0; k < width; ++k) {
+    double sum = 0;
+    for (int64_t i = 0; i < batches; ++i) sum += rows.data<double>()[i * width + k];
+    const double mean = sum / static_cast<double>(batches);
+    if (k + 1 < width)
+      figures.losses.emplace_back(step_->names()[static_cast<size_t>(k)], mean);
+    else
+      figures.gradient_norm = mean;
+  }
   return true;  // all steps are done: a signal now waits until the epoch is saved
 }
 
-void Trainer::train_step(const data::Batch& batch, bool first, EpochFigures& figures) {
-  const Variable images(batch.images);
-  const nn::Pass pass{
-      .training = true,
-      .key = RngKey::of(config_.seed, "dropout", static_cast<uint64_t>(progress_.step))};
-  const nn::Output student = network_->forward(images, pass);
-  Variable total;
-  std::vector<std::pair<std::string, double>> values;
-  if (distiller_) {
-    const kd::DistillSpec& spec = distiller_->spec();
-    const bool same = spec.teacher_view == kd::TeacherView::same;
-    const nn::Output teacher = teacher_->forward(same ? images : Variable(batch.teacher_images));
-    const auto supervise = [&](const Variable& logits) {
-      return supervised(logits, batch.masks, batch.has_mask);
-    };
-    const Variable loss = spec.supervised_weight > 0 ? supervise(student.logits) : Variable();
-    if (first) {
-      for (const kd::GradientNorm& part : distiller_->gradient_norms(
-               student, teacher, batch.teacher_to_student,
-               spec.supervised_weight > 0 ? std::function<Variable(const Variable&)>(supervise)
-                                          : nullptr))
-        figures.gradient_norms.emplace_back(part.name, part.norm);
-    }
-    const kd::Losses losses = distiller_->loss(student, teacher, loss, batch.teacher_to_student);
-    for (const kd::TermLoss& term : losses.terms)
-      values.emplace_back(term.name, term.value.value().item());
-    if (loss.defined()) values.emplace_back("supervised", loss.value().item());
-    total = losses.total;
-  } else {
-    total = supervised(student.logits, batch.masks, batch.has_mask);
-  }
-  values.emplace_back("loss", total.value().item());
-  const auto check_finite = [&](const std::string& name, double value) {
-    check(std::isfinite(value), "epoch ", progress_.epoch + 1, ", step ", progress_.step + 1,
-          ": expected a finite ", name, ", got ", value, "; ",
+// Of the steps [begin, end) of the epoch, one row of `figures` each.
+void Trainer::check_finite(const Tensor& figures, int64_t begin, int64_t end) const {
+  const int64_t width = figures.shape()[1];
+  const auto* values = figures.data<double>();
+  for (int64_t i = begin * width; i < end * width; ++i)
+    check(std::isfinite(values[i]), "epoch ", progress_.epoch + 1, ", step ",
+          progress_.epoch * loader_->batches() + i / width + 1, ": expected a finite ",
+          step_->names()[static_cast<size_t>(i % width)], ", got ", values[i], "; ",
           progress_.epoch == 0
               ? std::string("nothing was saved yet")
               : str("the network of epoch ", progress_.epoch, " is in ", folder_->last().string()));
-  };
-  for (const auto& [name, value] : values) {
-    check_finite(name, value);
-    add_to(figures.losses, name, value);
-  }
+}
 
-  parameters_->zero_gradients();
-  backward(total);
-  const double norm = nn::clip_gradients(*parameters_, config_.optim.clip);
-  check_finite("gradient", norm);
-  figures.gradient_norm += norm;
+double Trainer::learning_rate() const {
   const int64_t batches = loader_->batches();
-  figures.learning_rate =
-      nn::learning_rate({.name = config_.schedule.name,
-                         .warmup_steps = config_.schedule.warmup_steps,
-                         .step_every = config_.schedule.step_epochs * batches,
-                         .gamma = config_.schedule.gamma,
-                         .power = config_.schedule.power,
-                         .final_fraction = config_.schedule.final_fraction},
-                        config_.optim.lr, progress_.step, config_.epochs * batches);
-  optimizer_->step(figures.learning_rate);
-  ++progress_.step;
+  return nn::learning_rate({.name = config_.schedule.name,
+                            .warmup_steps = config_.schedule.warmup_steps,
+                            .step_every = config_.schedule.step_epochs * batches,
+                            .gamma = config_.schedule.gamma,
+                            .power = config_.schedule.power,
+                            .final_fraction = config_.schedule.final_fraction},
+                           config_.optim.lr, progress_.step, config_.epochs * batches);
 }
 
 void Trainer::finish_epoch(const EpochFigures& figures, double seconds) {
@@ -420,7 +420,7 @@ void Trainer::finish_epoch(const EpochFigures& figures, double seconds) {
   std::string words = epoch;
   const auto column = [&](const std::string& name, double value) {
     header.append(",").append(name);
-    row.append(",").append(digits(value));
+    row.append(",").append(std::isnan(value) ? "" : digits(value));  // Dice of no lesions
   };
   for (const auto& [name, value] : figures.losses) {
     column("train_" + name, value);
@@ -431,8 +431,8 @@ void Trainer::finish_epoch(const EpochFigures& figures, double seconds) {
   column("val_loss", val.loss);
   column("val_dice", val.dice);
   column("val_dice_lesions", val.lesion_dice);
-  words += str("  val_loss ", rounded(val.loss, 4), "  val_dice ", rounded(val.dice, 4),
-               " (lesions ", rounded(val.lesion_dice, 4), ")", better ? "  best" : "");
+  words += str("  val_loss ", rounded(val.loss, 4), "  val_dice ", dice_text(val),
+               better ? "  best" : "");
   if (progress_.epoch == 1) folder_->append_metrics(header);
   folder_->append_metrics(row);
   folder_->append_log(words);
@@ -460,7 +460,7 @@ void Trainer::draw_previews(bool current_is_best) {
     const EvaluationSet::Item item = validation_->load(at);
     const NoGrad no_grad;
     const auto prediction = [&](nn::Network& of) {
-      const Variable logits = of.forward(Variable(item.image)).logits;
+      const Variable logits = forward_of(of)(Variable(item.image));
       return mask_of(probability_at(lesion_probability(logits), 0, item.size));
     };
     PreviewParts parts{.image = item.own, .truth = item.truth};
@@ -473,8 +473,9 @@ void Trainer::draw_previews(bool current_is_best) {
 }
 
 std::vector<NamedTensor> Trainer::state_tensors() {
-  std::vector<NamedTensor> tensors = {{kValues, parameters_->values()}};
-  for (NamedTensor& buffer : buffers_of(*network_)) tensors.push_back(std::move(buffer));
+  std::vector<NamedTensor> tensors = {{kValues, parameters_->values().to(Device::cpu)}};
+  for (const NamedTensor& buffer : buffers_of(*network_))
+    tensors.push_back({buffer.name, buffer.tensor.to(Device::cpu)});
   for (NamedTensor& moment : optimizer_->state())
     tensors.push_back({kOptimizer + moment.name, std::move(moment.tensor)});
   return tensors;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -11,11 +10,12 @@
 #include "apps/console.h"
 #include "apps/evaluate.h"
 #include "apps/run_folder.h"
+#include "apps/step_feed.h"
+#include "apps/train_step.h"
 #include "data/loader.h"
 #include "data/split.h"
 #include "kd/distiller.h"
 #include "kd/teacher.h"
-#include "nn/losses.h"
 #include "nn/optimizer.h"
 #include "nn/parameter_set.h"
 
@@ -23,10 +23,17 @@ namespace decant::apps {
 
 enum class Outcome { finished, interrupted };
 
-/// The one loop behind `train` and `distill`. An epoch is: all batches (forward, supervised loss
-/// and distillation terms, backward, clipping, schedule, optimizer step), one pass over the
-/// validation images, one commit of the run folder. Everything random is a function of the config
-/// and counters, so a run that was killed and resumed goes on with the same bits.
+/// A run's one limit for decoded images, shared out between its two sets by their numbers of
+/// images; not both 0.
+struct CacheShares {
+  int64_t train_bytes;
+  int64_t val_bytes;
+};
+CacheShares share_cache(int64_t limit_bytes, size_t train, size_t val);
+
+/// The one loop behind `train` and `distill`. An epoch is: all batches (one TrainStep each), one
+/// pass over the validation images, one commit of the run folder. Everything random is a function
+/// of the config and counters, so a run that was killed and resumed goes on with the same bits.
 class Trainer {
  public:
   /// Reads the data set and builds networks, loader and optimizer, without a folder: whatever does
@@ -47,8 +54,8 @@ class Trainer {
  private:
   /// Sums over the steps of an epoch, by name: the columns of metrics.csv.
   struct EpochFigures {
-    std::vector<std::pair<std::string, double>> losses;          ///< means over the steps
-    std::vector<std::pair<std::string, double>> gradient_norms;  ///< at the epoch's first step
+    std::vector<std::pair<std::string, double>> losses;  ///< means over the steps
+    std::vector<kd::GradientNorm> gradient_norms;        ///< at the epoch's first step
     double gradient_norm = 0;  ///< mean over the steps of the whole gradient's, before clipping
     double learning_rate = 0;  ///< of the last step
   };
@@ -61,9 +68,9 @@ class Trainer {
   void check_unchanged(const CheckpointNotes& before) const;
   void restore();
   bool train_epoch(EpochFigures& figures);  ///< false where the user stopped it
-  void train_step(const data::Batch& batch, bool first, EpochFigures& figures);
-  Variable supervised(const Variable& logits, const Tensor& masks,
-                      const std::vector<bool>& has_mask = {}) const;
+  void check_finite(const Tensor& figures, int64_t begin, int64_t end) const;
+  double learning_rate() const;  ///< of the next step
+  Variable supervised(const Variable& logits, const Tensor& masks) const;
   /// Ends an epoch: the best network's bookkeeping, texts, previews, commit.
   void finish_epoch(const EpochFigures& figures, double seconds);
   void draw_previews(bool current_is_best);
@@ -74,6 +81,7 @@ class Trainer {
 
   TrainConfig config_;
   Console& console_;
+  Device device_;
   RunFolder* folder_ = nullptr;  ///< while run() runs
 
   data::Dataset dataset_;
@@ -89,6 +97,8 @@ class Trainer {
 
   std::unique_ptr<nn::ParameterSet> parameters_;
   std::unique_ptr<nn::Optimizer> optimizer_;
+  std::unique_ptr<TrainStep> step_;
+  std::unique_ptr<StepFeed> feed_;
   Progress progress_;
   CheckpointNotes notes_;  ///< of the network as it is now
 };

@@ -1,7 +1,6 @@
 #include "data/check.h"
 
 #include <algorithm>
-#include <iomanip>
 
 #include "data/duplicates.h"
 #include "engine/core/error.h"
@@ -117,7 +116,8 @@ void print(const CheckReport& report, std::ostream& out) {
   if (refused == 0)
     out << "training accepts this data set\n";
   else
-    out << "training does not accept this data set: " << refused << " faults\n";
+    out << "training does not accept this data set: " << refused
+        << (refused == 1 ? " fault\n" : " faults\n");
 }
 
 }  // namespace decant::data

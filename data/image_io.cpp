@@ -7,6 +7,7 @@
 #include <fstream>
 #include <memory>
 #include <span>
+#include <string_view>
 
 #include "engine/core/error.h"
 #include "engine/io/atomic_file.h"
@@ -78,6 +79,13 @@ uint32_t crc32(std::span<const uint8_t> bytes) {
 // stb_image ignores checksums and fills what is missing, so that a damaged file would train as a
 // picture. These two look at the whole file first; they return what is wrong, or nullptr.
 
+// A chunk may be passed over where its name begins in lower case. Of another that it does not know
+// stb_image writes the name, whatever bytes that is, into its message, which all threads share.
+constexpr std::array<std::string_view, 4> kChunks = {"IHDR", "PLTE", "IDAT", "CgBI"};
+bool must_be_known(std::string_view name) {
+  return (static_cast<uint8_t>(name[0]) & 0x20) == 0;
+}
+
 const char* png_damage(std::span<const uint8_t> bytes) {
   size_t at = 8;
   while (at + 12 <= bytes.size()) {
@@ -85,7 +93,10 @@ const char* png_damage(std::span<const uint8_t> bytes) {
     if (length > bytes.size() - at - 12) return "truncated PNG";
     if (crc32(bytes.subspan(at + 4, length + 4)) != big_endian(&bytes[at + 8 + length]))
       return "damaged PNG, a checksum does not match";
-    if (std::memcmp(&bytes[at + 4], "IEND", 4) == 0) return nullptr;
+    const std::string_view name(reinterpret_cast<const char*>(&bytes[at + 4]), 4);
+    if (name == "IEND") return nullptr;
+    if (must_be_known(name) && std::ranges::find(kChunks, name) == kChunks.end())
+      return "damaged PNG, an unknown chunk";
     at += length + 12;
   }
   return "truncated PNG";

@@ -6,11 +6,12 @@
 #include <exception>
 #include <mutex>
 #include <numeric>
-#include <optional>
+#include <system_error>
 #include <thread>
 #include <unordered_map>
 
 #include "engine/core/error.h"
+#include "engine/core/parallel.h"
 #include "engine/core/rng.h"
 
 namespace decant::data {
@@ -78,10 +79,19 @@ struct Loader::State {
 
   State(std::vector<Sample> chosen, Pipeline p, const LoaderOptions& o)
       : samples(std::move(chosen)), pipeline(std::move(p)), options(o), cache(o.cache_limit_bytes) {
-    for (int i = 0; i < options.threads; ++i) workers.emplace_back([this] { work(); });
+    try {
+      for (int i = 0; i < options.threads; ++i) workers.emplace_back([this] { work(); });
+    } catch (const std::system_error& error) {
+      const size_t started = workers.size();
+      stop();
+      throw Error(str("Loader: expected ", options.threads, " threads, got ", started,
+                      " from the system: ", error.what()));
+    }
   }
 
-  ~State() {
+  ~State() { stop(); }
+
+  void stop() {
     {
       const std::lock_guard lock(mutex);
       stopping = true;
@@ -144,6 +154,7 @@ struct Loader::State {
   }
 
   void work() {
+    const SerialScope serial;  // the pool belongs to the thread that trains
     std::unique_lock lock(mutex);
     while (true) {
       std::shared_ptr<Job> job;

@@ -191,7 +191,8 @@ std::vector<Split> random_splits(const Dataset& dataset, const std::vector<std::
     sizes = {train, val, all - train - val};
   }
   for (const int64_t size : sizes)
-    check(size >= 1, "split: '", spec, "' leaves a part without images, the data set has ", all);
+    check(size >= 1, "split: expected at least one image in every part, got ", size, " in one of '",
+          spec, "' (the data set has ", all, ")");
   const Grouping grouping = group_samples(dataset);
   std::vector<Split> splits;
   splits.reserve(static_cast<size_t>(count));

@@ -62,6 +62,8 @@ class Distiller : public nn::Module {
   void visit(nn::Visitor& v) override;
 
   const DistillSpec& spec() const { return spec_; }
+  /// Whether loss() reads teacher_to_student: numbers of the host, that change with every batch.
+  bool reads_motions() const { return spec_.teacher_view == TeacherView::weak_warped; }
 
   /// supervised: the step's supervised loss, one value; absent where supervised_weight is 0.
   /// teacher_to_student: for weak_warped one per image, a position in the teacher's view -> the

@@ -1,6 +1,5 @@
 #include "kd/map_pair.h"
 
-#include <utility>
 #include <vector>
 
 #include "engine/core/error.h"
@@ -48,7 +47,8 @@ MapPair warped(const std::string& op, const Variable& student, const MapOnImage&
   const WarpOptions options = {.border = Border::constant};
   return {.student = student,
           .teacher = affine_warp(teacher.map, moves, shape[1], shape[2], options),
-          .mask = warp_coverage(shape[1], shape[2], moves, shape[1], shape[2], student.dtype())};
+          .mask = warp_coverage(shape[1], shape[2], moves, shape[1], shape[2], student.dtype())
+                      .to(student.value().device())};
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "kd/regressor.h"
 
+#include <utility>
+
 #include "engine/core/error.h"
 #include "engine/ops/conv2d.h"
 #include "engine/ops/pointwise.h"
@@ -7,8 +9,8 @@
 
 namespace decant::kd {
 
-Regressor::Regressor(const RegressorSpec& spec, int64_t student_channels, int64_t teacher_channels)
-    : spec_(spec) {
+Regressor::Regressor(RegressorSpec spec, int64_t student_channels, int64_t teacher_channels)
+    : spec_(std::move(spec)) {
   check(student_channels > 0 && teacher_channels > 0,
         "Regressor: expected channels on both sides, got student ", student_channels,
         " and teacher ", teacher_channels);

@@ -16,7 +16,7 @@ namespace decant::kd {
 /// Initial values: PyTorch's for convolutions, by parameter name.
 class Regressor : public nn::Module {
  public:
-  Regressor(const RegressorSpec& spec, int64_t student_channels, int64_t teacher_channels);
+  Regressor(RegressorSpec spec, int64_t student_channels, int64_t teacher_channels);
 
   /// hidden [N, h, w, C_S] -> [N, h, w, C_T]. `frozen`: parameters count as constants.
   Variable forward(const Variable& hidden, bool frozen = false) const;

@@ -1,5 +1,6 @@
 #include "kd/spec.h"
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
@@ -67,6 +68,10 @@ void DistillSpec::validate() const {
   weight("supervised_weight", supervised_weight);
   for (size_t i = 0; i < terms.size(); ++i)
     validate_term(terms[i], str("DistillSpec: term ", i, " (", terms[i].name(), ")"));
+  check(distill_weight > 0 &&
+            std::ranges::any_of(terms, [](const TermSpec& term) { return term.weight > 0; }),
+        "DistillSpec: expected a weight above 0 on distillation and on one of its terms, got none; "
+        "a student without a teacher is for train");
 }
 
 std::string DistillSpec::describe() const {

@@ -147,7 +147,8 @@ Tensor adapted_input(const Tensor& weight, int64_t channels) {
 std::vector<NamedTensor> state_dict(Module& module, DType dtype) {
   std::vector<NamedTensor> state;
   for (const Entry& entry : entries_of(module)) {
-    const Tensor value = entry.counter ? entry.tensor : channels_first(entry.tensor).to(dtype);
+    const Tensor own = entry.tensor.to(Device::cpu);
+    const Tensor value = entry.counter ? own : channels_first(own).to(dtype);
     state.push_back({entry.name, value.shares_storage(entry.tensor) ? value.clone() : value});
   }
   return state;

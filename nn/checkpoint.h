@@ -13,7 +13,8 @@ namespace decant::nn {
 
 /// Parameters and buffers by PyTorch's names, in its order and its order of extents (a rank-4
 /// weight [O, kH, kW, I] becomes [O, I, kH, kW]; a transposed convolution's [I, kH, kW, O] likewise
-/// [I, O, kH, kW]). Real values as `dtype`, counters int64.
+/// [I, O, kH, kW]). Real values as `dtype`, counters int64. On the CPU, wherever the module is; and
+/// what one device wrote another reads.
 std::vector<NamedTensor> state_dict(Module& module, DType dtype = DType::f32);
 
 /// The other way round; real values are converted to the module's type. Everything must match:

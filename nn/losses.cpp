@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 
 #include "engine/core/nearest_name.h"
 #include "engine/ops/arithmetic.h"
@@ -47,7 +46,7 @@ struct Counting {
     }
     const Shape image = {s[1], s[2]};
     std::vector<Variable> runs;  // of neighbours that count
-    Tensor kept({std::ranges::count(counts, true), s[1], s[2]}, labels.dtype());
+    Tensor kept({std::ranges::count(counts, true), s[1], s[2]}, labels.dtype(), labels.device());
     int64_t images = 0;
     for (int64_t i = 0; i < s[0];) {
       int64_t end = i;
@@ -61,7 +60,21 @@ struct Counting {
   }
 };
 
+// On cuda, whose values nobody reads here: max(0, 1 - |label - k|) for each class k, with labels as
+// float32. A label that is none has no class.
+Tensor one_hot_on_device(const Tensor& labels, const Shape& shape) {
+  const NoGrad no_grad;
+  const Variable label(labels.reshape({shape[0], shape[1], shape[2], 1}));
+  std::vector<Variable> classes;
+  for (int64_t k = 0; k < shape[3]; ++k) {
+    const Variable distance = abs(add_scalar(label, -static_cast<double>(k)));
+    classes.push_back(relu(add_scalar(scale(distance, -1), 1)));
+  }
+  return concat(classes, 3).value();
+}
+
 Tensor one_hot(const Tensor& labels, const Shape& shape, DType dtype) {
+  if (labels.device() == Device::cuda) return one_hot_on_device(labels, shape);
   const Tensor indices = labels.to(DType::i64);
   Tensor result = Tensor::zeros(shape, dtype);
   const int64_t classes = shape[3];
@@ -82,17 +95,22 @@ Variable at_least(const Variable& x, double low) {
   return add_scalar(relu(add_scalar(x, -low)), low);
 }
 
-Tensor is_positive(const Tensor& x) {
-  Tensor result(x.shape(), x.dtype());
-  with_real_type(x.dtype(), [&]<class T>() {
-    std::ranges::transform(x.values<T>(), result.mutable_data<T>(),
-                           [](T value) { return value > T(0) ? T(1) : T(0); });
-  });
-  return result;
+/// 1 where x > 0, 0 where x = 0.
+Variable is_positive(const Variable& x) {
+  constexpr double kTiny = 1e-30;
+  return div(x, at_least(x, kTiny));
 }
 
 Variable nothing(const Variable& logits) {
-  return Variable(Tensor::zeros({}, logits.dtype()));
+  return Variable(Tensor::zeros({}, logits.dtype(), logits.value().device()));
+}
+
+// The categorical one as cross_entropy() has it, of float32 labels.
+Variable ce_on_device(const Variable& logits, const Tensor& labels) {
+  const Shape& shape = logits.shape();
+  const Variable target(one_hot_on_device(labels, shape));
+  const auto pixels = static_cast<double>(shape[0] * shape[1] * shape[2]);
+  return scale(sum(mul(log_softmax(logits, 3), target)), -1 / pixels);
 }
 
 }  // namespace
@@ -101,6 +119,7 @@ Variable ce_loss(const Variable& all_logits, const Target& target) {
   const auto [logits, labels] = Counting(all_logits, target);
   if (!logits.defined()) return nothing(all_logits);
   if (logits.shape()[3] == 1) return bce_with_logits(logits, labels.reshape(logits.shape()));
+  if (labels.device() == Device::cuda) return ce_on_device(logits, labels);
   return cross_entropy(logits, labels.to(DType::i64));
 }
 
@@ -111,7 +130,7 @@ Variable dice_loss(const Variable& all_logits, const Target& target, double smoo
   if (!logits.defined()) return nothing(all_logits);
   const Shape& shape = logits.shape();
   const bool binary = shape[3] == 1;
-  if (binary) expect_probabilities("dice_loss", labels);
+  if (binary && labels.device() == Device::cpu) expect_probabilities("dice_loss", labels);
   const Variable p = binary ? sigmoid(logits) : softmax(logits, 3);
   const Variable t(binary ? labels.to(logits.dtype()).reshape(shape)
                           : one_hot(labels, shape, logits.dtype()));
@@ -121,7 +140,7 @@ Variable dice_loss(const Variable& all_logits, const Target& target, double smoo
   const Variable intersection = scale(sub(total, sum(abs(sub(p, t)), batch_and_space)), 0.5);
   const Variable divisor = at_least(add_scalar(scale(total, 0.5), smooth), kDiceEps);
   Variable loss = add_scalar(scale(div(add_scalar(intersection, smooth), divisor), -1), 1);
-  if (smooth == 0) loss = mul(loss, Variable(is_positive(targets.value())));
+  if (smooth == 0) loss = mul(loss, is_positive(targets));
   return mean(loss);
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "engine/autograd/variable.h"
@@ -16,7 +15,8 @@ struct LossOptions {
 /// What a network should have said.
 struct Target {
   /// [N, H, W, 1] or [N, H, W]. One class: probabilities in [0, 1] of the logits' type (soft
-  /// targets are welcome). Several: class indices 0 .. classes - 1, of any type.
+  /// targets are welcome). Several: class indices 0 .. classes - 1, of any type; on cuda float32,
+  /// and nobody looks whether they are such.
   Tensor labels;
   /// Per image, whether it has a mask; empty: all have. Images without one count for nothing: in no
   /// sum and no divisor, whatever their labels and logits are.

@@ -90,6 +90,34 @@ void initialize(Module& module, uint64_t seed, DType dtype, std::string_view pre
   module.visit(visitor);
 }
 
+void move_to(Module& module, Device device) {
+  struct Moving : Visitor {
+    explicit Moving(Device d) : device(d) {}
+
+    void on_parameter(const std::string& /*path*/, Parameter& parameter) override {
+      if (parameter.variable.value().device() != device)
+        parameter.variable = Variable::leaf(parameter.variable.value().to(device));
+    }
+    void on_buffer(const std::string& /*path*/, Buffer& buffer) override {
+      if (!buffer.counter) buffer.tensor = buffer.tensor.to(device);
+    }
+
+    Device device;
+  };
+  Moving visitor(device);
+  module.visit(visitor);
+}
+
+void count_batch(Module& module) {
+  struct Counting : Visitor {
+    void on_buffer(const std::string& /*path*/, Buffer& buffer) override {
+      if (buffer.counter) ++*buffer.tensor.mutable_data<int64_t>();
+    }
+  };
+  Counting visitor;
+  module.visit(visitor);
+}
+
 int64_t parameter_count(Module& module) {
   struct Counting : Visitor {
     void on_parameter(const std::string& /*path*/, Parameter& parameter) override {

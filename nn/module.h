@@ -27,9 +27,6 @@ struct Parameter {
   Shape shape;
   Initializer initializer;
   Variable variable = {};  ///< the leaf that ops read
-
-  // NOLINTNEXTLINE(google-explicit-constructor): to an op, a parameter is a Variable
-  operator const Variable&() const { return variable; }
 };
 
 /// A tensor that a layer keeps without learning it: running moments, counters (int64).
@@ -112,6 +109,14 @@ void allocate(Module& module, DType dtype = DType::f32);
 /// with one seed apart.
 void initialize(Module& module, uint64_t seed, DType dtype = DType::f32,
                 std::string_view prefix = "");
+
+/// Moves parameters and buffers to a device: same bits, new leaves. Counters stay on the host, who
+/// counts. Before a ParameterSet is made of them, which keeps them where they are.
+void move_to(Module& module, Device device);
+
+/// What a training pass of the module's forward adds to its counters, for a pass that a step graph
+/// repeated without calling forward.
+void count_batch(Module& module);
 
 /// Number of values that learn: without buffers, as PyTorch users count.
 int64_t parameter_count(Module& module);

@@ -2,9 +2,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <string_view>
-#include <vector>
 
 #include "nn/decoders/decoder.h"
 #include "nn/encoders/encoder.h"
@@ -49,6 +47,7 @@ class Network : public Module {
   double hidden_stride() const { return static_cast<double>(encoder_->stride()); }
   double hidden_offset() const { return encoder_->offset(); }
   DType dtype() const { return head_.dtype(); }
+  Device device() const { return head_.device(); }
   Encoder& encoder() { return *encoder_; }
 
  private:

@@ -1,6 +1,7 @@
 #include "nn/optimizer.h"
 
 #include <cmath>
+#include <utility>
 
 #include "engine/core/nearest_name.h"
 #include "engine/ops/optimizer.h"
@@ -15,19 +16,26 @@ Tensor part(const Tensor& flat, const ParameterSet::Range& range) {
 /// Flat moments of the set's layout by name, and the steps taken: all that optimizers keep.
 class MomentOptimizer : public Optimizer {
  public:
-  MomentOptimizer(ParameterSet& parameters, const OptimizerOptions& options,
+  MomentOptimizer(ParameterSet& parameters, OptimizerOptions options,
                   std::vector<std::string> moments)
-      : parameters_(parameters), options_(options) {
+      : parameters_(parameters), options_(std::move(options)) {
     for (std::string& name : moments)
-      moments_.push_back(
-          {std::move(name), Tensor::zeros(parameters.values().shape(), parameters.dtype())});
+      moments_.push_back({std::move(name), Tensor::zeros(parameters.values().shape(),
+                                                         parameters.dtype(), parameters.device())});
   }
 
   std::vector<NamedTensor> state() const override {
     std::vector<NamedTensor> result = {{"step", Tensor::of<int64_t>({}, {steps_})}};
     for (const NamedTensor& moment : moments_)
-      result.push_back({moment.name, moment.tensor.clone()});
+      result.push_back({moment.name, moment.tensor.device() == Device::cpu
+                                         ? moment.tensor.clone()
+                                         : moment.tensor.to(Device::cpu)});
     return result;
+  }
+
+  void begin_step(double learning_rate) override {
+    ++steps_;
+    learning_rate_ = learning_rate;
   }
 
   void load_state(const std::vector<NamedTensor>& state) override {
@@ -45,7 +53,8 @@ class MomentOptimizer : public Optimizer {
 
   ParameterSet& parameters_;
   OptimizerOptions options_;
-  int64_t steps_ = 0;
+  int64_t steps_ = 0;  ///< begun
+  double learning_rate_ = 0;
 
  private:
   static const Tensor& entry(const std::vector<NamedTensor>& state, const std::string& name,
@@ -68,15 +77,14 @@ class Sgd : public MomentOptimizer {
   Sgd(ParameterSet& parameters, const OptimizerOptions& options)
       : MomentOptimizer(parameters, options, {"momentum"}) {}
 
-  void step(double learning_rate) override {
-    const SgdOptions options{.learning_rate = learning_rate,
+  void apply() override {
+    const SgdOptions options{.learning_rate = learning_rate_,
                              .momentum = options_.momentum,
                              .nesterov = options_.nesterov,
                              .weight_decay = options_.weight_decay};
     for (const ParameterSet::Range& range : parameters_.trainable())
       sgd_step(part(parameters_.values(), range), part(parameters_.gradients(), range),
-               part(moment(0), range), options, steps_ == 0);
-    ++steps_;
+               part(moment(0), range), options, steps_ == 1);
   }
 };
 
@@ -85,9 +93,8 @@ class Adam : public MomentOptimizer {
   Adam(ParameterSet& parameters, const OptimizerOptions& options)
       : MomentOptimizer(parameters, options, {"m", "v"}) {}
 
-  void step(double learning_rate) override {
-    ++steps_;
-    const AdamOptions options{.learning_rate = learning_rate,
+  void apply() override {
+    const AdamOptions options{.learning_rate = learning_rate_,
                               .beta1 = options_.beta1,
                               .beta2 = options_.beta2,
                               .eps = options_.eps,
@@ -122,14 +129,14 @@ double gradient_norm(ParameterSet& parameters) {
   return std::sqrt(sum);
 }
 
-double clip_gradients(ParameterSet& parameters, double limit) {
+Tensor clip_gradients(ParameterSet& parameters, double limit) {
   check(limit >= 0, "clip_gradients: expected a limit of at least 0, got ", limit);
   const double norm = gradient_norm(parameters);
   const double factor = limit / (norm + 1e-6);
   if (limit > 0 && factor < 1)
     for (const ParameterSet::Range& range : parameters.trainable())
       scale_in_place(part(parameters.gradients(), range), factor);
-  return norm;
+  return Tensor::full({}, norm, DType::f64);
 }
 
 }  // namespace decant::nn

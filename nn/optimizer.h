@@ -26,8 +26,15 @@ class Optimizer {
  public:
   virtual ~Optimizer() = default;
 
-  /// Moves the trainable values by their gradients.
-  virtual void step(double learning_rate) = 0;
+  /// Counts the next step and takes its learning rate, on cuda to where a recorded step reads it.
+  virtual void begin_step(double learning_rate) = 0;
+  /// Moves the trainable values by their gradients. Between begin_step() and this nothing is read
+  /// from the host, so that a step graph may record it.
+  virtual void apply() = 0;
+  void step(double learning_rate) {
+    begin_step(learning_rate);
+    apply();
+  }
 
   /// What a resumed run needs to go on with the same bits: moments and the count of steps.
   virtual std::vector<NamedTensor> state() const = 0;
@@ -43,7 +50,8 @@ std::vector<std::string> optimizer_names();
 /// Euclidean norm of all trainable gradients together.
 double gradient_norm(ParameterSet& parameters);
 /// Scales the gradients so that their norm is at most `limit` (0: no limit), by limit / (norm +
-/// 1e-6) as PyTorch; returns the norm they had.
-double clip_gradients(ParameterSet& parameters, double limit);
+/// 1e-6) as PyTorch; returns the norm they had, a scalar where the gradients are (float64 on the
+/// CPU, float32 on cuda, where nothing waits for it).
+Tensor clip_gradients(ParameterSet& parameters, double limit);
 
 }  // namespace decant::nn

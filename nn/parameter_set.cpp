@@ -52,18 +52,22 @@ ParameterSet::ParameterSet(const std::vector<std::pair<std::string, Module*>>& m
   expect_each_once(slots_);
   check(!slots_.empty(), "ParameterSet: expected modules with parameters, got none");
   const DType type = slots_.front().parameter->variable.dtype();
+  const Device device = slots_.front().parameter->variable.value().device();
   const int64_t alignment = kAlignment / static_cast<int64_t>(size_of(type));
   int64_t total = 0;
   for (Slot& slot : slots_) {
     slot.offset = total;
     total += (slot.size + alignment - 1) / alignment * alignment;
   }
-  values_ = Tensor::zeros({total}, type);
-  gradients_ = Tensor::zeros({total}, type);
+  values_ = Tensor::zeros({total}, type, device);
+  gradients_ = Tensor::zeros({total}, type, device);
   for (const Slot& slot : slots_) {
     Parameter& parameter = *slot.parameter;
     check(parameter.variable.dtype() == type, "ParameterSet: expected one type, got ", type, ' ',
           slots_.front().name, " and ", parameter.variable.dtype(), ' ', slot.name);
+    const Device here = parameter.variable.value().device();
+    check(here == device, "ParameterSet: expected one device, got ", device, ' ',
+          slots_.front().name, " and ", here, ' ', slot.name);
     Tensor value = values_.view(slot.offset, parameter.shape);
     value.copy_from(parameter.variable.value());
     parameter.variable = Variable::leaf(value, gradients_.view(slot.offset, parameter.shape));

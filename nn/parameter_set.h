@@ -13,8 +13,9 @@ namespace decant::nn {
 /// All that one optimizer trains, in one buffer of values and one of gradients: zeroing is one
 /// fill, a step is one op, a snapshot is one copy. Making it moves the modules' parameters into it:
 /// their tensors become views, their gradients too. Slots begin at multiples of 64 bytes; the gaps
-/// hold zeros and stay so. The modules must be initialized, of one type, and live no shorter than
-/// the optimizer's steps. Throws Error for a parameter or a name that comes twice.
+/// hold zeros and stay so. The modules must be initialized, of one type, on one device, and live no
+/// shorter than the optimizer's steps. The layout is the same on all devices, so that what one
+/// saved another goes on with. Throws Error for a parameter or a name that comes twice.
 class ParameterSet {
  public:
   struct Slot {
@@ -38,6 +39,7 @@ class ParameterSet {
   ParameterSet& operator=(const ParameterSet&) = delete;
 
   DType dtype() const { return values_.dtype(); }
+  Device device() const { return values_.device(); }
   /// Values that learn, gaps not counted, frozen ones not counted.
   int64_t trainable_count() const;
 

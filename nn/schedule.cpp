@@ -45,8 +45,10 @@ double learning_rate(const ScheduleOptions& options, double base, int64_t step,
   const double progress = std::min(1.0, static_cast<double>(t) / static_cast<double>(length));
   const double floor = options.final_fraction * base;
   if (options.name == "constant") return base;
-  if (options.name == "step")
-    return base * std::pow(options.gamma, static_cast<double>(t / options.step_every));
+  if (options.name == "step") {
+    const int64_t drops = t / options.step_every;
+    return base * std::pow(options.gamma, static_cast<double>(drops));
+  }
   if (options.name == "poly") return floor + (base - floor) * std::pow(1 - progress, options.power);
   return floor + (base - floor) * (1 + std::cos(std::numbers::pi * progress)) / 2;  // cosine
 }

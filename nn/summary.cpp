@@ -57,7 +57,7 @@ Summary summarize(Network& network, int64_t height, int64_t width) {
 
   const NoGrad no_grad;
   const Trace trace;
-  network.forward(Variable(Tensor::zeros(summary.input_shape, network.dtype())));
+  network.forward(Variable(Tensor::zeros(summary.input_shape, network.dtype(), network.device())));
 
   std::map<std::string, int64_t> parameters = parameters_by_module(network);
   for (const Trace::Step& step : trace.steps()) {

@@ -8,13 +8,16 @@ cd "$(dirname "$0")/.."
 jobs=$(nproc)
 
 cmake --preset asan -DDECANT_CHECK_MEMORY=ON -DDECANT_WERROR=ON >/dev/null
-cmake --build --preset asan -j "$jobs" --target test_engine test_nn test_data test_kd
+cmake --build --preset asan -j "$jobs" --target test_engine test_nn test_data test_kd test_apps
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 for room in engine nn data kd; do
   build/asan/bin/test_$room --test-case-exclude='*every row*,*slow*'
 done
+# The program too, but for runs that are repeated only to compare their bytes.
+build/asan/bin/test_apps --test-case-exclude='*same bytes*,*began with*,*pretrained*'
 
 cmake --preset tsan -DDECANT_WERROR=ON >/dev/null
-cmake --build --preset tsan -j "$jobs" --target test_data
+cmake --build --preset tsan -j "$jobs" --target test_data test_engine
 export TSAN_OPTIONS=halt_on_error=1
 build/tsan/bin/test_data --test-case='*threads*,*loader*'
+build/tsan/bin/test_engine --test-case='*thread*,*parallel*,*allocator*'

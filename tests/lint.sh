@@ -10,4 +10,4 @@ if [ $# -eq 0 ]; then
   set -- $(git ls-files '*.cpp')
 fi
 # libstdc++ 12 uses a deprecated function of its own in stable_sort.
-printf "%s\n" "$@" | xargs -P "$(nproc)" -n 2 clang-tidy-19 -p "$build" --quiet --extra-arg=-Wno-deprecated-declarations
+printf "%s\n" "$@" | xargs -P "$(nproc)" -n 1 clang-tidy-19 -p "$build" --quiet --extra-arg=-Wno-deprecated-declarations

@@ -4,16 +4,17 @@
 #include <fstream>
 #include <functional>
 #include <iostream>
+#include <optional>
 
 #include "apps/command.h"
 #include "apps/config.h"
+#include "apps/train_step.h"
 #include "engine/core/allocator.h"
+#include "engine/core/cuda_memory.h"
 #include "engine/core/parallel.h"
 #include "engine/core/rng.h"
-#include "engine/cpu/level.h"
+#include "engine/cuda/step_graph.h"
 #include "engine/io/atomic_file.h"
-#include "nn/losses.h"
-#include "nn/optimizer.h"
 
 namespace decant::apps {
 namespace {
@@ -21,19 +22,27 @@ namespace {
 struct BenchOptions {
   std::string what;
   Json model = "unet/resnet18";
+  Json teacher = "unet/resnet18";
+  std::string preset = "L_KLD";
   int64_t size = 128;
   int64_t batch = 0;
   int threads = 0;
+  std::string device = "cpu";
+  std::string precision = "float32";
   int64_t steps = 15;
   int64_t warmup = 3;
   std::string json;
 
   void visit(auto&& v) {
-    v("what", what, "train or infer", "what");
+    v("what", what, "train, distill or infer", "what");
     v("model", model, "decoder/encoder, thin_unet, or a network's JSON", "--model");
+    v("teacher", teacher, "of distill: another such network, of fresh weights", "--teacher");
+    v("preset", preset, "of distill: one of the twelve", "--preset");
     v("size", size, "side of the input", "--size");
     v("batch", batch, "images per step; 0: 8 to train, 1 to infer", "--batch");
     v("threads", threads, "0 takes what the machine has", "--threads");
+    v("device", device, kDeviceHelp, "--device");
+    v("precision", precision, kPrecisionHelp, "--precision");
     v("steps", steps, "that are timed", "--steps");
     v("warmup", warmup, "steps before them", "--warmup");
     v("json", json, "file to write the figures to", "--json");
@@ -64,101 +73,174 @@ double high_water_mib() {
   return 0;
 }
 
-Tensor random_images(const Shape& shape) {
-  Tensor images(shape);
-  const Rng rng(RngKey::of(0, "bench"));
-  uint64_t i = 0;
-  for (float& v : images.mutable_values<float>()) v = static_cast<float>(rng.normal(i++));
-  return images;
+double mib(size_t bytes) {
+  return static_cast<double>(bytes) / (1 << 20);
 }
 
-struct StepTimes {
-  std::vector<double> forward, backward, optimizer, whole;
+Tensor random(const Shape& shape, const char* purpose, const std::function<float(double)>& f) {
+  Tensor t(shape);
+  const Rng rng(RngKey::of(0, purpose));
+  uint64_t i = 0;
+  for (float& v : t.mutable_values<float>()) v = f(rng.normal(i++));
+  return t;
+}
+
+// Something that is done again and again, and what waits until it is done.
+struct Work {
+  std::function<void()> step;
+  std::function<void()> wait;
 };
 
-StepTimes time_training(nn::Network& network, const Tensor& images, const BenchOptions& options) {
-  nn::ParameterSet parameters(network);
-  const auto optimizer = nn::make_optimizer(parameters, {});
-  Tensor masks({images.shape()[0], images.shape()[1], images.shape()[2], 1});
-  const Rng rng(RngKey::of(0, "bench masks"));
-  uint64_t i = 0;
-  for (float& v : masks.mutable_values<float>()) v = rng.uniform(i++) > 0.5 ? 1.0F : 0.0F;
-  StepTimes times;
-  for (int64_t step = 0; step < options.warmup + options.steps; ++step) {
-    Variable loss;
-    const double forward = milliseconds([&] {
-      const nn::Pass pass{.training = true,
-                          .key = RngKey::of(0, "dropout", static_cast<uint64_t>(step))};
-      loss = nn::supervised_loss(network.forward(Variable(images), pass).logits, {.labels = masks},
-                                 {.name = "ce"});
-    });
-    const double back = milliseconds([&] {
-      parameters.zero_gradients();
-      backward(loss);
-    });
-    const double update = milliseconds([&] { optimizer->step(3e-4); });
-    if (step < options.warmup) continue;
-    times.forward.push_back(forward);
-    times.backward.push_back(back);
-    times.optimizer.push_back(update);
-    times.whole.push_back(forward + back + update);
-  }
-  return times;
+// Milliseconds per step. The CPU's steps are timed one by one; of those of cuda, which the host
+// only queues, a third at a time. The median of either.
+double time_of(const Work& work, Device device, const BenchOptions& options) {
+  for (int64_t i = 0; i < options.warmup; ++i) work.step();
+  work.wait();
+  const int64_t rounds =
+      device == Device::cpu ? options.steps : std::min<int64_t>(3, options.steps);
+  const int64_t together = options.steps / rounds;
+  std::vector<double> times;
+  for (int64_t r = 0; r < rounds; ++r)
+    times.push_back(milliseconds([&] {
+                      for (int64_t i = 0; i < together; ++i) work.step();
+                      work.wait();
+                    }) /
+                    static_cast<double>(together));
+  return median(times);
 }
 
-StepTimes time_inference(nn::Network& network, const Tensor& images, const BenchOptions& options) {
-  const NoGrad no_grad;
-  StepTimes times;
-  for (int64_t step = 0; step < options.warmup + options.steps; ++step) {
-    const double forward = milliseconds([&] { network.forward(Variable(images)); });
-    if (step < options.warmup) continue;
-    times.forward.push_back(forward);
-    times.whole.push_back(forward);
+/// Networks of fresh weights and a batch of noise, where they compute.
+class Bench {
+ public:
+  Bench(const BenchOptions& options, Device device)
+      : options_(options),
+        device_(device),
+        spec_(read_network(options.model)),
+        network_(nn::make_network(spec_)) {
+    nn::move_to(*network_, device_);
+    const Shape images = {options.batch, options.size, options.size, spec_.in_channels};
+    const Shape masks = {options.batch, options.size, options.size, 1};
+    batch_.images =
+        random(images, "bench", [](double v) { return static_cast<float>(v); }).to(device_);
+    batch_.masks =
+        random(masks, "bench masks", [](double v) { return v > 0 ? 1.0F : 0.0F; }).to(device_);
+    batch_.has_mask.assign(static_cast<size_t>(options.batch), true);
+    batch_.teacher_images = batch_.images;
+    batch_.teacher_to_student.resize(static_cast<size_t>(options.batch));
+    if (options_.what == "distill") make_teacher();
+    if (options_.what == "infer") return;
+    parameters_ =
+        distiller_
+            ? std::make_unique<nn::ParameterSet>(std::vector<std::pair<std::string, nn::Module*>>{
+                  {"", network_.get()}, {"distiller", distiller_.get()}})
+            : std::make_unique<nn::ParameterSet>(*network_);
+    optimizer_ = nn::make_optimizer(*parameters_, {});
   }
-  return times;
+
+  nn::Network& network() { return *network_; }
+  bool distills() const { return distiller_ != nullptr; }
+
+  double milliseconds_per_step(bool graph) {
+    return options_.what == "infer" ? time_of(inference(graph), device_, options_)
+                                    : time_of(training(graph), device_, options_);
+  }
+
+ private:
+  void make_teacher() {
+    std::unique_ptr<nn::Network> network =
+        nn::make_network(read_network(options_.teacher), 0, DType::f32, "teacher");
+    const kd::DistillSpec spec = kd::preset(options_.preset);
+    distiller_ = std::make_unique<kd::Distiller>(
+        spec, kd::TapFacts{spec_.classes, network_->hidden_channels()},
+        kd::TapFacts{network->spec().classes, network->hidden_channels()}, 0);
+    nn::move_to(*network, device_);
+    nn::move_to(*distiller_, device_);
+    teacher_ = std::make_unique<kd::FrozenTeacher>(std::move(network), spec.teacher_batch_norm);
+  }
+
+  Work training(bool graph) {
+    const auto step = std::make_shared<TrainStep>(
+        *network_, *parameters_, *optimizer_, StepOptions{.loss = {.name = "ce"}, .graph = graph});
+    if (distiller_) step->teach_by(*teacher_, *distiller_);
+    return {.step = [this, step] { step->run(batch_, 3e-4, count_++); },
+            .wait = [step] { step->figures().to(Device::cpu); }};
+  }
+
+  Work inference(bool graph) {
+    const auto answer = std::make_shared<Tensor>();
+    std::function<void()> forward = [this, answer] {
+      const NoGrad no_grad;
+      *answer = network_->forward(Variable(batch_.images)).logits.value();
+    };
+    if constexpr (kWithCuda)
+      if (graph)
+        forward = [forward, recorded = std::make_shared<cuda::StepGraph>()] {
+          recorded->run(forward);
+        };
+    return {.step = forward, .wait = [answer] { answer->view(0, {1}).to(Device::cpu); }};
+  }
+
+  const BenchOptions& options_;
+  Device device_;
+  nn::NetworkSpec spec_;
+  std::unique_ptr<nn::Network> network_;
+  std::unique_ptr<kd::FrozenTeacher> teacher_;
+  std::unique_ptr<kd::Distiller> distiller_;
+  std::unique_ptr<nn::ParameterSet> parameters_;
+  std::unique_ptr<nn::Optimizer> optimizer_;
+  data::Batch batch_;
+  int64_t count_ = 0;
+};
+
+void measure_on_cpu(const BenchOptions& options, Json& json) {
+  const double before_mib = high_water_mib();  // no network's: the program and its libraries
+  cpu_memory::reset_peak();
+  Bench bench(options, Device::cpu);
+  const double step_ms = bench.milliseconds_per_step(false);
+  json["parameters"] = nn::parameter_count(bench.network());
+  json["step_ms"] = step_ms;
+  json["images_per_second"] = 1e3 * static_cast<double>(options.batch) / step_ms;
+  json["peak_mib"] = high_water_mib() - before_mib;
+  json["allocator_peak_mib"] = mib(cpu_memory::statistics().peak_in_use_bytes);
+}
+
+// Step by step from the host, then as a recorded graph.
+void measure_on_cuda(const BenchOptions& options, Json& json) {
+  Bench bench(options, Device::cuda);
+  json["parameters"] = nn::parameter_count(bench.network());
+  if constexpr (kWithCuda)
+    for (const bool graph : {false, true}) {
+      const std::string name = graph ? "graph" : "eager";
+      cuda_memory::reset_peak();
+      const double step_ms = bench.milliseconds_per_step(graph);
+      json[name + "_ms"] = step_ms;
+      json[name + "_images_per_second"] = 1e3 * static_cast<double>(options.batch) / step_ms;
+      json[name + "_peak_mib"] = mib(cuda_memory::statistics().peak_in_use_bytes);
+    }
 }
 
 Exit run(BenchOptions& options, const Arguments&) {
-  const bool training = options.what == "train";
-  check(training || options.what == "infer", "what: expected train or infer, got \"", options.what,
-        "\"");
+  check(options.what == "train" || options.what == "distill" || options.what == "infer",
+        "what: expected train, distill or infer, got \"", options.what, "\"");
   require_writable(options.json);
-  if (options.batch == 0) options.batch = training ? 8 : 1;
-  check(options.size > 0 && options.batch > 0 && options.steps > 0 && options.warmup >= 0 &&
-            options.threads >= 0,
+  if (options.batch == 0) options.batch = options.what == "infer" ? 1 : 8;
+  check(options.size > 0 && options.batch > 0 && options.steps > 0 && options.warmup >= 0,
         "expected size, batch and steps above 0, got size ", options.size, ", batch ",
         options.batch, ", steps ", options.steps);
-  if (options.threads > 0) set_num_threads(options.threads);
-  const nn::NetworkSpec spec = read_network(options.model);
-  const Tensor images =
-      random_images({options.batch, options.size, options.size, spec.in_channels});
-
-  // What the program and its libraries took before belongs to no network.
-  const double before_mib = high_water_mib();
-  cpu_memory::reset_peak();
-  const auto network = nn::make_network(spec);
-  const StepTimes times = training ? time_training(*network, images, options)
-                                   : time_inference(*network, images, options);
-  const double peak_mib = high_water_mib() - before_mib;
-  const double step_ms = median(times.whole);
-  Json json = {{"what", options.what},
-               {"network", spec.name()},
-               {"parameters", nn::parameter_count(*network)},
-               {"size", options.size},
+  take_threads(options.threads);
+  const Device device = use_device(options.device, options.precision);
+  Json json = {{"what", options.what}, {"network", read_network(options.model).name()}};
+  if (options.what == "distill") {
+    json["teacher"] = read_network(options.teacher).name();
+    json["preset"] = options.preset;
+  }
+  json.update({{"size", options.size},
                {"batch", options.batch},
                {"threads", num_threads()},
-               {"cpu_level", str(cpu::level())},
-               {"steps", options.steps},
-               {"step_ms", step_ms}};
-  if (training) {
-    json["forward_ms"] = median(times.forward);
-    json["backward_ms"] = median(times.backward);
-    json["optimizer_ms"] = median(times.optimizer);
-  }
-  json["images_per_second"] = 1e3 * static_cast<double>(options.batch) / step_ms;
-  json["peak_mib"] = peak_mib;
-  json["allocator_peak_mib"] =
-      static_cast<double>(cpu_memory::statistics().peak_in_use_bytes) / (1 << 20);
+               {"arithmetic", arithmetic_of(device)},
+               {"precision", options.precision},
+               {"steps", options.steps}});
+  device == Device::cpu ? measure_on_cpu(options, json) : measure_on_cuda(options, json);
   for (const auto& [name, value] : json.items()) std::cout << name << ": " << value << "\n";
   if (!options.json.empty()) write_file_atomically(options.json, json.dump(1) + "\n");
   return Exit::done;
@@ -168,8 +250,9 @@ Exit run(BenchOptions& options, const Arguments&) {
 
 Command bench_command() {
   return make_command<BenchOptions>(
-      "bench", "time training steps or single answers of a network",
+      "bench", "time steps of training or distillation, or single answers of a network",
       "  decant bench train --model unet/resnet18 --size 128 --batch 8 --json bench.json\n"
+      "  decant bench distill --teacher unet/resnet18 --model thin_unet --preset HReg_KLD\n"
       "  decant bench infer --model thin_unet --size 128 --threads 1\n",
       run);
 }

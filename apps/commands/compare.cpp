@@ -6,6 +6,7 @@
 
 #include "apps/command.h"
 #include "apps/evaluate.h"
+#include "apps/run_folder.h"
 #include "apps/selection.h"
 #include "engine/core/parallel.h"
 #include "engine/io/atomic_file.h"
@@ -86,8 +87,9 @@ void print(const std::vector<Row>& rows, const Selection& selection, int64_t les
 Exit run(CompareOptions& options, const Arguments&) {
   check(!options.runs.empty(), "expected run folders or checkpoints, got none");
   require_writable(options.json);
-  check(options.threads >= 0, "threads: expected 0 or more, got ", options.threads);
-  if (options.threads > 0) set_num_threads(options.threads);
+  take_threads(options.threads);
+
+  for (const std::string& path : options.runs) find_checkpoint(path);  // before hours of work
 
   std::optional<data::Dataset> dataset;
   std::optional<Selection> first;
@@ -96,20 +98,13 @@ Exit run(CompareOptions& options, const Arguments&) {
   for (const std::string& path : options.runs) {
     const TrainedNetwork trained = load_trained(path);
     const std::optional<Origin> origin = origin_of(trained.path);
-    if (!dataset) {
-      check(!options.data.empty() || origin, "data: expected a data set, got none, and ", path,
-            " is no run folder (--data DIR)");
-      dataset = options.data.empty()
-                    ? data::open_dataset(origin->config.data.path, origin->config.data.layout)
-                    : data::open_dataset(options.data, options.layout);
-    }
+    if (!dataset) dataset = open_data(options.data, options.layout, origin);
     const Selection selection = select_images(*dataset, trained, origin, options.split);
     if (!first) first = selection;
     check(std::ranges::is_permutation(selection.ids, first->ids), path, ": expected the images of ",
           options.runs.front(), " (", first->ids.size(), ", ", first->label, "), got ",
           selection.ids.size(), " others (", selection.label, "); --split all compares on all");
-    EvaluationSet set(*dataset, selection.ids, trained.notes.evaluation(),
-                      static_cast<int>(trained.network->spec().in_channels), 0);
+    EvaluationSet set(*dataset, selection.ids, trained);
     const data::MetricsReport report =
         evaluate(set, 8, forward_of(*trained.network), data::EmptyPolicy::one);
     const nn::Summary summary =

@@ -7,8 +7,8 @@
 #include "apps/checkpoint_notes.h"
 #include "apps/command.h"
 #include "apps/config.h"
+#include "apps/device.h"
 #include "apps/selection.h"
-#include "engine/core/parallel.h"
 #include "engine/io/atomic_file.h"
 
 namespace decant::apps {
@@ -23,6 +23,8 @@ struct EvaluateOptions {
   std::string empty_policy = "one";
   int64_t batch = 8;
   int threads = 0;
+  std::string device = "cpu";
+  std::string precision = "float32";
 
   void visit(auto&& v) {
     v("run", run, "run folder or checkpoint", "run");
@@ -35,6 +37,8 @@ struct EvaluateOptions {
       "--empty-policy");
     v("batch", batch, "images at a time", "--batch");
     v("threads", threads, "0 takes what the machine has", "--threads");
+    v("device", device, kDeviceHelp, "--device");
+    v("precision", precision, kPrecisionHelp, "--precision");
   }
 };
 
@@ -70,21 +74,15 @@ Exit run(EvaluateOptions& options, const Arguments&) {
   check(!options.run.empty(), "expected a run folder or a checkpoint, got none");
   require_writable(options.json);
   check(options.batch > 0, "batch: expected at least 1, got ", options.batch);
-  check(options.threads >= 0, "threads: expected 0 or more, got ", options.threads);
   const data::EmptyPolicy policy = data::empty_policy_from(options.empty_policy);
-  if (options.threads > 0) set_num_threads(options.threads);
+  take_threads(options.threads);
+  const Device device = use_device(options.device, options.precision);
   const TrainedNetwork trained = load_trained(options.run);
+  nn::move_to(*trained.network, device);
   const std::optional<Origin> origin = origin_of(trained.path);
-  if (options.data.empty()) {
-    check(origin.has_value(), "data: expected a data set, got none, and the checkpoint lies in no ",
-          "run folder (--data DIR)");
-    options.data = origin->config.data.path;
-    options.layout = origin->config.data.layout;
-  }
-  const data::Dataset dataset = data::open_dataset(options.data, options.layout);
+  const data::Dataset dataset = open_data(options.data, options.layout, origin);
   const Selection selection = select_images(dataset, trained, origin, options.split);
-  EvaluationSet set(dataset, selection.ids, trained.notes.evaluation(),
-                    static_cast<int>(trained.network->spec().in_channels), 0);
+  EvaluationSet set(dataset, selection.ids, trained);
   const data::MetricsReport report =
       evaluate(set, options.batch, forward_of(*trained.network), policy);
   print(report, selection, trained);
@@ -92,7 +90,7 @@ Exit run(EvaluateOptions& options, const Arguments&) {
     Json json = {{"checkpoint", trained.path.string()},
                  {"network", Json(nn::to_json(trained.network->spec()))},
                  {"epoch", trained.notes.epoch},
-                 {"data", options.data},
+                 {"data", dataset.root.string()},
                  {"split", selection.part},
                  {"label", selection.label},
                  {"size", trained.notes.size}};

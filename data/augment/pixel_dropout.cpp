@@ -1,5 +1,3 @@
-#include <cmath>
-
 #include "data/augment/transform.h"
 #include "engine/core/error.h"
 

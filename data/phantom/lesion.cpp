@@ -1,6 +1,5 @@
 #include "data/phantom/lesion.h"
 
-#include <array>
 #include <numbers>
 
 namespace decant::data {

@@ -6,16 +6,17 @@
 namespace decant {
 namespace {
 
-// Built before main by the constants of all op files, whatever their order.
+// Built before main by the constants of all op files, whatever their order; never destroyed, since
+// whatever ends after main may still name an op.
 std::vector<const OpInfo*>& ops() {
-  static std::vector<const OpInfo*> list;
+  static auto& list = *new std::vector<const OpInfo*>;
   return list;
 }
 
 }  // namespace
 
 const OpInfo& register_op(const OpInfo& info) {
-  const auto* kept = new OpInfo(info);  // lives as long as the program
+  const auto* kept = new OpInfo(info);
   const auto place = std::ranges::upper_bound(ops(), kept->name, {}, &OpInfo::name);
   ops().insert(place, kept);
   return *kept;

@@ -5,6 +5,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "engine/core/cuda_memory.h"
 #include "engine/core/parallel.h"
 
 namespace decant {
@@ -49,6 +50,10 @@ std::atomic<uint64_t> next_id = 1;
 thread_local bool grad_mode = true;
 
 void add_in_place(Tensor& into, const Tensor& term) {
+  if constexpr (kWithCuda)
+    if (into.device() == Device::cuda)
+      return cuda_memory::add(into.mutable_device_data<float>(), term.device_data<float>(),
+                              into.size());
   with_real_type(into.dtype(), [&]<class T>() {
     T* sum = into.mutable_data<T>();
     const T* t = term.data<T>();
@@ -118,9 +123,11 @@ Variable Variable::leaf(Tensor value) {
 }
 
 Variable Variable::leaf(Tensor value, Tensor gradient) {
-  check(gradient.shape() == value.shape() && gradient.dtype() == value.dtype(),
-        "Variable::leaf: expected a gradient of ", value.dtype(), ' ', value.shape(), ", got ",
-        gradient.dtype(), ' ', gradient.shape());
+  check(gradient.shape() == value.shape() && gradient.dtype() == value.dtype() &&
+            gradient.device() == value.device(),
+        "Variable::leaf: expected a gradient of ", value.dtype(), ' ', value.shape(), " on ",
+        value.device(), ", got ", gradient.dtype(), ' ', gradient.shape(), " on ",
+        gradient.device());
   Variable v = leaf(std::move(value));
   v.node_->gradient = std::move(gradient);
   return v;
@@ -194,8 +201,10 @@ void trace_step(const OpInfo& op, Attributes attributes, const std::vector<Varia
 
 void backward(const Variable& y, const Tensor& seed) {
   check(y.requires_grad(), "backward: nothing below this value needs a gradient");
-  check(seed.shape() == y.shape() && seed.dtype() == y.dtype(), "backward: expected a seed of ",
-        y.dtype(), ' ', y.shape(), ", got ", seed.dtype(), ' ', seed.shape());
+  check(
+      seed.shape() == y.shape() && seed.dtype() == y.dtype() && seed.device() == y.value().device(),
+      "backward: expected a seed of ", y.dtype(), ' ', y.shape(), " on ", y.value().device(),
+      ", got ", seed.dtype(), ' ', seed.shape(), " on ", seed.device());
   const std::vector<Node*> order = reachable(y.node_.get());
   for (const Node* node : order)
     check(!node->used, "backward: second pass through the same graph, first at op ",
@@ -212,7 +221,7 @@ void backward(const Variable& y, const Tensor& seed) {
 
 void backward(const Variable& y) {
   check(y.shape().size() == 1, "backward: expected one element or a seed, got ", y.shape());
-  backward(y, Tensor::full(y.shape(), 1, y.dtype()));
+  backward(y, Tensor::full(y.shape(), 1, y.dtype(), y.value().device()));
 }
 
 }  // namespace decant

@@ -7,8 +7,13 @@
 #include <optional>
 
 #include "engine/core/allocator.h"
+#include "engine/core/cuda_memory.h"
+#include "engine/core/on_device.h"
 #include "engine/core/parallel.h"
 #include "engine/core/rng.h"
+#ifdef DECANT_EMULATED
+#include "engine/cuda/emulated/schedule.h"
+#endif
 
 namespace decant {
 namespace {
@@ -67,7 +72,7 @@ Variable call_with_leaves(const OpRow& row, const Tensors& inputs,
 Outcome run(const OpRow& row, const Tensors& inputs, const std::vector<size_t>& leaves) {
   std::vector<Variable> variables;
   const Variable y = call_with_leaves(row, inputs, leaves, variables);
-  if (y.requires_grad()) backward(y, weighting(y.shape(), y.dtype()));
+  if (y.requires_grad()) backward(y, weighting(y.shape(), y.dtype()).to(y.value().device()));
   Outcome outcome = {y.value(), {}};
   for (const Variable& x : variables)
     outcome.gradients.push_back(x.requires_grad() ? x.grad() : Tensor());
@@ -189,7 +194,7 @@ void difference_entries(const OpRow& row, size_t k, const Tensor& gradient, Wors
     const Tensor minus = f.value();
     f.input(k).mutable_data<double>()[i] = x;
     const double width = (x + h) - (x - h);
-    worst.add(gradient.data<double>()[i], f.weighted_difference(plus, minus, w) / width,
+    worst.add(gradient.data<double>()[i], Differencer::weighted_difference(plus, minus, w) / width,
               str("input ", k, " of ", gradient.shape(), ", element ", i));
   }
 }
@@ -202,14 +207,15 @@ void difference_directions(const OpRow& row, size_t k, const Tensor& gradient, W
   for (uint64_t d = 0; d < kDirections; ++d) {
     const Tensor direction = randn(gradient.shape(), 1000 + d);
     const auto move = [&](double h) {
-      double* x = f.input(k).mutable_data<double>();
+      auto* x = f.input(k).mutable_data<double>();
       for (int64_t i = 0; i < at.size(); ++i)
         x[i] = at.data<double>()[i] + h * direction.data<double>()[i];
       return f.value();
     };
     const Tensor plus = move(kStep);
     const Tensor minus = move(-kStep);
-    worst.add(dot(gradient, direction), f.weighted_difference(plus, minus, w) / (2 * kStep),
+    worst.add(dot(gradient, direction),
+              Differencer::weighted_difference(plus, minus, w) / (2 * kStep),
               str("input ", k, " of ", gradient.shape(), ", direction ", d));
   }
 }
@@ -243,37 +249,50 @@ double relative_distance(const Tensor& single, const Tensor& reference) {
   return std::sqrt(squares) / (scale > kNothing ? scale : 1);
 }
 
-CheckResult check_float32(const OpRow& row) {
+// What the op gives in float64 for its inputs as float32: what is measured is the op, not the
+// conversion.
+Outcome run_reference(const OpRow& row) {
+  Tensors inputs;
+  for (const Tensor& x : inputs_as(row, DType::f32)) inputs.push_back(to_real(x, DType::f64));
+  return run(row, inputs, differentiable_inputs(row));
+}
+
+CheckResult compare_with_reference(const OpRow& row, const Outcome& single) {
   const std::vector<size_t> leaves = differentiable_inputs(row);
-  // The reference sees the rounded inputs: what is measured is the op, not the conversion.
-  const Tensors rounded = inputs_as(row, DType::f32);
-  Tensors reference_inputs;
-  for (const Tensor& x : rounded) reference_inputs.push_back(to_real(x, DType::f64));
-  const Outcome single = run(row, rounded, leaves);
-  const Outcome reference = run(row, reference_inputs, leaves);
+  const Outcome reference = run_reference(row);
 
   // Each product of a sum contributes a rounding of 2^-24, which add up like a random walk. The
   // factor is for what happens to an entry besides: up to four rounded operations before and after
   // the sum (an exp or a division counts as one), each at most 2^-24 of the entry.
   constexpr double kRoundings = 4;
-  const double tolerance = row.kappa * (std::sqrt(row.products) + kRoundings) * 0x1p-24;
-  CheckResult result = {.check = "", .tolerance = tolerance, .message = ""};
-  const auto measure = [&](const Tensor& a, const Tensor& b, const std::string& what) {
+  CheckResult result = {.check = "", .tolerance = 1, .message = ""};
+  // What is reported is the quantity nearest to its tolerance, or furthest beyond.
+  const auto measure = [&](const Tensor& a, const Tensor& b, double products,
+                           const std::string& what) {
     if (a.dtype() != DType::f32) return;  // a value that is float64 or whole on purpose
     const double error = relative_distance(a, b);
-    if (error <= result.error) return;
+    const double tolerance = row.kappa * (std::sqrt(products) + kRoundings) * 0x1p-24;
+    if (error / tolerance < result.error / result.tolerance) return;
     result.error = error;
+    result.tolerance = tolerance;
     if (!(error <= tolerance))
       result.message = str(what, " differs by ", error, " from float64, allowed ", tolerance);
   };
-  measure(single.y, reference.y, "the value");
+  measure(single.y, reference.y, row.products, "the value");
   for (const size_t k : leaves) {
     if (!single.gradients[k].defined() || !reference.gradients[k].defined())
       return failed(str("no gradient arrived at input ", k));
-    measure(single.gradients[k], reference.gradients[k], str("the gradient of input ", k));
+    measure(single.gradients[k], reference.gradients[k],
+            row.gradient_products.empty() ? row.products : row.gradient_products.at(k),
+            str("the gradient of input ", k));
   }
   result.passed = result.message.empty();
   return result;
+}
+
+CheckResult check_float32(const OpRow& row) {
+  return compare_with_reference(row,
+                                run(row, inputs_as(row, DType::f32), differentiable_inputs(row)));
 }
 
 // ---- same bits, written -------------------------------------------------------------------------
@@ -298,14 +317,20 @@ CheckResult check_same_bits(const OpRow& row) {
 
 class Poison {
  public:
-  Poison() { cpu_memory::set_poison(true); }
+  Poison() { set(true); }
   ~Poison() {
 #ifndef DECANT_CHECK_MEMORY
-    cpu_memory::set_poison(false);
+    set(false);
 #endif
   }
   Poison(const Poison&) = delete;
   Poison& operator=(const Poison&) = delete;
+
+ private:
+  static void set(bool on) {
+    cpu_memory::set_poison(on);
+    if constexpr (kWithCuda) cuda_memory::set_poison(on);
+  }
 };
 
 CheckResult check_written(const OpRow& row) {
@@ -323,6 +348,58 @@ CheckResult check_written(const OpRow& row) {
       return failed(str("with fresh memory poisoned, ", d, " differs in ", dtype));
   }
   return {};
+}
+
+// ---- cuda ---------------------------------------------------------------------------------------
+
+Outcome run_on_cuda(const OpRow& row) {
+  Tensors inputs;
+  for (const Tensor& x : inputs_as(row, DType::f32)) inputs.push_back(x.to(Device::cuda));
+  Outcome outcome = run(row, inputs, differentiable_inputs(row));
+  check(outcome.y.device() == Device::cuda, row.op, ": the value does not lie on cuda");
+  outcome.y = outcome.y.to(Device::cpu);
+  for (Tensor& dx : outcome.gradients)
+    if (dx.defined()) dx = dx.to(Device::cpu);
+  return outcome;
+}
+
+#ifdef DECANT_EMULATED
+// While it lives, the device takes its liberties: blocks and threads in another order, and
+// everything as late as it may be.
+class OtherSchedule {
+ public:
+  OtherSchedule() { emulated::set_schedule({.seed = previous_.seed + 1, .late = true}); }
+  ~OtherSchedule() { emulated::set_schedule(previous_); }
+  OtherSchedule(const OtherSchedule&) = delete;
+  OtherSchedule& operator=(const OtherSchedule&) = delete;
+
+ private:
+  emulated::Schedule previous_ = emulated::schedule();
+};
+#else
+struct OtherSchedule {};
+#endif
+
+// Fresh memory is full of NaN, so that an element which is read or left unwritten shows; and the
+// second run takes another order where the device lets us choose it.
+CheckResult run_twice_on_cuda(const OpRow& row) {
+  const Poison poison;
+  const Outcome first = run_on_cuda(row);
+  {
+    [[maybe_unused]] const OtherSchedule guard;
+    if (const std::string d = difference(first, run_on_cuda(row)); !d.empty())
+      return failed(str("run twice, ", d, " differs"));
+  }
+  return compare_with_reference(row, first);
+}
+
+CheckResult check_cuda(const OpRow& row) {
+  try {
+    return run_twice_on_cuda(row);
+  } catch (const Error& e) {
+    if (std::string_view(e.what()).find(kNoKernelYet) == std::string_view::npos) throw;
+    return {.check = "", .message = e.what()};
+  }
 }
 
 // ---- frozen, accumulation -----------------------------------------------------------------------
@@ -370,7 +447,7 @@ double largest_difference(const Tensor& a, const Tensor& b) {
 
 Tensor sum_of(const Tensor& a, const Tensor& b) {
   Tensor sum = a.clone();
-  double* out = sum.mutable_data<double>();
+  auto* out = sum.mutable_data<double>();
   for (const double v : b.values<double>()) *out++ += v;
   return sum;
 }
@@ -466,6 +543,7 @@ RowReport run_row(const OpRow& row) {
   add_check(report, "float32", [&] { return check_float32(row); });
   add_check(report, "same bits", [&] { return check_same_bits(row); });
   add_check(report, "written", [&] { return check_written(row); });
+  if constexpr (kWithCuda) add_check(report, "cuda", [&] { return check_cuda(row); });
   return report;
 }
 

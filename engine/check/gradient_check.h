@@ -11,11 +11,12 @@ namespace decant {
 
 /// One check of one row: what it measured, against what it allows.
 struct CheckResult {
-  std::string check;  ///< "gradient", "float32", "same bits", "written", "frozen", "accumulation"
+  /// "gradient", "float32", "same bits", "written", "frozen", "accumulation", "cuda"
+  std::string check;
   bool passed = true;
   double error = 0;
   double tolerance = 0;
-  std::string message;  ///< why it failed
+  std::string message;  ///< why it failed; or, of "cuda", which kernel is not written yet
 };
 
 struct RowReport {
@@ -34,6 +35,8 @@ struct RowReport {
 ///   float32       value and gradients against float64, norm-wise
 ///   same bits     run twice, and with 1, 2 and 7 threads (float64: 1 and 7)
 ///   written       with fresh memory poisoned, no NaN in value and gradients
+///   cuda          in builds that have a device: float32 there against float64 here, with the
+///                 tolerance of float32; twice, with fresh memory poisoned, the same bits
 ///   frozen        each input frozen in turn: none arrives there, the others keep their bits
 ///   accumulation  a second pass adds to the first; f(x, x) adds both gradients
 /// A row with every input constant gets the checks of values only.

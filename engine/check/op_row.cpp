@@ -41,7 +41,14 @@ bool register_rows(std::vector<OpRow> (*rows)(), std::vector<RejectRow> (*reject
 }
 
 const std::vector<OpRow>& op_rows() {
-  static const auto rows = collect<OpRow>([](const Source& s) { return s.rows; });
+  static const auto rows = [] {
+    std::vector<OpRow> all = collect<OpRow>([](const Source& s) { return s.rows; });
+    for (const OpRow& row : all)
+      check(row.gradient_products.empty() || row.gradient_products.size() >= row.inputs.size(),
+            row.op, " (", row.variant, "): expected gradient_products of ", row.inputs.size(),
+            " inputs, got ", row.gradient_products.size());
+    return all;
+  }();
   return rows;
 }
 

@@ -2,7 +2,6 @@
 
 #include <functional>
 #include <initializer_list>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -18,9 +17,11 @@ struct OpRow {
   std::vector<Tensor> inputs;  ///< float64 values, away from kinks; the float32 checks convert them
   std::function<Variable(const std::vector<Variable>& x)> call;
 
-  /// How many products the longest sum of the forward or backward pass adds up: sets the float32
-  /// tolerance kappa sqrt(products) 2^-24.
+  /// How many products an entry of the value adds up, and one of each input's gradient, in the
+  /// order of the inputs; without gradient_products they are as many as the value's. Each
+  /// quantity's float32 tolerance follows from its own: kappa (sqrt(products) + 4) 2^-24.
   double products = 1;
+  std::vector<double> gradient_products = {};
   double kappa = 1;
   /// Inputs that no gradient flows into (targets, masks, a teacher's maps): asking for one must
   /// leave it without.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iomanip>
+#include <set>
 #include <sstream>
 
 #include "engine/check/gradient_check.h"
@@ -46,6 +47,7 @@ void print_reports(std::ostream& out, const std::vector<RowReport>& reports) {
        << "   result\n";
   size_t rows = 0;
   size_t failures = 0;
+  std::set<std::string> not_on_cuda;
   double worst_of_all = 0;
   for (auto first = reports.begin(); first != reports.end();) {
     const auto last =
@@ -56,6 +58,8 @@ void print_reports(std::ostream& out, const std::vector<RowReport>& reports) {
         static_cast<size_t>(std::count_if(first, last, [](const auto& r) { return !r.passed; }));
     for (auto r = first; r != last; ++r) {
       checks += r->checks.size();
+      for (const CheckResult& c : r->checks)
+        if (c.passed && !c.message.empty()) not_on_cuda.insert(c.message);
       if (!(r->worst_gradient_error <= worst)) worst = r->worst_gradient_error;
     }
     text << std::left << std::setw(28) << first->op << std::right << std::setw(6) << last - first
@@ -71,6 +75,7 @@ void print_reports(std::ostream& out, const std::vector<RowReport>& reports) {
       if (!c.passed)
         text << "FAIL " << r.op << " (" << r.variant << "), " << c.check << ": " << c.message
              << '\n';
+  for (const std::string& missing : not_on_cuda) text << "not run on cuda: " << missing << '\n';
   text << rows << " rows, " << failures << " failed, worst gradient error " << worst_of_all << '\n';
   out << text.str();
 }

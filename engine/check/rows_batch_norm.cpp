@@ -1,5 +1,3 @@
-#include <memory>
-
 #include <cmath>
 
 #include "engine/check/op_row.h"
@@ -18,7 +16,6 @@ struct Case {
 // Seeds such that no z = bn(x) + residual of a small row lies within a difference of a kink.
 const std::vector<Case>& cases() {
   using enum Activation;
-  // NOLINTBEGIN(modernize-use-designated-initializers): a table, its columns named by the struct
   static const std::vector<Case> table = {
       {"training", {2, 3, 3, 4}, {.training = true}},
       {"training, five values per channel", {5, 3}, {.training = true}},
@@ -36,13 +33,17 @@ const std::vector<Case>& cases() {
       {"running moments, relu, residual", {2, 3, 3, 3}, {.activation = relu}, true},
       {"running moments, hard_swish", {1, 1, 1, 5}, {.activation = hard_swish}},
       {"real: training, 64 channels", {2, 24, 25, 64}, {.training = true}},
+      {"real: training, hard_swish, residual, 8 channels",
+       {3, 20, 21, 8},
+       {.training = true, .activation = hard_swish},
+       true},
+      {"real: running moments, 132 channels", {2, 9, 9, 132}, {}},
       {"real: training, 83 channels, residual", {2, 9, 11, 83}, {.training = true}, true},
       {"real: training, hard_swish, 19 channels",
        {2, 30, 31, 19},
        {.training = true, .activation = hard_swish},
        true},
   };
-  // NOLINTEND(modernize-use-designated-initializers)
   return table;
 }
 

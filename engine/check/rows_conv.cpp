@@ -1,4 +1,4 @@
-#include <algorithm>
+#include <numeric>
 
 #include "engine/check/op_row.h"
 #include "engine/ops/conv2d.h"
@@ -14,18 +14,31 @@ struct Convolution {
   bool bias = true;
 };
 
-// The most products that a sum of the three passes has.
-double longest_sum(const Shape& pixels, const Shape& w, int groups) {
-  const int64_t taps = w[1] * w[2];
-  const int64_t sum =
-      std::max({taps * w[3], taps * w[0] / groups, pixels[0] * pixels[1] * pixels[2]});
-  return static_cast<double>(sum) + 1;
+// The products of a sum in each pass of the convolution of images to `outputs` pixels.
+struct Sums {
+  double forward, input_gradient, weight_gradient;
+};
+
+Sums sums_of(const Shape& w, int64_t outputs, int stride, int dilation, int groups) {
+  // Of a kernel's positions along an axis, those that one input pixel is read through: all that are
+  // equal modulo the stride once they are dilated.
+  const auto reading = [=](int64_t kernel) {
+    const int64_t apart = stride / std::gcd(stride, dilation);
+    return (kernel + apart - 1) / apart;
+  };
+  const int64_t filters = w[0] / groups;
+  return {.forward = static_cast<double>(w[1] * w[2] * w[3]),
+          .input_gradient = static_cast<double>(reading(w[1]) * reading(w[2]) * filters),
+          .weight_gradient = static_cast<double>(outputs)};
+}
+
+int64_t pixels_of(const Shape& image) {
+  return image[0] * image[1] * image[2];
 }
 
 // Every branch of engine/cpu: whole panels and remainders of one to four vectors, lines of whole
 // tiles and remainders, parts of a deep panel, each geometry, groups and the depthwise kernels.
 const std::vector<Convolution>& convolutions() {
-  // NOLINTBEGIN(modernize-use-designated-initializers): a table, its columns named by the struct
   static const std::vector<Convolution> table = {
       {"3x3", {2, 5, 6, 3}, {4, 3, 3, 3}, {.padding = 1}},
       {"no bias", {1, 4, 5, 2}, {3, 3, 3, 2}, {}, false},
@@ -66,7 +79,6 @@ const std::vector<Convolution>& convolutions() {
        {72, 5, 5, 1},
        {.stride = 2, .padding = 2, .groups = 72}},
   };
-  // NOLINTEND(modernize-use-designated-initializers)
   return table;
 }
 
@@ -78,7 +90,6 @@ struct Transposed {
 };
 
 const std::vector<Transposed>& transposed() {
-  // NOLINTBEGIN(modernize-use-designated-initializers): a table, its columns named by the struct
   static const std::vector<Transposed> table = {
       {"2x2 stride 2", {1, 3, 4, 3}, {3, 2, 2, 2}, {.stride = 2}},
       {"3x3", {1, 4, 5, 2}, {2, 3, 3, 3}, {.padding = 1}},
@@ -97,7 +108,6 @@ const std::vector<Transposed>& transposed() {
        {128, 4, 4, 64},
        {.stride = 2, .padding = 1}},
   };
-  // NOLINTEND(modernize-use-designated-initializers)
   return table;
 }
 
@@ -114,6 +124,8 @@ bool is_large(const Shape& x, const Shape& w) {
 std::vector<OpRow> rows() {
   std::vector<OpRow> table;
   for (const Convolution& c : convolutions()) {
+    const int64_t outputs = pixels_of(conv2d_shape(c.x, c.w, c.options));
+    const Sums sums = sums_of(c.w, outputs, c.options.stride, c.options.dilation, c.options.groups);
     table.push_back({.op = "conv2d",
                      .variant = c.variant,
                      .inputs = operands(c.x, c.w, c.w[0], c.bias),
@@ -121,20 +133,29 @@ std::vector<OpRow> rows() {
                          [o = c.options](const std::vector<Variable>& x) {
                            return conv2d(x[0], x[1], x.size() > 2 ? x[2] : Variable{}, o);
                          },
-                     .products = longest_sum(c.x, c.w, c.options.groups),
+                     .products = sums.forward + 1,  // the bias
+                     .gradient_products = {sums.input_gradient, sums.weight_gradient,
+                                           static_cast<double>(outputs)},
                      .large = is_large(c.x, c.w)});
   }
+  // As a convolution, its input gradient forward: from y's pixels to x's.
   for (const Transposed& c : transposed()) {
-    table.push_back(
-        {.op = "conv_transpose2d",
-         .variant = c.variant,
-         .inputs = operands(c.x, c.w, c.w[3] * c.options.groups, c.bias),
-         .call =
-             [o = c.options](const std::vector<Variable>& x) {
-               return conv_transpose2d(x[0], x[1], x.size() > 2 ? x[2] : Variable{}, o);
-             },
-         .products = longest_sum(c.x, c.w, c.options.groups) * c.options.stride * c.options.stride,
-         .large = is_large(c.x, c.w)});
+    const std::vector<Tensor> inputs = operands(c.x, c.w, c.w[3] * c.options.groups, c.bias);
+    const Sums sums =
+        sums_of(c.w, pixels_of(c.x), c.options.stride, c.options.dilation, c.options.groups);
+    const Shape y =
+        conv_transpose2d(Variable(inputs[0]), Variable(inputs[1]), {}, c.options).shape();
+    table.push_back({.op = "conv_transpose2d",
+                     .variant = c.variant,
+                     .inputs = inputs,
+                     .call =
+                         [o = c.options](const std::vector<Variable>& x) {
+                           return conv_transpose2d(x[0], x[1], x.size() > 2 ? x[2] : Variable{}, o);
+                         },
+                     .products = sums.input_gradient + 1,  // the bias
+                     .gradient_products = {sums.forward, sums.weight_gradient,
+                                           static_cast<double>(pixels_of(y))},
+                     .large = is_large(c.x, c.w)});
   }
   return table;
 }

@@ -24,6 +24,7 @@ void add_pools(std::vector<OpRow>& table) {
       {"stride 1", {1, 4, 5, 2}, {.kernel = 3, .stride = 1, .padding = 1}},
       {"stride beyond the window", {1, 7, 8, 2}, {.kernel = 2, .stride = 3}},
       {"one window, mostly padding", {1, 2, 2, 1}, {.kernel = 4, .stride = 1, .padding = 1}},
+      {"four channels", {1, 5, 6, 4}, {.kernel = 3, .stride = 2, .padding = 1}},
       {"many rows", {2, 65, 67, 12}, {.kernel = 3, .stride = 2, .padding = 1}, true},
       {"long sums", {1, 33, 35, 5}, {.kernel = 12, .stride = 5, .padding = 3}, true},
   };
@@ -76,6 +77,7 @@ void add_resizes(std::vector<OpRow>& table) {
       {"to one pixel", {1, 4, 5, 2}, 1, 1},
       {"many rows", {2, 30, 31, 9}, 61, 60, true},
       {"much larger", {1, 3, 3, 2}, 64, 70, true},
+      {"eight channels", {2, 3, 4, 8}, 5, 7},
   };
   struct Mode {
     const char* name;
@@ -137,6 +139,7 @@ void add_warps(std::vector<OpRow>& table) {
       {"to another size", {1, 4, 5, 2}, {shrunk}, 6, 3},
       {"mirrored", {1, 3, 4, 2}, {{{-1, 0, 3, 0, 1, 0}}}, 3, 4},
       {"far outside", {1, 3, 4, 1}, {Affine::translation(23.3, -17.6)}, 3, 4},
+      {"thousands of pixels outside", {1, 3, 4, 2}, {Affine::scaling(0.001, 0.002)}, 3, 4},
       {"one row", {1, 1, 5, 2}, {Affine::translation(0.25, 0.5)}, 2, 5},
       {"many rows", {3, 40, 41, 6}, {Affine::rotation(-20, 20, 20)}, 40, 41, true},
   };
@@ -158,7 +161,8 @@ void add_warps(std::vector<OpRow>& table) {
                    .call =
                        [turned, shrunk](const Inputs& x) {
                          const Affine maps[] = {turned, shrunk};
-                         return Variable(warp_coverage(4, 5, maps, 30, 7, x[0].dtype()));
+                         return Variable(
+                             warp_coverage(4, 5, maps, 30, 7, x[0].dtype(), x[0].value().device()));
                        },
                    .constants = {0}});
 }
@@ -239,7 +243,7 @@ std::vector<RejectRow> rejects() {
        .message = "expected finite numbers"},
       {.op = "warp_coverage",
        .what = "no pixels",
-       .call = [] { warp_coverage(0, 2, {}, 2, 2); },
+       .call = [] { warp_coverage(0, 2, std::span<const Affine>(), 2, 2); },
        .message = "got 0 x 2"},
   };
 }

@@ -35,7 +35,8 @@ const Masked kElementwise[] = {
 // A loss of two tensors and a mask; `constants` are those inputs without a gradient.
 template <class F>
 void add_elementwise(std::vector<OpRow>& table, const char* op, const std::string& suffix,
-                     const F& loss, bool second_in_unit_range, std::vector<size_t> constants) {
+                     const F& loss, bool second_in_unit_range,
+                     const std::vector<size_t>& constants) {
   for (const Masked& c : kElementwise) {
     const bool masked = c.share < 1;
     OpRow row = {
@@ -65,8 +66,9 @@ void add_rows_of_distributions(std::vector<OpRow>& table) {
   };
   for (const Case& c :
        {Case{"T 1", {4, 5}}, Case{"T 3", {4, 5}, 3}, Case{"T 0.5", {3, 2}, 0.5},
-        Case{"mask, some rows empty", {9, 3}, 2, 0.3}, Case{"one long row", {1, 9001}, 1, 1, true},
-        Case{"many rows", {9001, 2}, 2, 1, true},
+        Case{"mask, some rows empty", {9, 3}, 2, 0.3}, Case{"longer rows, mask", {5, 70}, 2, 0.5},
+        Case{"one long row", {1, 9001}, 1, 1, true},
+        Case{"long rows, mask", {3, 1030}, 1, 0.6, true}, Case{"many rows", {9001, 2}, 2, 1, true},
         Case{"many rows, mask", {3001, 7}, 2, 0.5, true}}) {
     const bool masked = c.share < 1;
     OpRow row = {.op = "kl_div_rows",
@@ -111,6 +113,8 @@ void add_cross_entropy(std::vector<OpRow>& table) {
        {Case{"pixels", {2, 2, 3, 4}, {2, 2, 3}}, Case{"one sample", {3}, {}},
         Case{"int32 labels, some ignored", {11, 3}, {11}, DType::i32, -100},
         Case{"ignored by another label, mask", {12, 3}, {12}, DType::i64, 255, true},
+        Case{"uint8 labels, more classes", {7, 40}, {7}, DType::u8, 255},
+        Case{"as many classes as words", {3, 1030}, {3}, DType::i32, -100, false, true},
         Case{"many samples", {9001, 2}, {9001}, DType::i64, -100, true, true}}) {
     OpRow row = {.op = "cross_entropy",
                  .variant = c.variant,

@@ -8,47 +8,51 @@ struct Product {
   const char* variant;
   Shape a, b;
   MatmulOptions options;
-  double products;
 };
 
 std::vector<OpRow> rows() {
   std::vector<OpRow> table;
-  // NOLINTBEGIN(modernize-use-designated-initializers): a table, its columns named by the struct
   const Product products[] = {
-      {"one element", {1, 1}, {1, 1}, {}, 1},
-      {"3x4 4x5", {3, 4}, {4, 5}, {}, 5},
-      {"a transposed", {4, 3}, {4, 5}, {.transpose_a = true}, 5},
-      {"b transposed", {3, 4}, {5, 4}, {.transpose_b = true}, 5},
-      {"both transposed", {4, 3}, {5, 4}, {.transpose_a = true, .transpose_b = true}, 5},
-      {"several tiles and parts", {101, 260}, {260, 83}, {}, 260},
-      {"several tiles, a transposed", {260, 101}, {260, 83}, {.transpose_a = true}, 260},
-      {"several tiles, b transposed", {101, 260}, {83, 260}, {.transpose_b = true}, 260},
+      {"one element", {1, 1}, {1, 1}, {}},
+      {"3x4 4x5", {3, 4}, {4, 5}, {}},
+      {"a transposed", {4, 3}, {4, 5}, {.transpose_a = true}},
+      {"b transposed", {3, 4}, {5, 4}, {.transpose_b = true}},
+      {"both transposed", {4, 3}, {5, 4}, {.transpose_a = true, .transpose_b = true}},
+      {"several tiles and parts", {101, 260}, {260, 83}, {}},
+      {"several tiles, a transposed", {260, 101}, {260, 83}, {.transpose_a = true}},
+      {"several tiles, b transposed", {101, 260}, {83, 260}, {.transpose_b = true}},
   };
-  // NOLINTEND(modernize-use-designated-initializers)
   for (const Product& p : products) {
+    const int64_t m = p.a[p.options.transpose_a ? 1 : 0];
+    const int64_t k = p.a[p.options.transpose_a ? 0 : 1];
+    const int64_t n = p.b[p.options.transpose_b ? 0 : 1];
     table.push_back(
         {.op = "matmul",
          .variant = p.variant,
          .inputs = {randn(p.a, 1), randn(p.b, 2)},
          .call = [o = p.options](const std::vector<Variable>& x) { return matmul(x[0], x[1], o); },
-         .products = p.products,
+         .products = static_cast<double>(k),
+         .gradient_products = {static_cast<double>(n), static_cast<double>(m)},
          .large = p.a.size() > 1000});
   }
   table.push_back({.op = "linear",
                    .variant = "2x3x4 to 5",
                    .inputs = {randn({2, 3, 4}, 1), randn({5, 4}, 2), randn({5}, 3)},
                    .call = [](const std::vector<Variable>& x) { return linear(x[0], x[1], x[2]); },
-                   .products = 6});
+                   .products = 5,
+                   .gradient_products = {5, 6, 6}});
   table.push_back({.op = "linear",
                    .variant = "one vector, no bias",
                    .inputs = {randn({7}, 1), randn({3, 7}, 2)},
                    .call = [](const std::vector<Variable>& x) { return linear(x[0], x[1]); },
-                   .products = 7});
+                   .products = 7,
+                   .gradient_products = {3, 1}});
   table.push_back({.op = "linear",
                    .variant = "several tiles",
                    .inputs = {randn({50, 300}, 1), randn({70, 300}, 2), randn({70}, 3)},
                    .call = [](const std::vector<Variable>& x) { return linear(x[0], x[1], x[2]); },
                    .products = 301,
+                   .gradient_products = {70, 50, 50},
                    .large = true});
   return table;
 }

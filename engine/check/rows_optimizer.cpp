@@ -68,17 +68,39 @@ void add_steps(std::vector<OpRow>& table, int64_t size) {
 }
 
 void add_buffers(std::vector<OpRow>& table, int64_t size) {
-  const auto add = [&](const char* op, auto call) {
+  const auto add = [&](const char* op, auto call, const char* variant = "flat") {
     table.push_back(
         {.op = op,
-         .variant = "flat" + size_name(size),
+         .variant = variant + size_name(size),
          .inputs = {randn({size}, 1), randn({size}, 2)},
          .call =
              [call](const Inputs& x) { return Variable(call(x[0].value().clone(), x[1].value())); },
          .constants = {0, 1}});
   };
-  add("squared_norm",
-      [](const Tensor& x, const Tensor&) { return Tensor::full({}, squared_norm(x), x.dtype()); });
+  add("squared_norm", [](const Tensor& x, const Tensor&) {
+    return Tensor::full({}, squared_norm(x), x.dtype(), x.device());
+  });
+  add("clip_norm", [](const Tensor& x, const Tensor& y) {
+    const Tensor second = y.clone();
+    const Tensor both[] = {x, second};
+    clip_norm(both, 2);
+    return written({x, second}).value();
+  });
+  add(
+      "clip_norm",
+      [](const Tensor& x, const Tensor&) {
+        clip_norm({&x, 1}, 1e6);
+        return x;
+      },
+      "below the limit");
+  add(
+      "clip_norm",
+      [](const Tensor& x, const Tensor&) {
+        const Tensor end = x.view(1, {x.size() - 1});
+        clip_norm({&end, 1}, 1);
+        return x;
+      },
+      "unaligned");
   add("scale_in_place", [](const Tensor& x, const Tensor&) {
     scale_in_place(x, -0.3);
     return x;
@@ -95,6 +117,9 @@ void add_buffers(std::vector<OpRow>& table, int64_t size) {
     ema_update(x, y, 0.9);
     return x;
   });
+  add(
+      "cast", [](const Tensor& x, const Tensor&) { return cast(cast(x, DType::bf16), x.dtype()); },
+      "to bfloat16 and back");
   // To float32 and back, which changes nothing in what is float32 already.
   add("cast", [](const Tensor& x, const Tensor&) { return cast(cast(x, DType::f32), x.dtype()); });
 }
@@ -181,6 +206,14 @@ std::vector<RejectRow> rejects() {
        .what = "whole numbers",
        .call = [] { squared_norm(zeros({3}, DType::i64)); },
        .message = "got int64"},
+      {.op = "clip_norm",
+       .what = "a limit below 0",
+       .call =
+           [] {
+             const Tensor x = zeros({3});
+             clip_norm({&x, 1}, -1);
+           },
+       .message = "clip_norm: expected a limit of at least 0, got -1"},
       {.op = "scale_in_place",
        .what = "whole numbers",
        .call = [] { scale_in_place(zeros({3}, DType::i64), 2); },

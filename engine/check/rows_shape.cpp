@@ -18,6 +18,7 @@ void add_joins(std::vector<OpRow>& table) {
        {Join{"channels", {2, 2, 3, 2}, {2, 2, 3, 1}, {2, 2, 3, 4}, 3},
         Join{"first axis", {1, 3}, {2, 3}, {1, 3}, 0},
         Join{"middle axis, counted from the end", {2, 1, 3}, {2, 2, 3}, {2, 1, 3}, -2},
+        Join{"rows of four", {3, 2, 4}, {3, 2, 8}, {3, 2, 4}, 2},
         Join{"many rows", {70, 80, 3}, {70, 80, 5}, {70, 80, 1}, 2, true}})
     table.push_back(
         {.op = "concat",
@@ -90,7 +91,8 @@ void add_moves(std::vector<OpRow>& table) {
         Order{"counted from the end", {2, 3, 4}, {-1, -3, -2}},
         Order{"nothing moves", {2, 3}, {0, 1}},
         Order{"five axes", {2, 1, 3, 2, 2}, {4, 2, 0, 1, 3}},
-        Order{"channels first, many rows", {2, 60, 61, 9}, {0, 3, 1, 2}, true}})
+        Order{"channels first, many rows", {2, 60, 61, 9}, {0, 3, 1, 2}, true},
+        Order{"tiles and their rests, and axes beside", {2, 3, 45, 2, 40}, {0, 4, 3, 1, 2}, true}})
     table.push_back({.op = "permute",
                      .variant = o.variant,
                      .inputs = {randn(o.x)},

@@ -28,7 +28,15 @@
 #define DECANT_CACHE_BLOCKS 1
 #endif
 
-namespace decant::cpu_memory {
+namespace decant {
+
+size_t size_class(size_t bytes) {
+  bytes = std::max(bytes, size_t{256});
+  const size_t quarter = std::bit_floor(bytes) / 4;
+  return (bytes + quarter - 1) / quarter * quarter;
+}
+
+namespace cpu_memory {
 namespace {
 
 constexpr size_t kAlignment = 64;
@@ -36,13 +44,6 @@ constexpr size_t kHugePage = size_t{2} << 20U;
 constexpr size_t kRedZone = DECANT_RED_ZONES ? 64 : 0;
 constexpr unsigned char kRedZoneByte = 0xFD;
 constexpr unsigned char kPoisonByte = 0xFF;  // four or eight of them are a NaN
-
-// 4, 5, 6 or 7 quarters of a power of two.
-size_t size_class(size_t bytes) {
-  bytes = std::max(bytes, size_t{256});
-  const size_t quarter = std::bit_floor(bytes) / 4;
-  return (bytes + quarter - 1) / quarter * quarter;
-}
 
 // A block that waits for its next use holds the link to the one below it.
 struct FreeBlock {
@@ -83,6 +84,7 @@ void* take_cached(Pool& p, size_t bytes) {
 
 // Gives cached blocks back to the system, largest first, until at most `keep` bytes are cached.
 void shrink_cache(Pool& p, size_t keep) {
+  if (p.statistics.cached_bytes <= keep) return;
   for (auto entry = p.free.rbegin(); entry != p.free.rend(); ++entry) {
     while (p.statistics.cached_bytes > keep) {
       void* const block = take_cached(p, entry->first);
@@ -187,4 +189,5 @@ void set_limit(size_t bytes) {
   pool().limit = bytes;
 }
 
-}  // namespace decant::cpu_memory
+}  // namespace cpu_memory
+}  // namespace decant

@@ -12,6 +12,9 @@ struct MemoryStatistics {
   uint64_t system_requests = 0;  ///< how often the operating system was asked
 };
 
+/// What a request is rounded up to: 4, 5, 6 or 7 quarters of a power of two, 256 at least.
+size_t size_class(size_t bytes);
+
 /// The storage of all CPU tensors. Blocks are aligned to 64 bytes, rounded up to one of four size
 /// classes per power of two (so at most a quarter is wasted) and kept for reuse: a training step
 /// that repeats takes nothing from the operating system. In use and kept together are at most twice

@@ -16,7 +16,7 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   for (size_t j = 0; j <= b.size(); ++j) cost(0, j) = j;
   for (size_t i = 1; i <= a.size(); ++i) {
     for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t substitution = cost(i - 1, j - 1) + (a[i - 1] != b[j - 1]);
+      const size_t substitution = cost(i - 1, j - 1) + (a[i - 1] == b[j - 1] ? 0 : 1);
       cost(i, j) = std::min({cost(i - 1, j) + 1, cost(i, j - 1) + 1, substitution});
       if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
         cost(i, j) = std::min(cost(i, j), cost(i - 2, j - 2) + 1);

@@ -136,7 +136,7 @@ struct PoolHolder {
 
 // Never destroyed: a loader thread may still run a loop while the program ends.
 PoolHolder& holder() {
-  static PoolHolder* const instance = new PoolHolder;
+  static auto* const instance = new PoolHolder;
   return *instance;
 }
 

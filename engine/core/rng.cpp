@@ -36,30 +36,10 @@ RngKey RngKey::part(std::string_view name) const {
   return key;
 }
 
-std::array<uint32_t, 4> philox(std::array<uint32_t, 4> c, std::array<uint32_t, 2> key) {
-  constexpr int kRounds = 10;
-  for (int round = 0; round < kRounds; ++round) {
-    const uint64_t a = uint64_t{0xD2511F53U} * c[0];
-    const uint64_t b = uint64_t{0xCD9E8D57U} * c[2];
-    c = {high(b) ^ c[1] ^ key[0], low(b), high(a) ^ c[3] ^ key[1], low(a)};
-    key[0] += 0x9E3779B9U;
-    key[1] += 0xBB67AE85U;
-  }
-  return c;
-}
-
 Rng::Rng(const RngKey& key) {
   const uint64_t k = combine(combine(0, key.seed), key.purpose);
   key_ = {low(k), high(k)};
   stream_ = combine(combine(0, key.step), key.sample);
-}
-
-std::array<uint32_t, 4> Rng::block(uint64_t i) const {
-  return philox({low(i), high(i), low(stream_), high(stream_)}, key_);
-}
-
-uint32_t Rng::bits(uint64_t i) const {
-  return block(i)[0];
 }
 
 double Rng::uniform(uint64_t i) const {

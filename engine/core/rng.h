@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "engine/core/host_device.h"
+
 namespace decant {
 
 /// What a random number is for. The numbers of one key are a pure function of it: they do not
@@ -29,15 +31,27 @@ constexpr uint64_t fnv1a64(std::string_view text) {
 
 /// Philox4x32-10: encrypts a 128-bit counter under a 64-bit key; every output bit depends on
 /// every input bit. Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
-std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
+HOST_DEVICE constexpr std::array<uint32_t, 4> philox(std::array<uint32_t, 4> c,
+                                                     std::array<uint32_t, 2> key) {
+  constexpr int kRounds = 10;
+  for (int round = 0; round < kRounds; ++round) {
+    const uint64_t a = uint64_t{0xD2511F53U} * c[0];
+    const uint64_t b = uint64_t{0xCD9E8D57U} * c[2];
+    c = {static_cast<uint32_t>(b >> 32U) ^ c[1] ^ key[0], static_cast<uint32_t>(b),
+         static_cast<uint32_t>(a >> 32U) ^ c[3] ^ key[1], static_cast<uint32_t>(a)};
+    key[0] += 0x9E3779B9U;
+    key[1] += 0xBB67AE85U;
+  }
+  return c;
+}
 
-/// Random access to the stream of one key: element i is always the same number.
+/// Random access to the stream of one key: element i is always the same number, on both devices.
 class Rng {
  public:
   explicit Rng(const RngKey& key);
 
   /// 32 random bits of element i.
-  uint32_t bits(uint64_t i) const;
+  HOST_DEVICE uint32_t bits(uint64_t i) const { return block(i)[0]; }
   /// Uniform in [0, 1), a multiple of 2^-32, exact in double.
   double uniform(uint64_t i) const;
   /// Uniform in [low, high).
@@ -48,7 +62,11 @@ class Rng {
   uint64_t below(uint64_t i, uint64_t n) const;
 
  private:
-  std::array<uint32_t, 4> block(uint64_t i) const;
+  HOST_DEVICE std::array<uint32_t, 4> block(uint64_t i) const {
+    return philox({static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32U),
+                   static_cast<uint32_t>(stream_), static_cast<uint32_t>(stream_ >> 32U)},
+                  key_);
+  }
 
   std::array<uint32_t, 2> key_{};
   uint64_t stream_ = 0;

@@ -4,16 +4,23 @@
 #include <cstring>
 
 #include "engine/core/allocator.h"
+#include "engine/core/cuda_memory.h"
+#include "engine/core/parallel.h"
 
 namespace decant {
+// `if constexpr (kWithCuda)` leaves cuda_memory unnamed where nobody defines it.
 
-Storage::Storage(size_t bytes, Device device) : bytes_(bytes) {
-  check(device == Device::cpu, "Storage: this program was built without CUDA");
-  data_ = static_cast<std::byte*>(cpu_memory::allocate(bytes));
+Storage::Storage(size_t bytes, Device device) : bytes_(bytes), device_(device) {
+  check(kWithCuda || device == Device::cpu, "Storage: this program was built without CUDA");
+  if constexpr (kWithCuda)
+    if (device == Device::cuda) data_ = static_cast<std::byte*>(cuda_memory::allocate(bytes));
+  if (device == Device::cpu) data_ = static_cast<std::byte*>(cpu_memory::allocate(bytes));
 }
 
 Storage::~Storage() {
-  cpu_memory::release(data_, bytes_);
+  if constexpr (kWithCuda)
+    if (device_ == Device::cuda) cuda_memory::release(data_, bytes_);
+  if (device_ == Device::cpu) cpu_memory::release(data_, bytes_);
 }
 
 Tensor::Tensor(Shape shape, DType dtype, Device device)
@@ -21,10 +28,13 @@ Tensor::Tensor(Shape shape, DType dtype, Device device)
       dtype_(dtype),
       device_(device),
       storage_(
-          std::make_shared<Storage>(static_cast<size_t>(shape.size()) * size_of(dtype), device)) {}
+          std::make_shared<Storage>(static_cast<size_t>(shape.size()) * size_of(dtype), device)) {
+  check(device == Device::cpu || dtype != DType::f64,
+        "Tensor: expected float32 or whole numbers on cuda, got float64 ", shape);
+}
 
-Tensor Tensor::full(Shape shape, double value, DType dtype) {
-  Tensor t(shape, dtype);
+Tensor Tensor::full(Shape shape, double value, DType dtype, Device device) {
+  Tensor t(shape, dtype, device);
   t.fill(value);
   return t;
 }
@@ -33,13 +43,15 @@ void Tensor::check_defined() const {
   check(defined(), "Tensor: expected values, got a tensor that was only declared");
 }
 
-void Tensor::check_type(DType wanted) const {
+void Tensor::check_access(DType wanted, Device device) const {
   check_defined();
   check(dtype_ == wanted, "Tensor: holds ", dtype_, ", asked for ", wanted);
+  check(device_ == device, "Tensor: lies on ", device_, ", asked for memory of ", device);
 }
 
 double Tensor::item() const {
   check(size() == 1, "Tensor::item: expected one element, got shape ", shape_);
+  if (device_ != Device::cpu) return to(Device::cpu).item();
   return with_type(dtype_, [&]<class T>() { return static_cast<double>(*data<T>()); });
 }
 
@@ -79,20 +91,43 @@ Tensor Tensor::to(DType dtype) const {
   return t;
 }
 
+Tensor Tensor::to(Device device) const {
+  check_defined();
+  if (device == device_) return *this;
+  Tensor t(shape_, dtype_, device);
+  t.copy_from(*this);
+  return t;
+}
+
 void Tensor::fill(double value) {
-  with_type(dtype_,
-            [&]<class T>() { std::ranges::fill(mutable_values<T>(), static_cast<T>(value)); });
+  check_defined();
+  if constexpr (kWithCuda)
+    if (device_ == Device::cuda) {
+      ++storage_->version;
+      return cuda_memory::fill(bytes(), size(), dtype_, value);
+    }
+  with_type(dtype_, [&]<class T>() {
+    T* out = mutable_data<T>();
+    parallel_ranges(size(), kElementGrain, [=](int64_t begin, int64_t end) {
+      std::fill(out + begin, out + end, static_cast<T>(value));
+    });
+  });
 }
 
 void Tensor::copy_from(const Tensor& source) {
   check_defined();
   source.check_defined();
-  check(source.shape_ == shape_ && source.dtype_ == dtype_ && source.device_ == device_,
-        "copy_from: expected ", dtype_, ' ', shape_, " on ", device_, ", got ", source.dtype_, ' ',
-        source.shape_, " on ", source.device_);
+  check(source.shape_ == shape_ && source.dtype_ == dtype_, "copy_from: expected ", dtype_, ' ',
+        shape_, ", got ", source.dtype_, ' ', source.shape_);
   if (size() == 0) return;
   ++storage_->version;
-  std::memcpy(bytes(), source.bytes(), static_cast<size_t>(size()) * size_of(dtype_));
+  if constexpr (kWithCuda) {
+    if (device_ != source.device_)
+      return device_ == Device::cuda ? cuda_memory::upload(bytes(), source.bytes(), size_bytes())
+                                     : cuda_memory::download(bytes(), source.bytes(), size_bytes());
+    if (device_ == Device::cuda) return cuda_memory::copy(bytes(), source.bytes(), size_bytes());
+  }
+  std::memcpy(bytes(), source.bytes(), size_bytes());
 }
 
 }  // namespace decant

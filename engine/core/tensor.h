@@ -30,11 +30,14 @@ class Storage {
  private:
   std::byte* data_ = nullptr;
   size_t bytes_;
+  Device device_;
 };
 
 /// A dense, row-major array of numbers on one device. Copies share storage; `clone` does not. A
 /// tensor knows nothing of gradients (see autograd/variable.h).
 /// Images are [N, H, W, C].
+/// What lies on cuda is read through to(Device::cpu) or item(), which wait for the device; asking
+/// it for a host pointer is an Error. It is never float64, the type of the CPU's reference.
 class Tensor {
  public:
   Tensor() = default;
@@ -42,8 +45,11 @@ class Tensor {
   /// Uninitialised memory: NaN in builds that check memory.
   explicit Tensor(Shape shape, DType dtype = DType::f32, Device device = Device::cpu);
 
-  static Tensor full(Shape shape, double value, DType dtype = DType::f32);
-  static Tensor zeros(Shape shape, DType dtype = DType::f32) { return full(shape, 0, dtype); }
+  static Tensor full(Shape shape, double value, DType dtype = DType::f32,
+                     Device device = Device::cpu);
+  static Tensor zeros(Shape shape, DType dtype = DType::f32, Device device = Device::cpu) {
+    return full(shape, 0, dtype, device);
+  }
 
   /// Tensor::of<float>({2, 2}, {1, 2, 3, 4}); throws Error where the counts differ.
   template <class T>
@@ -59,16 +65,29 @@ class Tensor {
   DType dtype() const { return dtype_; }
   Device device() const { return device_; }
 
-  /// First element, for reading. Throws Error where T is not the tensor's type.
+  /// First element, for reading. Throws Error where T is not the tensor's type, and where the
+  /// tensor does not lie on the CPU.
   template <class T>
   const T* data() const {
-    check_type(DTypeOf<T>::kValue);
+    check_access(DTypeOf<T>::kValue, Device::cpu);
     return reinterpret_cast<const T*>(bytes());
   }
   /// First element, for writing: ask for it once per write, since it counts as one.
   template <class T>
   T* mutable_data() {
-    check_type(DTypeOf<T>::kValue);
+    check_access(DTypeOf<T>::kValue, Device::cpu);
+    ++storage_->version;
+    return reinterpret_cast<T*>(bytes());
+  }
+  /// The same of a tensor on cuda, for kernels.
+  template <class T>
+  const T* device_data() const {
+    check_access(DTypeOf<T>::kValue, Device::cuda);
+    return reinterpret_cast<const T*>(bytes());
+  }
+  template <class T>
+  T* mutable_device_data() {
+    check_access(DTypeOf<T>::kValue, Device::cuda);
     ++storage_->version;
     return reinterpret_cast<T*>(bytes());
   }
@@ -90,11 +109,15 @@ class Tensor {
   /// `shape.size()` consecutive elements from `offset` on; shares storage.
   Tensor view(int64_t offset, Shape shape) const;
   Tensor clone() const;
-  /// The values converted to `dtype`; this tensor itself where it has that type already.
+  /// The values converted to `dtype`; this tensor itself where it has that type already. On the
+  /// CPU only: the op `cast` converts on both.
   Tensor to(DType dtype) const;
+  /// A copy on `device`; this tensor itself where it lies there already.
+  Tensor to(Device device) const;
 
   void fill(double value);
-  /// Copies values from a tensor of the same shape, type and device.
+  /// Copies values from a tensor of the same shape and type. From the other device it is an upload
+  /// or a download, of which the latter waits.
   void copy_from(const Tensor& source);
 
   uint64_t version() const {
@@ -107,7 +130,8 @@ class Tensor {
 
  private:
   void check_defined() const;
-  void check_type(DType wanted) const;
+  void check_access(DType wanted, Device device) const;
+  size_t size_bytes() const { return static_cast<size_t>(size()) * size_of(dtype_); }
   std::byte* bytes() const {
     return storage_->data() + static_cast<size_t>(offset_) * size_of(dtype_);
   }

@@ -1,7 +1,6 @@
 #include "engine/cpu/conv.h"
 
 #include <algorithm>
-#include <functional>
 
 #include "engine/core/parallel.h"
 #include "engine/cpu/conv_cases.h"

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 
 #include "engine/core/parallel.h"
 #include "engine/cpu/conv_cases.h"

@@ -1,7 +1,6 @@
 #include "engine/cpu/gemm.h"
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
 
 #include "engine/core/parallel.h"

@@ -4,7 +4,6 @@
 // This header is all that those files include, and it holds data only: an inline function or a
 // template compiled with AVX-512 could replace the copy that older processors run (see README.md).
 
-#include <cstddef>
 #include <cstdint>
 
 namespace decant::cpu {

@@ -28,12 +28,10 @@ struct FileType {
   DType dtype;
 };
 
-// NOLINTBEGIN(modernize-use-designated-initializers): a table
 constexpr FileType kTypes[] = {
     {"F32", 4, DType::f32}, {"F64", 8, DType::f64}, {"I32", 4, DType::i32},  {"I64", 8, DType::i64},
     {"U8", 1, DType::u8},   {"F16", 2, DType::f32}, {"BF16", 2, DType::f32}, {"BOOL", 1, DType::u8},
 };
-// NOLINTEND(modernize-use-designated-initializers)
 
 std::string_view file_name_of(DType dtype) {
   // The native types stand first.

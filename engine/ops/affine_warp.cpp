@@ -8,6 +8,7 @@
 #include "engine/core/on_device.h"
 #include "engine/core/parallel.h"
 #include "engine/core/view.h"
+#include "engine/ops/affine_warp_kernels.h"
 #include "engine/ops/expect.h"
 
 namespace decant {
@@ -54,13 +55,28 @@ std::vector<Affine> inverses(std::span<const Affine> maps, int64_t images) {
   return result;
 }
 
+constexpr int64_t kTableWidth = 12;
+
+// Each number as two floats that add up to it, the first of which is the nearest.
+Tensor table_of(const std::vector<Affine>& maps) {
+  Tensor table({static_cast<int64_t>(maps.size()), kTableWidth});
+  auto* out = table.mutable_data<float>();
+  for (const Affine& map : maps)
+    for (const double number : map.m) {
+      const auto high = static_cast<float>(number);
+      *out++ = high;
+      *out++ = static_cast<float>(number - static_cast<double>(high));
+    }
+  return table;
+}
+
 }  // namespace
 
 namespace cpu {
 namespace {
 
-void warp_forward(const Tensor& input, const std::vector<Affine>& to_source,
-                  const WarpOptions& options, Tensor& output) {
+void warp_forward(const Tensor& input, const WarpMaps& maps, const WarpOptions& options,
+                  Tensor& output) {
   with_real_type(input.dtype(), [&]<class T>() {
     const View<const T> x = view_of<T>(input, "affine_warp");
     const View<T> y = mutable_view_of<T>(output, "affine_warp");
@@ -71,7 +87,7 @@ void warp_forward(const Tensor& input, const std::vector<Affine>& to_source,
           for (int64_t row = begin; row < end; ++row)
             for (int64_t ow = 0; ow < y.w; ++ow) {
               const int64_t n = row / y.h;
-              const auto [sx, sy] = to_source[static_cast<size_t>(n)](
+              const auto [sx, sy] = maps.to_source[static_cast<size_t>(n)](
                   static_cast<double>(ow), static_cast<double>(row % y.h));
               const Corners at = corners_at(sx, sy, x.h, x.w, options.border);
               T* out = y.pixel(n, row % y.h, ow);
@@ -93,8 +109,8 @@ void warp_forward(const Tensor& input, const std::vector<Affine>& to_source,
 
 // Scatters: where a result pixel read, its gradient is added. Images are independent of each other;
 // within one, pixels come in order, so that sums have one order.
-void warp_backward(const Tensor& gradient, const std::vector<Affine>& to_source,
-                   const WarpOptions& options, Tensor& result) {
+void warp_backward(const Tensor& gradient, const WarpMaps& maps, const WarpOptions& options,
+                   Tensor& result) {
   with_real_type(gradient.dtype(), [&]<class T>() {
     const View<const T> dy = view_of<T>(gradient, "affine_warp");
     const View<T> dx = mutable_view_of<T>(result, "affine_warp");
@@ -102,8 +118,8 @@ void warp_backward(const Tensor& gradient, const std::vector<Affine>& to_source,
       std::fill_n(dx.pixel(n, 0, 0), dx.h * dx.w * dx.c, T(0));
       for (int64_t oh = 0; oh < dy.h; ++oh)
         for (int64_t ow = 0; ow < dy.w; ++ow) {
-          const auto [sx, sy] =
-              to_source[static_cast<size_t>(n)](static_cast<double>(ow), static_cast<double>(oh));
+          const auto [sx, sy] = maps.to_source[static_cast<size_t>(n)](static_cast<double>(ow),
+                                                                       static_cast<double>(oh));
           const Corners at = corners_at(sx, sy, dx.h, dx.w, options.border);
           const T* g = dy.pixel(n, oh, ow);
           for (size_t i = 0; i < 2; ++i)
@@ -118,8 +134,7 @@ void warp_backward(const Tensor& gradient, const std::vector<Affine>& to_source,
   });
 }
 
-void coverage(const std::vector<Affine>& to_source, int64_t source_h, int64_t source_w,
-              Tensor& output) {
+void coverage(const WarpMaps& maps, int64_t source_h, int64_t source_w, Tensor& output) {
   constexpr double kSlack = 1e-6;
   with_real_type(output.dtype(), [&]<class T>() {
     const View<T> y = mutable_view_of<T>(output, "warp_coverage");
@@ -127,7 +142,7 @@ void coverage(const std::vector<Affine>& to_source, int64_t source_h, int64_t so
     const double bottom = static_cast<double>(source_h - 1) + kSlack;
     parallel_for(y.n * y.h, [&](int64_t row) {
       for (int64_t ow = 0; ow < y.w; ++ow) {
-        const auto [sx, sy] = to_source[static_cast<size_t>(row / y.h)](
+        const auto [sx, sy] = maps.to_source[static_cast<size_t>(row / y.h)](
             static_cast<double>(ow), static_cast<double>(row % y.h));
         const bool inside = sx >= -kSlack && sx <= right && sy >= -kSlack && sy <= bottom;
         *y.pixel(row / y.h, row % y.h, ow) = inside ? T(1) : T(0);
@@ -164,36 +179,83 @@ void expect_size(const OpInfo& op, int64_t h, int64_t w) {
   check(h >= 1 && w >= 1, op.name, ": expected a size of at least 1 x 1, got ", h, " x ", w);
 }
 
-}  // namespace
+WarpMaps maps_on(Device device, std::vector<Affine> to_source) {
+  WarpMaps maps = {std::move(to_source), {}};
+  if (device == Device::cuda) maps.table = table_of(maps.to_source).to(device);
+  return maps;
+}
 
-Variable affine_warp(const Variable& input, std::span<const Affine> source_to_result, int64_t h,
-                     int64_t w, const WarpOptions& options) {
+WarpMaps maps_of(const OpInfo& op, const Tensor& table) {
+  check(table.defined() && table.shape().rank() == 2 && table.shape()[1] == kTableWidth &&
+            table.device() == Device::cuda,
+        op.name, ": expected a table of maps on cuda, got ",
+        table.defined() ? table.shape() : Shape{});
+  return {{}, table};
+}
+
+Variable warp(const Variable& input, const WarpMaps& maps, int64_t h, int64_t w,
+              const WarpOptions& options) {
   const Tensor& x = input.value();
-  expect_image(kWarp, x);
-  expect_size(kWarp, h, w);
   const Shape& s = x.shape();
-  check(source_to_result.size() == 1 || static_cast<int64_t>(source_to_result.size()) == s[0],
-        "affine_warp: expected one map, or one for each image of x ", s, ", got ",
-        source_to_result.size());
-  const std::vector<Affine> to_source = inverses(source_to_result, s[0]);
   Tensor y({s[0], h, w, s[3]}, x.dtype(), x.device());
-  ON_DEVICE(x, warp_forward, x, to_source, options, y);
+  ON_DEVICE(x, warp_forward, x, maps, options, y);
   return record(kWarp, SizedWarpOptions{h, w, options}, y, {input},
-                [to_source, options, s](const Tensor& dy, const Wanted&) {
+                [maps, options, s](const Tensor& dy, const Wanted&) {
                   Tensor dx(s, dy.dtype(), dy.device());
-                  ON_DEVICE(dy, warp_backward, dy, to_source, options, dx);
+                  ON_DEVICE(dy, warp_backward, dy, maps, options, dx);
                   return std::vector<Tensor>{dx};
                 });
 }
 
+void expect_maps(const Tensor& x, size_t maps) {
+  check(maps == 1 || static_cast<int64_t>(maps) == x.shape()[0],
+        "affine_warp: expected one map, or one for each image of x ", x.shape(), ", got ", maps);
+}
+
+}  // namespace
+
+Tensor warp_table(std::span<const Affine> source_to_result) {
+  return table_of(inverses(source_to_result, static_cast<int64_t>(source_to_result.size())));
+}
+
+Variable affine_warp(const Variable& x, std::span<const Affine> source_to_result, int64_t h,
+                     int64_t w, const WarpOptions& options) {
+  expect_image(kWarp, x.value());
+  expect_size(kWarp, h, w);
+  expect_maps(x.value(), source_to_result.size());
+  return warp(x, maps_on(x.value().device(), inverses(source_to_result, x.shape()[0])), h, w,
+              options);
+}
+
+Variable affine_warp(const Variable& x, const Tensor& table, int64_t h, int64_t w,
+                     const WarpOptions& options) {
+  expect_image(kWarp, x.value());
+  expect_size(kWarp, h, w);
+  const WarpMaps maps = maps_of(kWarp, table);
+  check(table.shape()[0] == x.shape()[0] && x.value().device() == Device::cuda,
+        "affine_warp: expected a map for each image of x ", x.shape(), " on cuda, got ",
+        table.shape()[0]);
+  return warp(x, maps, h, w, options);
+}
+
 Tensor warp_coverage(int64_t source_h, int64_t source_w, std::span<const Affine> source_to_result,
-                     int64_t h, int64_t w, DType dtype) {
+                     int64_t h, int64_t w, DType dtype, Device device) {
   expect_size(kCoverage, source_h, source_w);
   expect_size(kCoverage, h, w);
   const auto images = static_cast<int64_t>(source_to_result.size());
-  const std::vector<Affine> to_source = inverses(source_to_result, images);
-  Tensor y({images, h, w, 1}, dtype);
-  ON_DEVICE(y, coverage, to_source, source_h, source_w, y);
+  const WarpMaps maps = maps_on(device, inverses(source_to_result, images));
+  Tensor y({images, h, w, 1}, dtype, device);
+  ON_DEVICE(y, coverage, maps, source_h, source_w, y);
+  return y;
+}
+
+Tensor warp_coverage(int64_t source_h, int64_t source_w, const Tensor& table, int64_t h,
+                     int64_t w) {
+  expect_size(kCoverage, source_h, source_w);
+  expect_size(kCoverage, h, w);
+  const WarpMaps maps = maps_of(kCoverage, table);
+  Tensor y({table.shape()[0], h, w, 1}, DType::f32, Device::cuda);
+  ON_DEVICE(y, coverage, maps, source_h, source_w, y);
   return y;
 }
 

@@ -35,10 +35,21 @@ struct WarpOptions {
 Variable affine_warp(const Variable& x, std::span<const Affine> source_to_result, int64_t h,
                      int64_t w, const WarpOptions& options = {});
 
+/// The same by maps on cuda: warp_table() of one map per image, where x lies. For recorded steps
+/// (cuda/step_graph.h), which find in it what was copied there since; the call above uploads one.
+Variable affine_warp(const Variable& x, const Tensor& table, int64_t h, int64_t w,
+                     const WarpOptions& options = {});
+
+/// Maps as cuda reads them: float32 [maps, 12] on the CPU. Each number of a map's inverse is the
+/// sum of two.
+Tensor warp_table(std::span<const Affine> source_to_result);
+
 /// Where affine_warp of a source of H x W pixels samples inside of it: 1, elsewhere 0.
 ///   one map per result image -> [maps, h, w, 1]
 /// Inside means between the outermost pixel centres, a millionth of a pixel allowed for rounding.
 Tensor warp_coverage(int64_t source_h, int64_t source_w, std::span<const Affine> source_to_result,
-                     int64_t h, int64_t w, DType dtype = DType::f32);
+                     int64_t h, int64_t w, DType dtype = DType::f32, Device device = Device::cpu);
+/// The same by a table on cuda, and there.
+Tensor warp_coverage(int64_t source_h, int64_t source_w, const Tensor& table, int64_t h, int64_t w);
 
 }  // namespace decant

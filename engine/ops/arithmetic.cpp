@@ -4,36 +4,17 @@
 
 #include "engine/core/on_device.h"
 #include "engine/core/parallel.h"
+#include "engine/ops/arithmetic_kernels.h"
 #include "engine/ops/expect.h"
 #include "engine/ops/reduce_kernels.h"
 
 namespace decant {
 namespace {
 
-struct Add {
-  template <class T>
-  static T f(T a, T b) {
-    return a + b;
-  }
-};
-struct Subtract {
-  template <class T>
-  static T f(T a, T b) {
-    return a - b;
-  }
-};
-struct Multiply {
-  template <class T>
-  static T f(T a, T b) {
-    return a * b;
-  }
-};
-struct Divide {
-  template <class T>
-  static T f(T a, T b) {
-    return a / b;
-  }
-};
+using pairwise::Add;
+using pairwise::Divide;
+using pairwise::Multiply;
+using pairwise::Subtract;
 
 Shape broadcast_shape(const OpInfo& op, const Tensor& a, const Tensor& b) {
   expect_same_type(op, a, b);
@@ -48,41 +29,20 @@ Shape broadcast_shape(const OpInfo& op, const Tensor& a, const Tensor& b) {
   return y;
 }
 
-// How two operands are walked through while the result is written in order: the fewest axes that
-// describe it, slowest first, a stride of 0 where an operand is repeated.
-struct Walk {
-  struct Axis {
-    int64_t extent, stride_a, stride_b;
-  };
-  std::vector<Axis> outer;
-  Axis inner = {1, 0, 0};  // strides 0 or 1
-
-  Walk(const Shape& y, const Shape& a, const Shape& b) {
-    std::vector<Axis> fast_first;
-    int64_t stride_a = 1;
-    int64_t stride_b = 1;
-    for (int i = 1; i <= y.rank(); ++i) {
-      const int64_t extent_a = i <= a.rank() ? a[-i] : 1;
-      const int64_t extent_b = i <= b.rank() ? b[-i] : 1;
-      if (y[-i] == 1) continue;
-      const Axis axis = {y[-i], extent_a == 1 ? 0 : stride_a, extent_b == 1 ? 0 : stride_b};
-      stride_a *= extent_a;
-      stride_b *= extent_b;
-      if (!fast_first.empty()) {
-        Axis& last = fast_first.back();
-        if (axis.stride_a == last.stride_a * last.extent &&
-            axis.stride_b == last.stride_b * last.extent) {
-          last.extent *= axis.extent;
-          continue;
-        }
-      }
-      fast_first.push_back(axis);
-    }
-    if (fast_first.empty()) return;
-    inner = fast_first.front();
-    outer.assign(fast_first.rbegin(), fast_first.rend() - 1);
+// How a and b are walked through while the result, of shape y, is written in order.
+PairWalk walk_of(const Shape& y, const Shape& a, const Shape& b) {
+  PairWalk walk;
+  int64_t stride_a = 1;
+  int64_t stride_b = 1;
+  for (int i = 1; i <= y.rank(); ++i) {
+    const int64_t extent_a = i <= a.rank() ? a[-i] : 1;
+    const int64_t extent_b = i <= b.rank() ? b[-i] : 1;
+    walk.add({y[-i], extent_a == 1 ? 0 : stride_a, extent_b == 1 ? 0 : stride_b});
+    stride_a *= extent_a;
+    stride_b *= extent_b;
   }
-};
+  return walk;
+}
 
 }  // namespace
 
@@ -91,25 +51,18 @@ namespace {
 
 // y = f(a, b), broadcast.
 template <class F>
-void map_pair(const Tensor& a, const Tensor& b, Tensor& y) {
-  const Walk walk(y.shape(), a.shape(), b.shape());
+void map_pair(const Tensor& a, const Tensor& b, const PairWalk& walk, Tensor& y) {
   with_real_type(y.dtype(), [&]<class T>() {
     const T* first = a.data<T>();
     const T* second = b.data<T>();
     T* out = y.mutable_data<T>();
-    const auto [length, step_a, step_b] = walk.inner;
+    const auto [length, step_a, step_b] = walk.inner();
     parallel_ranges(y.size(), kElementGrain, [&, out](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end;) {
-        int64_t row = i / length;
-        const int64_t start = i % length;
-        const int64_t count = std::min(length - start, end - i);
-        const T* p = first + start * step_a;
-        const T* q = second + start * step_b;
-        for (auto axis = walk.outer.rbegin(); axis != walk.outer.rend(); ++axis) {
-          p += row % axis->extent * axis->stride_a;
-          q += row % axis->extent * axis->stride_b;
-          row /= axis->extent;
-        }
+        const auto [at_a, at_b] = walk.at(i);
+        const int64_t count = std::min(length - i % length, end - i);
+        const T* p = first + at_a;
+        const T* q = second + at_b;
         T* to = out + i;
         if (step_a == 1 && step_b == 1)
           for (int64_t k = 0; k < count; ++k) to[k] = F::f(p[k], q[k]);
@@ -155,7 +108,7 @@ const OpInfo& kAddScalar =
 template <class F>
 Tensor pair(const Tensor& a, const Tensor& b, const Shape& shape) {
   Tensor y(shape, a.dtype(), a.device());
-  ON_DEVICE(a, map_pair<F>, a, b, y);
+  ON_DEVICE(a, map_pair<F>, a, b, walk_of(shape, a.shape(), b.shape()), y);
   return y;
 }
 

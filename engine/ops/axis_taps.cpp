@@ -1,7 +1,6 @@
 #include "engine/ops/axis_taps.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "engine/core/parallel.h"
 
@@ -16,6 +15,8 @@ int64_t AxisTaps::longest() const {
 AxisTaps AxisTaps::transposed() const {
   AxisTaps t;
   t.inputs = outputs();
+  t.map = map;
+  t.is_transposed = !is_transposed;
   t.first.assign(static_cast<size_t>(inputs) + 1, 0);
   for (const int64_t i : index) ++t.first[static_cast<size_t>(i) + 1];
   for (size_t i = 1; i < t.first.size(); ++i) t.first[i] += t.first[i - 1];
@@ -34,7 +35,8 @@ AxisTaps AxisTaps::transposed() const {
 }
 
 AxisTaps nearest_taps(int64_t inputs, int64_t outputs) {
-  AxisTaps taps = {.inputs = inputs};
+  AxisTaps taps = {.inputs = inputs,
+                   .map = {.kind = AxisMap::Kind::nearest, .inputs = inputs, .outputs = outputs}};
   for (int64_t i = 0; i < outputs; ++i) {
     taps.add_tap(i * inputs / outputs, 1);
     taps.end_output();
@@ -43,7 +45,11 @@ AxisTaps nearest_taps(int64_t inputs, int64_t outputs) {
 }
 
 AxisTaps bilinear_taps(int64_t inputs, int64_t outputs, bool align_corners) {
-  AxisTaps taps = {.inputs = inputs};
+  using enum AxisMap::Kind;
+  AxisTaps taps = {.inputs = inputs,
+                   .map = {.kind = align_corners ? bilinear_corners : bilinear,
+                           .inputs = inputs,
+                           .outputs = outputs}};
   const auto n = static_cast<double>(inputs);
   const auto m = static_cast<double>(outputs);
   for (int64_t i = 0; i < outputs; ++i) {
@@ -64,8 +70,14 @@ AxisTaps bilinear_taps(int64_t inputs, int64_t outputs, bool align_corners) {
 }
 
 AxisTaps window_taps(int64_t inputs, int64_t kernel, int64_t stride, int64_t padding) {
-  AxisTaps taps = {.inputs = inputs};
   const int64_t outputs = (inputs + 2 * padding - kernel) / stride + 1;
+  AxisTaps taps = {.inputs = inputs,
+                   .map = {.kind = AxisMap::Kind::window,
+                           .inputs = inputs,
+                           .outputs = outputs,
+                           .kernel = kernel,
+                           .stride = stride,
+                           .padding = padding}};
   for (int64_t i = 0; i < outputs; ++i) {
     const int64_t start = i * stride - padding;
     const int64_t end = std::min(inputs, start + kernel);
@@ -77,7 +89,8 @@ AxisTaps window_taps(int64_t inputs, int64_t kernel, int64_t stride, int64_t pad
 }
 
 AxisTaps adaptive_taps(int64_t inputs, int64_t outputs) {
-  AxisTaps taps = {.inputs = inputs};
+  AxisTaps taps = {.inputs = inputs,
+                   .map = {.kind = AxisMap::Kind::adaptive, .inputs = inputs, .outputs = outputs}};
   for (int64_t i = 0; i < outputs; ++i) {
     const int64_t start = i * inputs / outputs;
     const int64_t end = ((i + 1) * inputs + outputs - 1) / outputs;

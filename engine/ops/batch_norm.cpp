@@ -1,7 +1,5 @@
 #include "engine/ops/batch_norm.h"
 
-#include <cmath>
-
 #include "engine/core/on_device.h"
 #include "engine/ops/batch_norm_passes.h"
 #include "engine/ops/expect.h"

@@ -29,4 +29,15 @@ void batch_norm_forward(const BatchNormOperands& n, Tensor& y);
 void batch_norm_backward(const BatchNormOperands& n, const Tensor& dy, BatchNormGradients& d);
 
 }  // namespace cpu
+
+/// The same, float32 only.
+namespace cuda {
+
+void batch_norm_moments(const Tensor& x, const BatchNormOptions& options, Tensor& mean,
+                        Tensor& inverse, Tensor& running_mean, Tensor& running_var);
+void batch_norm_inverse(const Tensor& var, double eps, Tensor& inverse);
+void batch_norm_forward(const BatchNormOperands& n, Tensor& y);
+void batch_norm_backward(const BatchNormOperands& n, const Tensor& dy, BatchNormGradients& d);
+
+}  // namespace cuda
 }  // namespace decant

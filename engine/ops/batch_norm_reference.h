@@ -1,46 +1,11 @@
 #pragma once
 
-#include <vector>
-
 #include "engine/core/parallel.h"
-#include "engine/ops/batch_norm.h"
-#include "engine/ops/pointwise_ops.h"
+#include "engine/ops/batch_norm_activation.h"
 
 namespace decant::reference {
 
 // What the fast batch norm is judged by: plain loops over x [pixels, channels].
-
-template <class T>
-T activate(Activation activation, T z) {
-  switch (activation) {
-    case Activation::none:
-      return z;
-    case Activation::relu:
-      return pointwise::Relu::f(z);
-    case Activation::relu6:
-      return pointwise::Relu6::f(z);
-    case Activation::hard_swish:
-      return pointwise::HardSwish::f(z);
-  }
-  return z;
-}
-
-/// d activate / dz, zero at the kinks of relu and relu6.
-template <class T>
-T activation_slope(Activation activation, T z) {
-  const T y{};  // none of these derivatives reads it
-  switch (activation) {
-    case Activation::none:
-      return T(1);
-    case Activation::relu:
-      return pointwise::Relu::df(z, y);
-    case Activation::relu6:
-      return pointwise::Relu6::df(z, y);
-    case Activation::hard_swish:
-      return pointwise::HardSwish::df(z, y);
-  }
-  return T(1);
-}
 
 template <class T>
 void channel_moments(const T* x, int64_t pixels, int64_t channels, double* mean, double* variance) {

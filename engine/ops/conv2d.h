@@ -12,8 +12,7 @@ struct Padding {
   int top = 0, bottom = 0, left = 0, right = 0;
 
   Padding() = default;
-  // NOLINTNEXTLINE(google-explicit-constructor): {.padding = 1}
-  Padding(int all) : top(all), bottom(all), left(all), right(all) {}
+  explicit(false) Padding(int all) : top(all), bottom(all), left(all), right(all) {}
   Padding(int t, int b, int l, int r) : top(t), bottom(b), left(l), right(r) {}
 
   bool operator==(const Padding&) const = default;

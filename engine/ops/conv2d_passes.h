@@ -7,8 +7,8 @@ namespace decant {
 
 using cpu::ConvShape;
 
-// The three passes that conv2d and conv_transpose2d are made of, on tensors of one real type:
-// float32 runs the SIMD kernels, float64 the reference.
+// The three passes that conv2d and conv_transpose2d are made of, on tensors of one real type. On
+// the CPU float32 runs the SIMD kernels, float64 the reference.
 
 namespace cpu {
 
@@ -21,6 +21,18 @@ void conv2d_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& d
 void conv2d_bias_gradient(const Tensor& dy, Tensor& db);
 
 }  // namespace cpu
+
+namespace cuda {
+
+/// In the mode of decant::precision().
+void conv2d_forward(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& bias,
+                    Tensor& y);
+void conv2d_input_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w,
+                           const Tensor& bias, Tensor& dx);
+void conv2d_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& dy, Tensor& dw);
+void conv2d_bias_gradient(const Tensor& dy, Tensor& db);
+
+}  // namespace cuda
 
 /// Throws Error naming `op` unless the types are one real type and b, where defined, is [channels].
 void check_conv_operands(const char* op, const Tensor& x, const Tensor& w, const Tensor& b,

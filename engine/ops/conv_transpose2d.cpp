@@ -61,25 +61,29 @@ Variable conv_transpose2d(const Variable& x, const Variable& w, const Variable& 
 
   Tensor y({s.n, s.h, s.w, s.c_in}, x.dtype(), x.value().device());
   ON_DEVICE(y, conv2d_input_gradient, s, x.value(), w.value(), b.value(), y);
-  return record(kTransposedConvolution, options, y, {x, w, b},
-                [s, x = Saved(x), w = Saved(w)](const Tensor& dy, const Wanted& wanted) {
-                  Tensor dx;
-                  Tensor dw;
-                  Tensor db;
-                  if (wanted[0]) {
-                    dx = Tensor(x.get().shape(), dy.dtype(), dy.device());
-                    ON_DEVICE(dy, conv2d_forward, s, dy, w.get(), Tensor{}, dx);
-                  }
-                  if (wanted[1]) {
-                    dw = Tensor(w.get().shape(), dy.dtype(), dy.device());
-                    ON_DEVICE(dy, conv2d_weight_gradient, s, dy, x.get(), dw);
-                  }
-                  if (wanted[2]) {
-                    db = Tensor({s.c_in}, dy.dtype(), dy.device());
-                    ON_DEVICE(dy, conv2d_bias_gradient, dy, db);
-                  }
-                  return std::vector<Tensor>{dx, dw, db};
-                });
+  return record(
+      kTransposedConvolution, options, y, {x, w, b},
+      // Only what a wanted gradient reads is kept.
+      [s, xs = x.shape(), ws = w.shape(), x = Saved(w.requires_grad() ? x.value() : Tensor{}),
+       w = Saved(x.requires_grad() ? w.value() : Tensor{})](const Tensor& dy,
+                                                            const Wanted& wanted) {
+        Tensor dx;
+        Tensor dw;
+        Tensor db;
+        if (wanted[0]) {
+          dx = Tensor(xs, dy.dtype(), dy.device());
+          ON_DEVICE(dy, conv2d_forward, s, dy, w.get(), Tensor{}, dx);
+        }
+        if (wanted[1]) {
+          dw = Tensor(ws, dy.dtype(), dy.device());
+          ON_DEVICE(dy, conv2d_weight_gradient, s, dy, x.get(), dw);
+        }
+        if (wanted[2]) {
+          db = Tensor({s.c_in}, dy.dtype(), dy.device());
+          ON_DEVICE(dy, conv2d_bias_gradient, dy, db);
+        }
+        return std::vector<Tensor>{dx, dw, db};
+      });
 }
 
 }  // namespace decant

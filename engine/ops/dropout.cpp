@@ -2,6 +2,7 @@
 
 #include "engine/core/on_device.h"
 #include "engine/core/parallel.h"
+#include "engine/ops/dropout_kernels.h"
 #include "engine/ops/expect.h"
 
 namespace decant {

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "engine/autograd/op_info.h"
-#include "engine/core/tensor.h"
+#include "engine/core/on_device.h"
 
 // What many ops expect of their inputs, said in the same words.
 
@@ -39,6 +39,7 @@ inline void expect_eps(const OpInfo& op, double eps) {
 /// per target; nullptr: all count) holds 0 for are not looked at.
 inline void expect_probabilities(std::string_view op, const Tensor& targets,
                                  const uint8_t* counts = nullptr) {
+  expect_on_host(op, targets);
   with_type(targets.dtype(), [&]<class T>() {
     const T* t = targets.data<T>();
     for (int64_t i = 0; i < targets.size(); ++i)

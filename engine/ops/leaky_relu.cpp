@@ -1,6 +1,7 @@
 #include "engine/core/on_device.h"
 #include "engine/core/parallel.h"
 #include "engine/ops/expect.h"
+#include "engine/ops/leaky_relu_kernels.h"
 #include "engine/ops/pointwise.h"
 
 namespace decant {

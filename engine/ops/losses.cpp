@@ -7,61 +7,39 @@
 #include "engine/ops/reduce_kernels.h"
 
 namespace decant {
-namespace {
-
-// f(x, target) of one element, df its derivative in x.
-struct BinaryCrossEntropy {
-  double f(double z, double y) const { return softplus_of(z) - z * y; }
-  double df(double z, double y) const { return sigmoid_of(z) - y; }
-};
-
-struct BernoulliKl {
-  double temperature;
-  double f(double student, double teacher) const {
-    const double a = teacher / temperature;
-    const double b = student / temperature;
-    const double p = sigmoid_of(a);
-    return temperature * temperature * (p * (a - b) + softplus_of(b) - softplus_of(a));
-  }
-  double df(double student, double teacher) const {
-    return temperature * (sigmoid_of(student / temperature) - sigmoid_of(teacher / temperature));
-  }
-};
-
-struct SquaredError {
-  double f(double a, double b) const { return (a - b) * (a - b); }
-  double df(double a, double b) const { return 2 * (a - b); }
-};
-
-}  // namespace
+using element_loss::BernoulliKl;
+using element_loss::BinaryCrossEntropy;
+using element_loss::SquaredError;
 
 namespace cpu {
 namespace {
 
 template <class Loss>
-double element_sum(const Loss& loss, const Tensor& x, const Tensor& target, const Counted& mask) {
-  return with_real_type(x.dtype(), [&]<class T>() {
+Mean element_mean(const Loss& loss, const Tensor& x, const Tensor& target, const Counted& counted) {
+  const double sum = with_real_type(x.dtype(), [&]<class T>() {
     const T* a = x.data<T>();
     const T* b = target.data<T>();
-    const uint8_t* m = mask.values();
+    const uint8_t* m = counted.values();
     return ordered_sum(x.size(), kElementGrain, [&](int64_t begin, int64_t end) {
-      double sum = 0;
+      double part = 0;
       for (int64_t i = begin; i < end; ++i)
         if (m == nullptr || m[i] != 0)
-          sum += loss.f(static_cast<double>(a[i]), static_cast<double>(b[i]));
-      return sum;
+          part += loss.f(static_cast<double>(a[i]), static_cast<double>(b[i]));
+      return part;
     });
   });
+  return mean_of(sum, counted.count, x.dtype());
 }
 
-// dx = factor df, 0 where masked
+// dx = dy / divisor df, 0 where masked
 template <class Loss>
-void element_gradient(const Loss& loss, const Tensor& x, const Tensor& target, const Counted& mask,
-                      double factor, Tensor& dx) {
+void element_gradient(const Loss& loss, const Tensor& x, const Tensor& target,
+                      const Counted& counted, const Tensor& dy, const Tensor& divisor, Tensor& dx) {
+  const double factor = dy.item() / divisor.item();
   with_real_type(x.dtype(), [&]<class T>() {
     const T* a = x.data<T>();
     const T* b = target.data<T>();
-    const uint8_t* m = mask.values();
+    const uint8_t* m = counted.values();
     T* out = dx.mutable_data<T>();
     parallel_ranges(x.size(), kElementGrain, [=](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -89,18 +67,18 @@ const OpInfo& kMse =
     register_op({.name = "mse", .formula = "L = mean((a - b)^2)", .source = "Gauss 1809"});
 
 template <class Loss>
-Tensor mean_of(const Loss& loss, const Tensor& x, const Tensor& target, const Counted& mask) {
-  const double sum = ON_DEVICE(x, element_sum, loss, x, target, mask);
-  return scalar(sum / static_cast<double>(mask.count), x.dtype());
+Tensor gradient_of(const Loss& loss, const Saved& x, const Saved& target, const Counted& counted,
+                   const Tensor& dy, const Tensor& divisor) {
+  Tensor dx(x.get().shape(), x.get().dtype(), x.get().device());
+  ON_DEVICE(dx, element_gradient, loss, x.get(), target.get(), counted, dy, divisor, dx);
+  return dx;
 }
 
-template <class Loss>
-Tensor gradient_of(const Loss& loss, const Tensor& x, const Tensor& target, const Counted& mask,
-                   const Tensor& dy) {
-  Tensor dx(x.shape(), x.dtype(), x.device());
-  ON_DEVICE(x, element_gradient, loss, x, target, mask, dy.item() / static_cast<double>(mask.count),
-            dx);
-  return dx;
+// Targets as the loss reads them: on the CPU of its type, on cuda as they are.
+Tensor probabilities(const Tensor& y, const Counted& counted, DType dtype) {
+  if (y.device() == Device::cuda) return y;
+  expect_probabilities(kBce.name, y, counted.values());
+  return y.to(dtype);
 }
 
 }  // namespace
@@ -109,12 +87,13 @@ Variable bce_with_logits(const Variable& z, const Tensor& y, const Tensor& mask)
   expect_real(kBce, z.value());
   expect_same_shape(kBce, "logits", z.shape(), "targets", y.shape());
   const Counted counts = counted(kBce, mask, z.shape());
-  expect_probabilities(kBce.name, y, counts.values());
-  const Tensor target = y.to(z.dtype());
-  return record(kBce, mean_of(BinaryCrossEntropy{}, z.value(), target, counts), {z},
-                [z = Saved(z), target = Saved(target), counts](const Tensor& dy, const Wanted&) {
-                  return std::vector<Tensor>{
-                      gradient_of(BinaryCrossEntropy{}, z.get(), target.get(), counts, dy)};
+  const Tensor target = probabilities(y, counts, z.dtype());
+  const BinaryCrossEntropy<double> loss = {};
+  const auto [value, divisor] = ON_DEVICE(z.value(), element_mean, loss, z.value(), target, counts);
+  return record(kBce, value, {z},
+                [loss, z = Saved(z), target = Saved(target), counts, n = divisor](const Tensor& dy,
+                                                                                  const Wanted&) {
+                  return std::vector<Tensor>{gradient_of(loss, z, target, counts, dy, n)};
                 });
 }
 
@@ -124,13 +103,14 @@ Variable kl_div_bernoulli(const Variable& teacher, const Variable& student,
   expect_same_shape(kBernoulli, "teacher", teacher.shape(), "student", student.shape());
   expect_temperature(kBernoulli, options);
   const Counted counts = counted(kBernoulli, mask, student.shape());
-  const BernoulliKl loss = {options.temperature};
-  return record(kBernoulli, options, mean_of(loss, student.value(), teacher.value(), counts),
-                {teacher.detach(), student},
-                [loss, teacher = Saved(teacher), student = Saved(student), counts](const Tensor& dy,
-                                                                                   const Wanted&) {
-                  return std::vector<Tensor>{
-                      {}, gradient_of(loss, student.get(), teacher.get(), counts, dy)};
+  const BernoulliKl<double> loss = {options.temperature};
+  const Tensor& x = student.value();
+  const auto [value, divisor] = ON_DEVICE(x, element_mean, loss, x, teacher.value(), counts);
+  return record(kBernoulli, options, value, {teacher.detach(), student},
+                [loss, teacher = Saved(teacher), student = Saved(student), counts, n = divisor](
+                    const Tensor& dy, const Wanted&) {
+                  return std::vector<Tensor>{{},
+                                             gradient_of(loss, student, teacher, counts, dy, n)};
                 });
 }
 
@@ -138,13 +118,15 @@ Variable mse(const Variable& a, const Variable& b, const Tensor& mask) {
   expect_same_type(kMse, a.value(), b.value());
   expect_same_shape(kMse, "a", a.shape(), "b", b.shape());
   const Counted counts = counted(kMse, mask, a.shape());
-  return record(kMse, mean_of(SquaredError{}, a.value(), b.value(), counts), {a, b},
-                [a = Saved(a), b = Saved(b), counts](const Tensor& dy, const Wanted& wanted) {
+  const SquaredError<double> loss = {};
+  const auto [value, divisor] =
+      ON_DEVICE(a.value(), element_mean, loss, a.value(), b.value(), counts);
+  return record(kMse, value, {a, b},
+                [loss, a = Saved(a), b = Saved(b), counts, n = divisor](const Tensor& dy,
+                                                                        const Wanted& wanted) {
                   std::vector<Tensor> grads(2);
-                  if (wanted[0])
-                    grads[0] = gradient_of(SquaredError{}, a.get(), b.get(), counts, dy);
-                  if (wanted[1])
-                    grads[1] = gradient_of(SquaredError{}, b.get(), a.get(), counts, dy);
+                  if (wanted[0]) grads[0] = gradient_of(loss, a, b, counts, dy, n);
+                  if (wanted[1]) grads[1] = gradient_of(loss, b, a, counts, dy, n);
                   return grads;
                 });
 }

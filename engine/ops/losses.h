@@ -11,6 +11,8 @@ namespace decant {
 // undefined means that all count. An element that does not count leaves the sum *and* the divisor.
 // All losses throw Error where shapes disagree (both are named) and where nothing counts: a mean
 // over no elements has no value.
+// On cuda nothing waits to look at masks, labels and targets. What would be an Error for one of
+// their values is NaN in the loss and in its gradient there; where nothing counts both are 0.
 
 /// Mean binary cross-entropy of logits, in the form that cannot overflow.
 ///   z [..], y [..] in [0, 1], mask [..] or with 1 for its last extent -> mean(softplus(z) - z y)
@@ -27,7 +29,7 @@ struct CrossEntropyOptions {
 };
 
 /// Mean categorical cross-entropy.
-///   logits [.., K], labels [..] int32 or int64 in {0, .., K - 1}, mask [..] -> mean(-log p[label])
+///   logits [.., K], whole labels [..] in {0, .., K - 1}, mask [..] -> mean(-log p[label])
 ///   p = softmax(logits) over the last axis
 /// Throws Error for K = 1 (see softmax) and for a label outside of the classes.
 Variable cross_entropy(const Variable& logits, const Tensor& labels,

@@ -4,6 +4,7 @@
 #include "engine/core/parallel.h"
 #include "engine/cpu/column_sums.h"
 #include "engine/cpu/gemm.h"
+#include "engine/ops/matmul_kernels.h"
 #include "engine/ops/matmul_reference.h"
 
 namespace decant {

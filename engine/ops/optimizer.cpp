@@ -6,6 +6,7 @@
 #include "engine/core/on_device.h"
 #include "engine/core/parallel.h"
 #include "engine/ops/expect.h"
+#include "engine/ops/optimizer_kernels.h"
 #include "engine/ops/reduce_kernels.h"
 
 namespace decant {
@@ -13,61 +14,36 @@ namespace cpu {
 namespace {
 
 void sgd_kernel(Tensor& values, const Tensor& gradients, Tensor& momentum,
-                const SgdOptions& options, bool first_step) {
+                const SgdOptions& options, bool first_step, const Tensor& /*now*/) {
   with_real_type(values.dtype(), [&]<class T>() {
     T* w = values.mutable_data<T>();
     const T* dw = gradients.data<T>();
     T* m = options.momentum == 0 ? nullptr : momentum.mutable_data<T>();
-    const T rate = static_cast<T>(options.learning_rate);
-    const T keep = static_cast<T>(options.momentum);
-    const T decay = static_cast<T>(options.weight_decay);
-    const bool nesterov = options.nesterov;
+    const SgdRule<T> rule(options);
+    const auto now = SgdRule<T>::now(options, first_step);
     parallel_ranges(values.size(), kElementGrain, [=](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const T g = dw[i] + decay * w[i];
-        if (m == nullptr) {
-          w[i] -= rate * g;
-          continue;
-        }
-        m[i] = first_step ? g : keep * m[i] + g;
-        w[i] -= rate * (nesterov ? g + keep * m[i] : m[i]);
-      }
+      T none = 0;
+      for (int64_t i = begin; i < end; ++i) rule(now, w[i], dw[i], m == nullptr ? none : m[i]);
     });
   });
 }
 
 void adam_kernel(Tensor& values, const Tensor& gradients, Tensor& first, Tensor& second,
-                 const AdamOptions& options) {
+                 const AdamOptions& options, const Tensor& /*now*/) {
   with_real_type(values.dtype(), [&]<class T>() {
     T* w = values.mutable_data<T>();
     const T* dw = gradients.data<T>();
     T* m = first.mutable_data<T>();
     T* v = second.mutable_data<T>();
-    const auto step = static_cast<double>(options.step);
-    const double correction1 = 1 - std::pow(options.beta1, step);
-    const double correction2 = 1 - std::pow(options.beta2, step);
-    const T beta1 = static_cast<T>(options.beta1);
-    const T beta2 = static_cast<T>(options.beta2);
-    const T rest1 = static_cast<T>(1 - options.beta1);
-    const T rest2 = static_cast<T>(1 - options.beta2);
-    const T rate = static_cast<T>(options.learning_rate / correction1);
-    const T unbias = static_cast<T>(1 / std::sqrt(correction2));
-    const T eps = static_cast<T>(options.eps);
-    const T in_gradient = static_cast<T>(options.decoupled ? 0 : options.weight_decay);
-    const T shrink =
-        static_cast<T>(options.decoupled ? 1 - options.learning_rate * options.weight_decay : 1);
+    const AdamRule<T> rule(options);
+    const auto now = AdamRule<T>::now(options);
     parallel_ranges(values.size(), kElementGrain, [=](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const T g = dw[i] + in_gradient * w[i];
-        m[i] = beta1 * m[i] + rest1 * g;
-        v[i] = beta2 * v[i] + rest2 * g * g;
-        w[i] = shrink * w[i] - rate * m[i] / (std::sqrt(v[i]) * unbias + eps);
-      }
+      for (int64_t i = begin; i < end; ++i) rule(now, w[i], dw[i], m[i], v[i]);
     });
   });
 }
 
-double square_sum(const Tensor& x) {
+double square_sum_of(const Tensor& x) {
   return with_real_type(x.dtype(), [&]<class T>() {
     const T* in = x.data<T>();
     return ordered_sum(x.size(), kElementGrain, [=](int64_t begin, int64_t end) {
@@ -87,6 +63,30 @@ double square_sum(const Tensor& x) {
   });
 }
 
+Tensor square_sum(std::span<const Tensor> tensors) {
+  double sum = 0;
+  for (const Tensor& x : tensors) sum += square_sum_of(x);
+  return Tensor::full({}, sum, DType::f64);
+}
+
+void scale_kernel(Tensor& x, double factor) {
+  with_real_type(x.dtype(), [&]<class T>() {
+    T* out = x.mutable_data<T>();
+    const T f = static_cast<T>(factor);
+    parallel_ranges(x.size(), kElementGrain, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) out[i] *= f;
+    });
+  });
+}
+
+Tensor clip_kernel(std::span<const Tensor> tensors, double limit) {
+  const double norm = std::sqrt(square_sum(tensors).item());
+  const double factor = limit / (norm + 1e-6);
+  if (limit > 0 && factor < 1)
+    for (Tensor x : tensors) scale_kernel(x, factor);
+  return Tensor::full({}, norm, DType::f64);
+}
+
 // x = a x + b y
 void combine(Tensor& x, double a, const Tensor& y, double b) {
   with_real_type(x.dtype(), [&]<class T>() {
@@ -100,28 +100,9 @@ void combine(Tensor& x, double a, const Tensor& y, double b) {
   });
 }
 
-void scale_kernel(Tensor& x, double factor) {
-  with_real_type(x.dtype(), [&]<class T>() {
-    T* out = x.mutable_data<T>();
-    const T f = static_cast<T>(factor);
-    parallel_ranges(x.size(), kElementGrain, [=](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) out[i] *= f;
-    });
-  });
-}
-
-void fill_kernel(Tensor& x, double value) {
-  with_real_type(x.dtype(), [&]<class T>() {
-    T* out = x.mutable_data<T>();
-    parallel_ranges(x.size(), kElementGrain, [=](int64_t begin, int64_t end) {
-      std::fill(out + begin, out + end, static_cast<T>(value));
-    });
-  });
-}
-
 void convert(const Tensor& from, Tensor& to) {
-  with_real_type(from.dtype(), [&]<class From>() {
-    with_real_type(to.dtype(), [&]<class To>() {
+  with_type(from.dtype(), [&]<class From>() {
+    with_type(to.dtype(), [&]<class To>() {
       const From* in = from.data<From>();
       To* out = to.mutable_data<To>();
       parallel_ranges(to.size(), kElementGrain, [=](int64_t begin, int64_t end) {
@@ -147,6 +128,8 @@ const OpInfo& kAdam =
     register_update("adam_step", "w -= rate m / (sqrt(v) + eps), m and v corrected for their start",
                     "Kingma & Ba 2015; Loshchilov & Hutter 2019");
 const OpInfo& kNorm = register_update("squared_norm", "y = sum(x^2)", "elementary");
+const OpInfo& kClip = register_update("clip_norm", "x *= min(1, limit / (norm + 1e-6))",
+                                      "Pascanu et al. 2013, in PyTorch's form");
 const OpInfo& kScaleInPlace = register_update("scale_in_place", "x *= factor", "elementary");
 const OpInfo& kFill = register_update("fill", "x = value", "elementary");
 const OpInfo& kCopy = register_update("copy", "to = from", "elementary");
@@ -174,8 +157,18 @@ void expect_share(const OpInfo& op, const char* name, double value) {
 
 }  // namespace
 
+Tensor step_numbers(const SgdOptions& options, bool first_step) {
+  const auto now = SgdRule<float>::now(options, first_step);
+  return Tensor::of<float>({2}, {now.rate, now.kept});
+}
+
+Tensor step_numbers(const AdamOptions& options) {
+  const auto now = AdamRule<float>::now(options);
+  return Tensor::of<float>({3}, {now.rate, now.unbias, now.shrink});
+}
+
 void sgd_step(Tensor values, const Tensor& gradients, Tensor momentum, const SgdOptions& options,
-              bool first_step) {
+              bool first_step, const Tensor& now) {
   expect_like(kSgd, "gradients", values, gradients);
   expect_at_least_0(kSgd, "learning_rate", options.learning_rate);
   expect_at_least_0(kSgd, "weight_decay", options.weight_decay);
@@ -183,11 +176,11 @@ void sgd_step(Tensor values, const Tensor& gradients, Tensor momentum, const Sgd
   if (options.momentum != 0) expect_like(kSgd, "momentum", values, momentum);
   check(!options.nesterov || options.momentum > 0,
         "sgd_step: expected momentum above 0 for nesterov, got ", options.momentum);
-  ON_DEVICE(values, sgd_kernel, values, gradients, momentum, options, first_step);
+  ON_DEVICE(values, sgd_kernel, values, gradients, momentum, options, first_step, now);
 }
 
 void adam_step(Tensor values, const Tensor& gradients, Tensor m, Tensor v,
-               const AdamOptions& options) {
+               const AdamOptions& options, const Tensor& now) {
   expect_like(kAdam, "gradients", values, gradients);
   expect_like(kAdam, "m", values, m);
   expect_like(kAdam, "v", values, v);
@@ -197,12 +190,19 @@ void adam_step(Tensor values, const Tensor& gradients, Tensor m, Tensor v,
   expect_share(kAdam, "beta1", options.beta1);
   expect_share(kAdam, "beta2", options.beta2);
   expect_eps(kAdam, options.eps);
-  ON_DEVICE(values, adam_kernel, values, gradients, m, v, options);
+  ON_DEVICE(values, adam_kernel, values, gradients, m, v, options, now);
 }
 
 double squared_norm(const Tensor& x) {
   expect_real(kNorm, x);
-  return ON_DEVICE(x, square_sum, x);
+  return ON_DEVICE(x, square_sum, std::span(&x, 1)).item();
+}
+
+Tensor clip_norm(std::span<const Tensor> tensors, double limit) {
+  check(limit >= 0, "clip_norm: expected a limit of at least 0, got ", limit);
+  check(!tensors.empty(), "clip_norm: expected tensors, got none");
+  for (const Tensor& x : tensors) expect_real(kClip, x);
+  return ON_DEVICE(tensors[0], clip_kernel, tensors, limit);
 }
 
 void scale_in_place(Tensor x, double factor) {
@@ -212,7 +212,7 @@ void scale_in_place(Tensor x, double factor) {
 
 void fill(Tensor x, double value) {
   expect_real(kFill, x);
-  ON_DEVICE(x, fill_kernel, x, value);
+  x.fill(value);
 }
 
 void copy(Tensor to, const Tensor& from) {
@@ -227,8 +227,10 @@ void ema_update(Tensor average, const Tensor& values, double decay) {
 }
 
 Tensor cast(const Tensor& x, DType dtype) {
-  expect_real(kCast, x);
-  check(is_real(dtype), "cast: expected float32 or float64 to cast to, got ", dtype);
+  const auto is_fraction = [](DType d) { return is_real(d) || d == DType::bf16; };
+  check(x.defined() && is_fraction(x.dtype()), "cast: expected float32, float64 or bfloat16, got ",
+        x.defined() ? name_of(x.dtype()) : "none");
+  check(is_fraction(dtype), "cast: expected float32, float64 or bfloat16 to cast to, got ", dtype);
   Tensor y(x.shape(), dtype, x.device());
   ON_DEVICE(x, convert, x, y);
   return y;

@@ -14,9 +14,10 @@ Variable map(const OpInfo& info, const Variable& input) {
   Tensor y(x.shape(), x.dtype(), x.device());
   ON_DEVICE(x, map_forward<Op>, x, y);
 
-  return record(info, y, {input}, [x = Saved(x), y = Saved(y)](const Tensor& dy, const Wanted&) {
+  const Saved kept(Op::kReads == pointwise::Reads::x ? x : y);
+  return record(info, y, {input}, [kept](const Tensor& dy, const Wanted&) {
     Tensor dx(dy.shape(), dy.dtype(), dy.device());
-    ON_DEVICE(dy, map_backward<Op>, x.get(), y.get(), dy, dx);
+    ON_DEVICE(dy, map_backward<Op>, kept.get(), dy, dx);
     return std::vector<Tensor>{dx};
   });
 }

@@ -18,16 +18,15 @@ void map_forward(const Tensor& x, Tensor& y) {
   });
 }
 
-/// dx = dy * Op::df(x, y)
+/// dx = dy * Op::df(kept), `kept` being x or y as Op::kReads says.
 template <class Op>
-void map_backward(const Tensor& x, const Tensor& y, const Tensor& dy, Tensor& dx) {
-  with_real_type(x.dtype(), [&]<class T>() {
-    const T* in = x.data<T>();
-    const T* out = y.data<T>();
+void map_backward(const Tensor& kept, const Tensor& dy, Tensor& dx) {
+  with_real_type(dy.dtype(), [&]<class T>() {
+    const T* in = kept.data<T>();
     const T* g = dy.data<T>();
-    T* result = dx.mutable_data<T>();
-    parallel_ranges(x.size(), kElementGrain, [=](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) result[i] = g[i] * Op::df(in[i], out[i]);
+    T* out = dx.mutable_data<T>();
+    parallel_ranges(dx.size(), kElementGrain, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) out[i] = g[i] * Op::df(in[i]);
     });
   });
 }
@@ -39,6 +38,6 @@ namespace decant::cuda {
 template <class Op>
 void map_forward(const Tensor& x, Tensor& y);
 template <class Op>
-void map_backward(const Tensor& x, const Tensor& y, const Tensor& dy, Tensor& dx);
+void map_backward(const Tensor& kept, const Tensor& dy, Tensor& dx);
 
 }  // namespace decant::cuda

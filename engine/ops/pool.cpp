@@ -1,7 +1,6 @@
 #include "engine/ops/pool.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "engine/core/on_device.h"
@@ -9,12 +8,12 @@
 #include "engine/core/view.h"
 #include "engine/ops/axis_taps.h"
 #include "engine/ops/expect.h"
+#include "engine/ops/pool_kernels.h"
 
 namespace decant {
 namespace cpu {
 namespace {
 
-// y = the maximum of each window, winner = where in the window it lies, row by row.
 void max_pool_forward(const Tensor& input, const PoolOptions& pool, Tensor& output,
                       Tensor& winner) {
   with_real_type(input.dtype(), [&]<class T>() {
@@ -50,7 +49,6 @@ void max_pool_forward(const Tensor& input, const PoolOptions& pool, Tensor& outp
   });
 }
 
-// Gathers: each pixel asks the windows that it lies in whether it won.
 void max_pool_backward(const Tensor& gradient, const Tensor& winner, const PoolOptions& pool,
                        Tensor& result) {
   with_real_type(gradient.dtype(), [&]<class T>() {

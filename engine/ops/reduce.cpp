@@ -5,6 +5,7 @@
 
 #include "engine/core/on_device.h"
 #include "engine/ops/expect.h"
+#include "engine/ops/optimizer.h"
 #include "engine/ops/reduce_kernels.h"
 
 // Neighbouring axes that are reduced together are one axis to the kernels, which see
@@ -13,10 +14,6 @@
 
 namespace decant {
 namespace {
-
-struct Middle {
-  int64_t outer, length, inner;
-};
 
 struct Group {
   int first, last;  // axes first to last are reduced
@@ -46,10 +43,6 @@ Middle middle_of(const Shape& shape, Group group) {
 Shape shape_after(Shape shape, Group group) {
   for (int axis = group.first; axis <= group.last; ++axis) shape[axis] = 1;
   return shape;
-}
-
-int64_t divide_up(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
 }
 
 }  // namespace
@@ -152,14 +145,12 @@ void max_middle(const Tensor& input, const Tensor& before, Middle m, Tensor& out
   });
 }
 
-// dx is zero except where a maximum came from.
+// Writes what arrives at the maxima; the rest of dx is zero already.
 void max_scatter(const Tensor& dy, const Tensor& position, Tensor& dx) {
   with_real_type(dy.dtype(), [&]<class T>() {
     const T* g = dy.data<T>();
     const auto* where = position.data<int64_t>();
     T* out = dx.mutable_data<T>();
-    parallel_ranges(dx.size(), kElementGrain,
-                    [=](int64_t begin, int64_t end) { std::fill(out + begin, out + end, T(0)); });
     parallel_ranges(dy.size(), kElementGrain, [=](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) out[where[i]] = g[i];
     });
@@ -187,12 +178,14 @@ void repeat_middle(const Tensor& input, Middle m, double factor, Tensor& output)
 }  // namespace cpu
 
 Tensor sum_over(const Tensor& x, const AxisMask& reduced, double factor) {
+  // Between groups the sums keep the digits of the type they are added up in, where it is one.
+  const DType between = x.device() == Device::cuda ? x.dtype() : DType::f64;
   Tensor result = x;
   std::vector<Group> groups = groups_of(reduced);
   if (groups.empty()) groups.push_back({0, -1});  // nothing is reduced: rows of length 1, copied
   for (size_t i = 0; i < groups.size(); ++i) {
     const bool last = i + 1 == groups.size();
-    Tensor y(shape_after(result.shape(), groups[i]), last ? x.dtype() : DType::f64, x.device());
+    Tensor y(shape_after(result.shape(), groups[i]), last ? x.dtype() : between, x.device());
     ON_DEVICE(x, sum_middle, result, middle_of(result.shape(), groups[i]), last ? factor : 1.0, y);
     result = y;
   }
@@ -260,7 +253,7 @@ struct Plan {
     options.keep_axes = keep_axes;
     reduced.assign(static_cast<size_t>(shape.rank()), axes.empty());
     for (const int axis : axes) {
-      const int a = shape.axis(axis, op.name.data());
+      const int a = shape.axis(axis, op.name);
       check(!reduced[static_cast<size_t>(a)], op.name, ": axis ", axis,
             " is named twice for shape ", shape);
       reduced[static_cast<size_t>(a)] = true;
@@ -320,6 +313,7 @@ Variable max(const Variable& input, const std::vector<int>& axes, bool keep_axes
   return record(kMax, plan.options, y.reshape(plan.result), {input},
                 [shape = x.shape(), position](const Tensor& dy, const Wanted&) {
                   Tensor dx(shape, dy.dtype(), dy.device());
+                  dx.fill(0);
                   ON_DEVICE(dy, max_scatter, dy, position, dx);
                   return std::vector<Tensor>{dx};
                 });

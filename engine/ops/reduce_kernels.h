@@ -10,6 +10,15 @@ namespace decant {
 /// For each axis of a shape, whether it is reduced.
 using AxisMask = std::vector<bool>;
 
+/// What a group of neighbouring axes is to a kernel, which reduces, or repeats, the middle.
+struct Middle {
+  int64_t outer, length, inner;
+};
+
+constexpr int64_t divide_up(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
 /// factor * the sum over the marked axes, which stay with extent 1.
 Tensor sum_over(const Tensor& x, const AxisMask& reduced, double factor = 1);
 
@@ -33,4 +42,17 @@ double ordered_sum(int64_t size, int64_t grain, F&& f) {
   return total;
 }
 
+namespace cuda {
+
+/// x [outer, length, inner] -> y [outer, inner], factor times the sums.
+void sum_middle(const Tensor& x, Middle m, double factor, Tensor& y);
+/// The maxima and where they lie: `before` holds the positions of x's elements, undefined where
+/// they are their own.
+void max_middle(const Tensor& x, const Tensor& before, Middle m, Tensor& y, Tensor& position);
+/// dx is dy where `position` says, and stays what it was elsewhere.
+void max_scatter(const Tensor& dy, const Tensor& position, Tensor& dx);
+/// x [outer, inner] -> y [outer, length, inner], times factor.
+void repeat_middle(const Tensor& x, Middle m, double factor, Tensor& y);
+
+}  // namespace cuda
 }  // namespace decant

@@ -31,6 +31,16 @@ bool log_softmax_row(const T* x, const uint8_t* mask, int64_t length, double tem
   return true;
 }
 
+// The rows of which at least one position counts.
+int64_t rows_that_count(const uint8_t* mask, int64_t rows, int64_t length) {
+  if (mask == nullptr) return rows;
+  int64_t count = 0;
+  for (int64_t r = 0; r < rows; ++r)
+    if (std::any_of(mask + r * length, mask + (r + 1) * length, [](uint8_t v) { return v != 0; }))
+      ++count;
+  return count;
+}
+
 // Rows in one chunk of work.
 int64_t row_grain(int64_t length) {
   return std::max<int64_t>(1, kElementGrain / 4 / length);
@@ -44,14 +54,13 @@ namespace {
 // Calls f(r, log P, log Q) for each row r in [begin, end) that is not masked altogether, and
 // masked_out(r) for the others.
 template <class T, class F, class G>
-void for_distributions(const T* teacher, const T* student, const Tensor& mask, int64_t length,
+void for_distributions(const T* teacher, const T* student, const uint8_t* mask, int64_t length,
                        double temperature, int64_t begin, int64_t end, F&& f, G&& masked_out) {
-  const uint8_t* m = mask.defined() ? mask.data<uint8_t>() : nullptr;
   std::vector<double> buffer(static_cast<size_t>(2 * length));
   double* log_p = buffer.data();
   double* log_q = log_p + length;
   for (int64_t r = begin; r < end; ++r) {
-    const uint8_t* row_mask = m == nullptr ? nullptr : m + r * length;
+    const uint8_t* row_mask = mask == nullptr ? nullptr : mask + r * length;
     if (log_softmax_row(teacher + r * length, row_mask, length, temperature, log_p) &&
         log_softmax_row(student + r * length, row_mask, length, temperature, log_q))
       f(r, log_p, log_q);
@@ -60,35 +69,38 @@ void for_distributions(const T* teacher, const T* student, const Tensor& mask, i
   }
 }
 
-double kl_rows_sum(const Tensor& teacher, const Tensor& student, const Tensor& mask,
-                   double temperature) {
+Mean kl_rows_mean(const Tensor& teacher, const Tensor& student, const Counted& counted,
+                  double temperature) {
   const int64_t length = teacher.shape()[1];
-  return with_real_type(student.dtype(), [&]<class T>() {
+  const double sum = with_real_type(student.dtype(), [&]<class T>() {
     return ordered_sum(teacher.shape()[0], row_grain(length), [&](int64_t begin, int64_t end) {
-      double sum = 0;
+      double part = 0;
       for_distributions(
-          teacher.data<T>(), student.data<T>(), mask, length, temperature, begin, end,
+          teacher.data<T>(), student.data<T>(), counted.values(), length, temperature, begin, end,
           [&](int64_t, const double* log_p, const double* log_q) {
             for (int64_t i = 0; i < length; ++i) {
               const double p = std::exp(log_p[i]);
-              if (p != 0) sum += p * (log_p[i] - log_q[i]);  // p log p -> 0
+              if (p != 0) part += p * (log_p[i] - log_q[i]);  // p log p -> 0
             }
           },
           [](int64_t) {});
-      return sum;
+      return part;
     });
   });
+  const int64_t rows = rows_that_count(counted.values(), teacher.shape()[0], length);
+  return mean_of(temperature * temperature * sum, rows, student.dtype());
 }
 
-// dx = factor (Q - P), 0 where masked
-void kl_rows_gradient(const Tensor& teacher, const Tensor& student, const Tensor& mask,
-                      double temperature, double factor, Tensor& dx) {
+// dx = T dy / divisor (Q - P), 0 where masked
+void kl_rows_gradient(const Tensor& teacher, const Tensor& student, const Counted& counted,
+                      double temperature, const Tensor& dy, const Tensor& divisor, Tensor& dx) {
   const int64_t length = teacher.shape()[1];
+  const double factor = dy.item() * temperature / divisor.item();
   with_real_type(student.dtype(), [&]<class T>() {
     T* out = dx.mutable_data<T>();
     parallel_ranges(teacher.shape()[0], row_grain(length), [&, out](int64_t begin, int64_t end) {
       for_distributions(
-          teacher.data<T>(), student.data<T>(), mask, length, temperature, begin, end,
+          teacher.data<T>(), student.data<T>(), counted.values(), length, temperature, begin, end,
           [&](int64_t r, const double* log_p, const double* log_q) {
             for (int64_t i = 0; i < length; ++i)
               out[r * length + i] =
@@ -99,28 +111,50 @@ void kl_rows_gradient(const Tensor& teacher, const Tensor& student, const Tensor
   });
 }
 
-// labels: the class of each sample, negative where it does not count.
-double cross_entropy_sum(const Tensor& logits, const Tensor& labels) {
+// The class of each sample, -1 where it does not count.
+Tensor kept_labels(const Tensor& labels, const Counted& samples, int64_t ignore_index,
+                   int64_t classes) {
+  Tensor kept = labels.to(DType::i64).clone();
+  auto* label = kept.mutable_data<int64_t>();
+  const uint8_t* counts = samples.values();
+  for (int64_t i = 0; i < kept.size(); ++i) {
+    if (label[i] == ignore_index || (counts != nullptr && counts[i] == 0))
+      label[i] = -1;
+    else
+      check(label[i] >= 0 && label[i] < classes, "cross_entropy: expected labels from 0 to ",
+            classes - 1, ", got ", label[i], " at element ", i, " of ", labels.shape());
+  }
+  return kept;
+}
+
+Mean cross_entropy_mean(const Tensor& logits, const Tensor& labels) {
   const int64_t classes = logits.shape()[-1];
   const auto* label = labels.data<int64_t>();
-  return with_real_type(logits.dtype(), [&]<class T>() {
+  const auto count =
+      std::count_if(label, label + labels.size(), [](int64_t kept) { return kept >= 0; });
+  check(count > 0, "cross_entropy: expected samples to average, got labels ", labels.shape(),
+        " of which none counts");
+  const double sum = with_real_type(logits.dtype(), [&]<class T>() {
     const T* x = logits.data<T>();
     return ordered_sum(labels.size(), row_grain(classes), [&](int64_t begin, int64_t end) {
       std::vector<double> log_p(static_cast<size_t>(classes));
-      double sum = 0;
+      double part = 0;
       for (int64_t r = begin; r < end; ++r) {
         if (label[r] < 0) continue;
         log_softmax_row(x + r * classes, nullptr, classes, 1, log_p.data());
-        sum -= log_p[static_cast<size_t>(label[r])];
+        part -= log_p[static_cast<size_t>(label[r])];
       }
-      return sum;
+      return part;
     });
   });
+  return mean_of(sum, count, logits.dtype());
 }
 
-// dx = factor (p - onehot(label))
-void cross_entropy_gradient(const Tensor& logits, const Tensor& labels, double factor, Tensor& dx) {
+// dx = dy / divisor (p - onehot(label))
+void cross_entropy_gradient(const Tensor& logits, const Tensor& labels, const Tensor& dy,
+                            const Tensor& divisor, Tensor& dx) {
   const int64_t classes = logits.shape()[-1];
+  const double factor = dy.item() / divisor.item();
   const auto* label = labels.data<int64_t>();
   with_real_type(logits.dtype(), [&]<class T>() {
     const T* x = logits.data<T>();
@@ -155,17 +189,6 @@ const OpInfo& kKlRows = register_op({.name = "kl_div_rows",
                                      .formula = "L = mean over rows of T^2 sum(P log(P / Q))",
                                      .source = "Hinton et al. 2015; Shu et al. 2021"});
 
-// The rows of which at least one position counts.
-int64_t rows_that_count(const Tensor& mask, int64_t rows, int64_t length) {
-  if (!mask.defined()) return rows;
-  const auto* m = mask.data<uint8_t>();
-  int64_t count = 0;
-  for (int64_t r = 0; r < rows; ++r)
-    if (std::any_of(m + r * length, m + (r + 1) * length, [](uint8_t v) { return v != 0; }))
-      ++count;
-  return count;
-}
-
 }  // namespace
 
 Variable kl_div_rows(const Variable& teacher, const Variable& student, const KlOptions& options,
@@ -182,16 +205,14 @@ Variable kl_div_rows(const Variable& teacher, const Variable& student, const KlO
   const Counted counts = counted(kKlRows, mask, shape);
 
   const double t = options.temperature;
-  const auto rows = static_cast<double>(rows_that_count(counts.mask, shape[0], shape[1]));
-  const double sum =
-      ON_DEVICE(student.value(), kl_rows_sum, teacher.value(), student.value(), counts.mask, t);
-  return record(kKlRows, options, scalar(t * t * sum / rows, student.dtype()),
-                {teacher.detach(), student},
-                [teacher = Saved(teacher), student = Saved(student), mask = counts.mask, t, rows](
+  const auto [value, divisor] =
+      ON_DEVICE(student.value(), kl_rows_mean, teacher.value(), student.value(), counts, t);
+  return record(kKlRows, options, value, {teacher.detach(), student},
+                [teacher = Saved(teacher), student = Saved(student), counts, t, n = divisor](
                     const Tensor& dy, const Wanted&) {
                   Tensor dx(student.get().shape(), dy.dtype(), dy.device());
-                  ON_DEVICE(dy, kl_rows_gradient, teacher.get(), student.get(), mask, t,
-                            dy.item() * t / rows, dx);
+                  ON_DEVICE(dy, kl_rows_gradient, teacher.get(), student.get(), counts, t, dy, n,
+                            dx);
                   return std::vector<Tensor>{{}, dx};
                 });
 }
@@ -200,8 +221,9 @@ Variable cross_entropy(const Variable& logits, const Tensor& labels,
                        const CrossEntropyOptions& options, const Tensor& mask) {
   const Tensor& x = logits.value();
   expect_real(kCrossEntropy, x);
-  check(labels.defined() && (labels.dtype() == DType::i32 || labels.dtype() == DType::i64),
-        "cross_entropy: expected int32 or int64 labels, got ",
+  check(labels.defined() && (labels.dtype() == DType::u8 || labels.dtype() == DType::i32 ||
+                             labels.dtype() == DType::i64),
+        "cross_entropy: expected uint8, int32 or int64 labels, got ",
         labels.defined() ? name_of(labels.dtype()) : "none");
   check(x.shape().rank() >= 1 && labels.shape() == Shape(x.shape().extents().first(
                                                        static_cast<size_t>(x.shape().rank() - 1))),
@@ -214,28 +236,12 @@ Variable cross_entropy(const Variable& logits, const Tensor& labels,
         labels.shape(), ", got ", mask.shape());
   const Counted samples = counted(kCrossEntropy, mask, labels.shape());
 
-  Tensor kept = labels.to(DType::i64).clone();  // -1 where a sample does not count
-  int64_t count = 0;
-  auto* label = kept.mutable_data<int64_t>();
-  const uint8_t* counts = samples.values();
-  for (int64_t i = 0; i < kept.size(); ++i) {
-    if (label[i] == options.ignore_index || (counts != nullptr && counts[i] == 0)) {
-      label[i] = -1;
-      continue;
-    }
-    check(label[i] >= 0 && label[i] < classes, "cross_entropy: expected labels from 0 to ",
-          classes - 1, ", got ", label[i], " at element ", i, " of ", labels.shape());
-    ++count;
-  }
-  check(count > 0, "cross_entropy: expected samples to average, got labels ", labels.shape(),
-        " of which none counts");
-
-  const auto divisor = static_cast<double>(count);
-  const double sum = ON_DEVICE(x, cross_entropy_sum, x, kept);
-  return record(kCrossEntropy, options, scalar(sum / divisor, x.dtype()), {logits},
-                [x = Saved(x), kept, divisor](const Tensor& dy, const Wanted&) {
+  const Tensor kept = ON_DEVICE(x, kept_labels, labels, samples, options.ignore_index, classes);
+  const auto [value, divisor] = ON_DEVICE(x, cross_entropy_mean, x, kept);
+  return record(kCrossEntropy, options, value, {logits},
+                [x = Saved(x), kept, n = divisor](const Tensor& dy, const Wanted&) {
                   Tensor dx(x.get().shape(), dy.dtype(), dy.device());
-                  ON_DEVICE(dy, cross_entropy_gradient, x.get(), kept, dy.item() / divisor, dx);
+                  ON_DEVICE(dy, cross_entropy_gradient, x.get(), kept, dy, n, dx);
                   return std::vector<Tensor>{dx};
                 });
 }

@@ -1,18 +1,18 @@
 #include "engine/ops/shape_ops.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "engine/core/on_device.h"
 #include "engine/core/parallel.h"
+#include "engine/ops/axis_options.h"
 #include "engine/ops/expect.h"
+#include "engine/ops/optimizer.h"
+#include "engine/ops/shape_kernels.h"
 
 namespace decant {
 namespace cpu {
 namespace {
 
-// Copies rows of `width` elements between two places with different distances of rows: what
-// concat, slice and their gradients amount to.
 void copy_rows(const Tensor& from, int64_t from_offset, int64_t from_stride, Tensor& to,
                int64_t to_offset, int64_t to_stride, int64_t rows, int64_t width) {
   if (rows * width == 0) return;
@@ -27,17 +27,6 @@ void copy_rows(const Tensor& from, int64_t from_offset, int64_t from_stride, Ten
   });
 }
 
-void fill_all(Tensor& t, double value) {
-  with_real_type(t.dtype(), [&]<class T>() {
-    T* out = t.mutable_data<T>();
-    parallel_ranges(t.size(), kElementGrain, [=](int64_t begin, int64_t end) {
-      std::fill(out + begin, out + end, static_cast<T>(value));
-    });
-  });
-}
-
-// Copies a box of `extents` elements between two tensors of the same rank: its corner lies at
-// offset `from_corner` in one and `to_corner` in the other.
 void copy_box(const Tensor& from, int64_t from_corner, const std::vector<int64_t>& from_strides,
               Tensor& to, int64_t to_corner, const std::vector<int64_t>& to_strides,
               const Shape& extents) {
@@ -84,11 +73,6 @@ const OpInfo& kReshape = register_op(
     {.name = "reshape", .formula = "y = x under another shape", .source = "elementary"});
 const OpInfo& kPermute =
     register_op({.name = "permute", .formula = "y[i_order] = x[i]", .source = "elementary"});
-
-struct AxisOptions {
-  int64_t axis;
-  void visit(auto&& v) const { v("axis", axis); }
-};
 
 struct SliceOptions {
   int64_t axis, begin, end;
@@ -204,7 +188,7 @@ Variable slice(const Variable& input, int axis, int64_t begin, int64_t end) {
       kSlice, SliceOptions{a, from, to}, y, {input},
       [whole = x.shape(), from, to, length, outer, inner](const Tensor& dy, const Wanted&) {
         Tensor dx(whole, dy.dtype(), dy.device());
-        ON_DEVICE(dy, fill_all, dx, 0);
+        dx.fill(0);
         ON_DEVICE(dy, copy_rows, dy, 0, (to - from) * inner, dx, from * inner, length * inner,
                   outer, (to - from) * inner);
         return std::vector<Tensor>{dx};
@@ -233,7 +217,7 @@ Variable pad(const Variable& input, const std::vector<std::pair<int64_t, int64_t
   int64_t corner = 0;
   for (size_t i = 0; i < strides.size(); ++i) corner += options.before[i] * strides[i];
   Tensor y(shape, x.dtype(), x.device());
-  ON_DEVICE(x, fill_all, y, value);
+  y.fill(value);
   ON_DEVICE(x, copy_box, x, 0, strides_of(x.shape()), y, corner, strides, x.shape());
   return record(kPad, options, y, {input},
                 [whole = x.shape(), strides, corner](const Tensor& dy, const Wanted&) {

@@ -5,7 +5,9 @@
 
 #include "engine/core/on_device.h"
 #include "engine/core/parallel.h"
+#include "engine/ops/axis_options.h"
 #include "engine/ops/expect.h"
+#include "engine/ops/softmax_kernels.h"
 
 // To the kernels x is [outer, length, inner]. They work on up to kWidth neighbours of `inner` at
 // once: whole cache lines are read, and the compiler can put the neighbours into one register.
@@ -13,9 +15,7 @@
 namespace decant {
 namespace {
 
-struct Rows {
-  int64_t outer, length, inner;
-};
+using Rows = SoftmaxRows;
 
 constexpr int64_t kWidth = 64;
 
@@ -113,15 +113,10 @@ const OpInfo& kSoftmax = register_op(
 const OpInfo& kLogSoftmax = register_op(
     {.name = "log_softmax", .formula = "y = x - log(sum(exp(x)))", .source = "Bridle 1990"});
 
-struct AxisOptions {
-  int64_t axis;
-  void visit(auto&& v) const { v("axis", axis); }
-};
-
 Variable softmax_over(const OpInfo& op, const Variable& input, int axis, bool logarithm) {
   const Tensor& x = input.value();
   expect_real(op, x);
-  const int a = x.shape().axis(axis, op.name.data());
+  const int a = x.shape().axis(axis, op.name);
   check(x.shape()[a] > 1, op.name, ": axis ", a, " of shape ", x.shape(), " has length ",
         x.shape()[a],
         ", where every result would be 1 and every gradient 0; for one logit use sigmoid");

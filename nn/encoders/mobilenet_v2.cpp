@@ -17,7 +17,6 @@ struct Stage {
   int stride;
 };
 
-// NOLINTBEGIN(modernize-use-designated-initializers): a table
 constexpr std::array<Stage, 7> kStages = {{{1, 16, 1, 1},
                                            {6, 24, 2, 2},
                                            {6, 32, 3, 2},
@@ -25,7 +24,6 @@ constexpr std::array<Stage, 7> kStages = {{{1, 16, 1, 1},
                                            {6, 96, 3, 1},
                                            {6, 160, 3, 2},
                                            {6, 320, 1, 1}}};
-// NOLINTEND(modernize-use-designated-initializers)
 
 /// y = project(depthwise(expand(x))), plus x where the shapes agree. The projection is linear.
 class InvertedResidual : public Module {

@@ -13,8 +13,6 @@
 // rounded in turn. Sources: Howard et al. 2019, "Searching for MobileNetV3", table 2; timm 0.9's
 // names, rounding and initial values.
 
-#include <cmath>
-
 #include "nn/encoders/encoder.h"
 #include "nn/layers/conv_norm_act.h"
 #include "nn/layers/squeeze_excite.h"
@@ -37,7 +35,6 @@ constexpr Activation kRelu = Activation::relu;
 constexpr Activation kSwish = Activation::hard_swish;
 constexpr double kEps = 1e-3;
 
-// NOLINTBEGIN(modernize-use-designated-initializers): a table
 constexpr BlockSpec kBlocks[] = {
     {1, 3, 2, 4.5, 24, false, kRelu}, {1, 3, 1, 3.67, 24, false, kRelu},
     {2, 5, 2, 4, 40, true, kSwish},   {2, 5, 1, 6, 40, true, kSwish},
@@ -45,7 +42,6 @@ constexpr BlockSpec kBlocks[] = {
     {3, 5, 1, 3, 48, true, kSwish},   {4, 5, 2, 6, 96, true, kSwish},
     {4, 5, 1, 6, 96, true, kSwish},   {4, 5, 1, 6, 96, true, kSwish},
 };
-// NOLINTEND(modernize-use-designated-initializers)
 
 /// The multiple of 8 nearest to x, not more than a tenth below it, at least 8.
 int64_t round_channels(double x) {

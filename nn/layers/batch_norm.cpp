@@ -19,11 +19,11 @@ Variable BatchNorm2d::forward(const Variable& x, const Pass& pass, const Variabl
     // The op always keeps book in training: let it do so on copies.
     Tensor mean = running_mean_.tensor.clone();
     Tensor var = running_var_.tensor.clone();
-    return batch_norm(x, weight_, bias_, mean, var, options, residual);
+    return batch_norm(x, weight_.variable, bias_.variable, mean, var, options, residual);
   }
   if (pass.training) ++*num_batches_tracked_.tensor.mutable_data<int64_t>();
-  return batch_norm(x, weight_, bias_, running_mean_.tensor, running_var_.tensor, options,
-                    residual);
+  return batch_norm(x, weight_.variable, bias_.variable, running_mean_.tensor, running_var_.tensor,
+                    options, residual);
 }
 
 void BatchNorm2d::visit(Visitor& v) {

@@ -55,7 +55,7 @@ Variable Conv2d::forward(const Variable& x) const {
   const auto [top, bottom] = padding_of(spec_, x.shape()[1]);
   const auto [left, right] = padding_of(spec_, x.shape()[2]);
   return conv2d(
-      x, weight_, spec_.bias ? bias_.variable : Variable{},
+      x, weight_.variable, spec_.bias ? bias_.variable : Variable{},
       {.stride = spec_.stride, .padding = {top, bottom, left, right}, .groups = spec_.groups});
 }
 
@@ -70,7 +70,7 @@ ConvTranspose2d::ConvTranspose2d(int64_t in, int64_t out)
 
 Variable ConvTranspose2d::forward(const Variable& x) const {
   const Trace::Scope scope(name());
-  return conv_transpose2d(x, weight_, bias_, {.stride = 2, .padding = 1});
+  return conv_transpose2d(x, weight_.variable, bias_.variable, {.stride = 2, .padding = 1});
 }
 
 void ConvTranspose2d::visit(Visitor& v) {

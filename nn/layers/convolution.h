@@ -46,6 +46,7 @@ class Conv2d : public Module {
   void visit(Visitor& v) override;
 
   DType dtype() const { return weight_.variable.dtype(); }
+  Device device() const { return weight_.variable.value().device(); }
   const Conv2dSpec& spec() const { return spec_; }
 
  private:

@@ -187,6 +187,12 @@ const std::vector<BadInput>& table() {
          return Words{"predict", trained(), "--input", data, "--out", data};
        },
        {"expected another folder"}},
+      {"prediction into a folder of images inside the input",
+       [](const TemporaryFolder& f) {
+         const std::string data = copy_of_phantoms(f);
+         return Words{"predict", trained(), "--input", data, "--out", data + "/benign"};
+       },
+       {"expected another folder"}},
       {"prediction of a file that is no image",
        [](const TemporaryFolder& f) {
          write_bytes(f / "scan.png", "certainly not");
@@ -198,14 +204,19 @@ const std::vector<BadInput>& table() {
          return Words{"summary", "thin_unet", "--size", "32", "--json", f / "none/summary.json"};
        },
        {"none/summary.json"}},
+      {"a warm-up as long as the run",
+       [](const TemporaryFolder& f) {
+         return tiny_run() + Words{"--out", f / "out", "schedule.warmup_steps=8"};
+       },
+       {"schedule.warmup_steps", "expected fewer than all 8 steps", "epochs 2", "got 8"}},
       {"a command that is none",
        [](const TemporaryFolder&) { return Words{"trian"}; },
        {"did you mean \"train\"?"}},
-      {"cuda in a build without it",
+      {"a device that is none",
        [](const TemporaryFolder& f) {
-         return tiny_run() + Words{"--out", f / "out", "--device", "cuda"};
+         return tiny_run() + Words{"--out", f / "out", "--device", "gpu"};
        },
-       {"no CUDA"}},
+       {"expected cpu or cuda"}},
   };
   return rows;
 }
@@ -262,7 +273,7 @@ TEST_CASE("a report's folder is looked for before the work") {
 TEST_CASE("a loss that is not finite stops the run before it is saved") {
   const TemporaryFolder folder;
   const std::string out = folder / "out";
-  begin_and_kill(tiny_run() + Words{"epochs=40", "optim.name=sgd"}, out);
+  begin_and_kill(tiny_run() + Words{"epochs=40", "optim.name=sgd", "optim.lr=3e-4"}, out);
   Json config = Json::parse(bytes_of(out + "/config.json"));
   config["optim"]["lr"] = 1e38;
   write_bytes(out + "/config.json", config.dump());

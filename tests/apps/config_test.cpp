@@ -45,8 +45,8 @@ TEST_CASE("unknown keys and wrong kinds are errors that name file, key and what 
     CHECK_THROWS_WITH_AS(read(text), doctest::Contains(message), Error);
   };
   refuses(R"({"epoch": 3})",
-          "run.json: expected a known key, got \"epoch\", did you mean \"epochs\"?");
-  refuses(R"({"optim": {"rl": 1}})", "got \"optim.rl\", did you mean \"optim.lr\"?");
+          R"(run.json: expected a known key, got "epoch", did you mean "epochs"?)");
+  refuses(R"({"optim": {"rl": 1}})", R"(got "optim.rl", did you mean "optim.lr"?)");
   refuses(R"({"lr": 1})", "did you mean \"optim.lr\"?");
   refuses(R"({"zzzzzzzz": 1})", "expected a known key, got \"zzzzzzzz\"");
   refuses(R"({"epochs": "ten"})", "run.json: epochs: expected a whole number, got \"ten\"");
@@ -88,6 +88,24 @@ TEST_CASE("key=value reaches every key, also inside of a JSON value") {
                        "optim.lr=fast: optim.lr: expected a number, got \"fast\"", Error);
 }
 
+TEST_CASE("a small network that starts from nothing learns at a larger rate by default") {
+  const auto rate = [](const char* model, const char* init, double lr) {
+    TrainConfig config = complete();
+    config.model = model;
+    config.init = init;
+    config.optim.lr = lr;
+    return resolve(config, false).optim.lr;
+  };
+  CHECK(rate("thin_unet", "", 0) == 3e-3);
+  CHECK(rate("linknet/mobilenet_v3_small_075", "", 0) == 3e-3);  // 0.82 million parameters
+  CHECK(rate("linknet/mobilenet_v3_small_075", "encoder=weights.safetensors", 0) == 3e-4);
+  CHECK(rate("unet/resnet18", "", 0) == 3e-4);
+  CHECK(rate("thin_unet", "", 1e-2) == 1e-2);
+
+  const Result printed = decant::apps::decant({"train", "--model", "thin_unet", "--print-config"});
+  CHECK(Json::parse(printed.out)["optim"]["lr"].get<double>() == 3e-3);
+}
+
 TEST_CASE("values that make no sense are errors that name their key") {
   const auto refuses = [](auto change, const char* message) {
     TrainConfig config = complete();
@@ -95,9 +113,11 @@ TEST_CASE("values that make no sense are errors that name their key") {
     CHECK_THROWS_WITH_AS(resolve(config, false), doctest::Contains(message), Error);
   };
   CHECK_NOTHROW(resolve(complete(), false));
-  refuses([](TrainConfig& c) { c.epochs = 0; }, "epochs: expected at least 1, got 0");
-  refuses([](TrainConfig& c) { c.batch = -2; }, "batch: expected at least 1, got -2");
-  refuses([](TrainConfig& c) { c.optim.lr = 0; }, "optim.lr: expected a number above 0");
+  refuses([](TrainConfig& c) { c.epochs = 0; }, "epochs: expected 1 .. 1000000000, got 0");
+  refuses([](TrainConfig& c) { c.batch = -2; }, "batch: expected 1 .. 1000000000, got -2");
+  refuses([](TrainConfig& c) { c.optim.lr = -1; }, "optim.lr: expected a number above 0");
+  refuses([](TrainConfig& c) { c.optim.name = "sgd"; }, "optim.lr: expected a rate for sgd");
+  refuses([](TrainConfig& c) { c.epochs = int64_t{1} << 62; }, "epochs: expected 1 .. 1000000000");
   refuses([](TrainConfig& c) { c.optim.name = "adamm"; }, "did you mean \"adam\"?");
   refuses([](TrainConfig& c) { c.schedule.gamma = 0; }, "schedule.gamma: expected above 0");
   refuses([](TrainConfig& c) { c.schedule.gamma = 1.5; }, "at most 1, got 1.5");
@@ -105,7 +125,11 @@ TEST_CASE("values that make no sense are errors that name their key") {
   refuses([](TrainConfig& c) { c.schedule.final_fraction = 2; }, "expected 0 .. 1, got 2");
   refuses([](TrainConfig& c) { c.loss = "mse"; }, "loss: expected one of ce, dice, ce_dice");
   refuses([](TrainConfig& c) { c.metric = "dice"; }, "metric: expected one of");
-  refuses([](TrainConfig& c) { c.device = "cuda"; }, "this build has no CUDA");
+  if (!kWithCuda) refuses([](TrainConfig& c) { c.device = "cuda"; }, "this build has no CUDA");
+  refuses([](TrainConfig& c) { c.device = "gpu"; }, "device: expected cpu or cuda, got \"gpu\"");
+  refuses([](TrainConfig& c) { c.precision = "fp16"; },
+          "precision: expected float32, tf32 or bf16");
+  refuses([](TrainConfig& c) { c.step_graph = "yes"; }, "step_graph: expected one of on, off");
   refuses([](TrainConfig& c) { c.model = "unet/resnet81"; }, "resnet18");
   refuses([](TrainConfig& c) { c.model = nullptr; }, "model: expected a network, got none");
   refuses([](TrainConfig& c) { c.augment = "stronk"; }, "did you mean \"strong\"?");
@@ -122,6 +146,8 @@ TEST_CASE("a run's config leaves out what changes nothing in its files") {
   const Json json = run_json(complete());
   CHECK(!json.contains("threads"));
   CHECK(!json.contains("device"));
+  CHECK(!json.contains("step_graph"));
+  CHECK(json.contains("precision"));
   CHECK(json.contains("seed"));
 }
 
@@ -163,5 +189,5 @@ TEST_CASE("later words win: defaults, the file, flags, key=value") {
   CHECK(json["epochs"] == 7);
   CHECK(json["batch"] == 8);
   CHECK(json["seed"] == 9);
-  CHECK(json["optim"]["lr"] == 3e-4);
+  CHECK(json["optim"]["momentum"] == 0.9);
 }

@@ -2,11 +2,11 @@
 // for any number of threads and however often it was killed.
 
 #include <doctest/doctest.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <random>
@@ -102,6 +102,62 @@ TEST_CASE("train, distil by each pathway, evaluate, predict") {
   CHECK(masks.size() == 6);  // of two images with one name
   CHECK(masks.contains("benign (1)_overlay.png"));
   CHECK(masks.contains("benign (1)_2_mask.png"));
+}
+
+TEST_CASE("predict takes a data set's images, not its masks, and never its own answers") {
+  const TemporaryFolder folder;
+  fs::copy(phantoms(), folder.path() / "data", fs::copy_options::recursive);
+  const auto predict = [&](const std::string& input, const std::string& out) {
+    return must({"predict", trained(), "--input", input, "--out", out});
+  };
+  predict(folder / "data", folder / "masks");
+  const auto masks = contents(folder / "masks");
+  CHECK(masks.size() == 60);
+  for (const auto& [name, bytes] : masks) CHECK(name.find("_mask_") == std::string::npos);
+
+  // A plain folder, its answers in a folder of its own inside: asked again, it answers the same.
+  fs::create_directory(folder.path() / "scans");
+  for (const char* name : {"benign (1).png", "benign (2).png"})
+    fs::copy(phantoms() + "/benign/" + name, folder.path() / "scans");
+  predict(folder / "scans", folder / "scans/out");
+  const auto once = contents(folder / "scans");
+  CHECK(once.size() == 8);
+  CHECK(predict(folder / "scans", folder / "scans/out").out.find("2 images") != std::string::npos);
+  check_same(once, contents(folder / "scans"));
+}
+
+TEST_CASE("predict writes over no mask but its own") {
+  const TemporaryFolder folder;
+  const fs::path truth = folder.path() / "pairs/masks/scan_mask.png";
+  fs::create_directories(folder.path() / "pairs/images");
+  fs::create_directories(truth.parent_path());
+  fs::copy(phantoms() + "/benign/benign (1).png", folder.path() / "pairs/images/scan.png");
+  fs::copy(phantoms() + "/benign/benign (1)_mask.png", truth);
+  const std::string before = bytes_of(truth);
+  const Result into_masks = apps::decant(
+      {"predict", trained(), "--input", folder / "pairs", "--out", folder / "pairs/masks"});
+  CHECK(into_masks.code == 2);
+  CHECK(into_masks.err.find("scan_mask.png") != std::string::npos);
+
+  // The same beside an image that is named from inside its folder.
+  fs::copy(folder.path() / "pairs/images/scan.png", truth.parent_path());
+  const std::string here = "cd '" + truth.parent_path().string() + "' && " + program() +
+                           " predict " + trained() + " --input scan.png --out . > /dev/null 2>&1";
+  CHECK(WEXITSTATUS(std::system(here.c_str())) == 2);
+  CHECK(bytes_of(truth) == before);
+}
+
+TEST_CASE("predict goes on past an image that cannot be read, and says so in the end") {
+  const TemporaryFolder folder;
+  fs::create_directory(folder.path() / "scans");
+  for (const char* name : {"benign (1).png", "benign (2).png"})
+    fs::copy(phantoms() + "/benign/" + name, folder.path() / "scans");
+  write_bytes(folder / "scans/benign (15).png", "certainly not");  // between the two
+  const Result outcome =
+      apps::decant({"predict", trained(), "--input", folder / "scans", "--out", folder / "masks"});
+  CHECK(outcome.code == 2);
+  CHECK(outcome.err.find("benign (15).png") != std::string::npos);
+  CHECK(contents(folder / "masks").size() == 6);
 }
 
 TEST_CASE("the Dice that evaluate prints is the one the checkpoint was chosen at") {
@@ -280,17 +336,26 @@ TEST_CASE("a run that was killed at random moments and resumed writes the same b
   CHECK(again.out.find("nothing to do") != std::string::npos);
 }
 
-TEST_CASE("Ctrl-C ends with 130, says how to resume, and the rest gives the same bytes") {
+TEST_CASE("Ctrl-C ends with 130, says where --resume goes on, and the rest gives the same bytes") {
   const TemporaryFolder folder;
   const Words run = tiny_run() + Words{"epochs=12"};
   must(run + Words{"--out", folder / "whole"});
   const std::string out = folder / "stopped";
-  const pid_t process = start_decant(run + Words{"--out", out});
+  const pid_t process = start_decant(run + Words{"--out", out}, folder / "said");
   while (!fs::exists(fs::path(out) / "state.safetensors"))
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   kill(process, SIGINT);
   CHECK(wait_for(process) == 130);
-  must({"train", "--resume", out});
+  const int64_t next = rows_of(bytes_of(out + "/metrics.csv"));  // its header counts as one
+  const std::string said = bytes_of(folder / "said");
+  CAPTURE(said);
+  CHECK(said.find(str("stopped in epoch ", next, "/12")) != std::string::npos);
+  CHECK(said.find(str("--resume ", fs::path(out), " goes on at the beginning of epoch ", next)) !=
+        std::string::npos);
+  const Result resumed = must({"train", "--resume", out});
+  CAPTURE(resumed.out);
+  const size_t first = resumed.out.find("epoch ", resumed.out.find("kernels"));
+  CHECK(resumed.out.substr(first).starts_with(str("epoch ", next, "/12 ")));
   check_same(contents(folder / "whole"), contents(out));
 }
 

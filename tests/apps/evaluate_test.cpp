@@ -2,10 +2,10 @@
 
 #include <doctest/doctest.h>
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "apps/checkpoint_notes.h"
+#include "apps/trainer.h"
 #include "nn/losses.h"
 #include "tests/apps/program.h"
 
@@ -48,6 +48,17 @@ TEST_CASE("the validation loss is each image's own, whatever the batch") {
     CAPTURE(batch);
     const Validation found = validate(set, batch, first_channel, dice_loss);
     CHECK(found.loss == by_hand);  // the same numbers in the same order
+  }
+}
+
+TEST_CASE("training and validation share one limit for what they keep decoded") {
+  const CacheShares shares = share_cache(1000, 160, 40);
+  CHECK(shares.train_bytes == 800);
+  CHECK(shares.val_bytes == 200);
+  for (const int64_t limit : {int64_t{0}, int64_t{999}, int64_t{1} << 40}) {
+    const CacheShares s = share_cache(limit, 7, 3);
+    CHECK(s.train_bytes + s.val_bytes == limit);
+    CHECK(s.val_bytes <= s.train_bytes);
   }
 }
 

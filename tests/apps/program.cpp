@@ -1,13 +1,13 @@
 #include "tests/apps/program.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <thread>
@@ -66,8 +66,8 @@ Result decant(const std::vector<std::string>& words) {
   return result;
 }
 
-pid_t start_decant(const std::vector<std::string>& words) {
-  return start(words, "/dev/null", "/dev/null");
+pid_t start_decant(const std::vector<std::string>& words, const std::string& out) {
+  return start(words, out, "/dev/null");
 }
 
 void begin_and_kill(const std::vector<std::string>& words, const std::string& out) {

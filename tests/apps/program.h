@@ -36,8 +36,8 @@ std::string program();
 /// The program with `words`; it is waited for.
 Result decant(const std::vector<std::string>& words);
 
-/// The same in the background; its output goes nowhere.
-pid_t start_decant(const std::vector<std::string>& words);
+/// The same in the background.
+pid_t start_decant(const std::vector<std::string>& words, const std::string& out = "/dev/null");
 int wait_for(pid_t process);
 
 /// Starts a run in `out` and kills it after its first commit.

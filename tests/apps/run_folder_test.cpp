@@ -1,11 +1,11 @@
 #include "apps/run_folder.h"
 
 #include <doctest/doctest.h>
-#include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 
 #include "engine/io/atomic_file.h"

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <functional>
 #include <string>
 #include <vector>
@@ -25,7 +24,6 @@ struct Layer {
   int count;  // in the network
 };
 
-// NOLINTBEGIN(modernize-use-designated-initializers): a table, its columns named by the struct
 const Layer kLayers[] = {
     {"stem 7x7 s2", 128, 3, 64, 7, 2, 1, 1},
     {"64ch 32", 32, 64, 64, 3, 1, 1, 4},
@@ -58,7 +56,6 @@ const Layer kLayers[] = {
     {"depthwise 3x3 s2", 64, 96, 96, 3, 2, 96, 0},
     {"depthwise 5x5 96ch", 16, 96, 96, 5, 1, 96, 0},
 };
-// NOLINTEND(modernize-use-designated-initializers)
 
 double seconds(const std::function<void()>& f) {
   const auto begin = std::chrono::steady_clock::now();

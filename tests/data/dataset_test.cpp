@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <sstream>
 
 #include "data/check.h"
@@ -253,9 +254,9 @@ TEST_CASE("check-data finds every fault, names its file and says what training r
   CHECK(r.images == 9);
   CHECK(r.empty_masks == 1);
   const auto fault = [&](const std::string& file, bool refused, const std::string& what) {
-    for (const Fault& f : r.faults)
-      if (f.file.filename() == file && f.refused == refused && contains(f.what, what)) return true;
-    return false;
+    return std::ranges::any_of(r.faults, [&](const Fault& f) {
+      return f.file.filename() == file && f.refused == refused && contains(f.what, what);
+    });
   };
   CHECK(fault("b1.png", true, "no mask"));
   CHECK(fault("b2_mask.png", true, "20 x 16"));

@@ -60,11 +60,6 @@ uint32_t bitwise_crc32(const std::string& bytes) {
   return ~crc;
 }
 
-std::string chunk(const std::string& type, const std::string& data) {
-  return big_endian(static_cast<uint32_t>(data.size())) + type + data +
-         big_endian(bitwise_crc32(type + data));
-}
-
 // One stored block, uncompressed.
 std::string zlib(const std::string& data) {
   uint32_t a = 1;
@@ -85,6 +80,11 @@ std::string zlib(const std::string& data) {
 
 }  // namespace
 
+std::string png_chunk(const std::string& type, const std::string& data) {
+  return big_endian(static_cast<uint32_t>(data.size())) + type + data +
+         big_endian(bitwise_crc32(type + data));
+}
+
 std::string encode_png(int width, int height, int bits, int colour,
                        const std::vector<std::string>& rows, const std::string& palette) {
   std::string header =
@@ -92,9 +92,9 @@ std::string encode_png(int width, int height, int bits, int colour,
   for (const int v : {bits, colour, 0, 0, 0}) header += static_cast<char>(v);
   std::string data;
   for (const std::string& row : rows) data += '\0' + row;
-  return "\x89PNG\r\n\x1a\n" + chunk("IHDR", header) +
-         (palette.empty() ? "" : chunk("PLTE", palette)) + chunk("IDAT", zlib(data)) +
-         chunk("IEND", "");
+  return "\x89PNG\r\n\x1a\n" + png_chunk("IHDR", header) +
+         (palette.empty() ? "" : png_chunk("PLTE", palette)) + png_chunk("IDAT", zlib(data)) +
+         png_chunk("IEND", "");
 }
 
 // Bilinear between 7 x 7 random values, at positions in shares of the size: the same seed shows the

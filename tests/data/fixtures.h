@@ -35,6 +35,8 @@ void truncate_file(const std::filesystem::path& path, double share);
 /// bytes. colour: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA.
 std::string encode_png(int width, int height, int bits, int colour,
                        const std::vector<std::string>& rows, const std::string& palette = "");
+/// A chunk of a PNG, its checksum right.
+std::string png_chunk(const std::string& type, const std::string& data);
 
 /// Blotches that no other seed repeats, one channel.
 Image random_image(int width, int height, uint64_t seed, int channels = 1);

@@ -1,7 +1,8 @@
 #include <doctest/doctest.h>
-#include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include <csignal>
 
 #define STB_IMAGE_WRITE_STATIC
 #define STB_IMAGE_WRITE_IMPLEMENTATION
@@ -135,6 +136,22 @@ TEST_CASE("a bad image is an Error that names the file and the reason") {
   CHECK(contains(message("huge.png"), "huge.png"));
   write_bytes(folder.at("large.png"), encode_png(30000, 30000, 8, 0, {"x"}));
   CHECK(contains(message("large.png"), "at most"));
+}
+
+TEST_CASE("a PNG may hold chunks that can be passed over, and no others that nobody knows") {
+  const TempFolder folder;
+  const std::string plain = encode_png(2, 1, 8, 0, {std::string("\1\2")});
+  const auto message = [&](const std::string& name) {
+    write_bytes(folder.at("a.png"),
+                plain.substr(0, plain.size() - 12) + png_chunk(name, "12") + png_chunk("IEND", ""));
+    return message_of([&] { read_image(folder.at("a.png"), 1); });
+  };
+  CHECK(message("tEXt").empty());
+  CHECK(message("juNk").empty());
+  for (const char* name : {"JuNk", "A\nBC", "\x1B[2J"}) {
+    CHECK(contains(message(name), "damaged PNG, an unknown chunk"));
+    CHECK_FALSE(contains(message(name), name));
+  }
 }
 
 TEST_CASE("a JPEG's Huffman tables are looked for in its segments only, and must fit") {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numbers>
 
 #include "data/check.h"
 #include "data/phantom.h"
@@ -129,7 +130,7 @@ TEST_CASE("speckle in even tissue is fully developed: its power is exponential, 
     mean += p / count;
     squares += p * p / count;
     below_mean += (p < 1) / count;
-    below_median += (p < std::log(2)) / count;
+    below_median += (p < std::numbers::ln2) / count;
   }
   const double error = 5 / std::sqrt(count / 20);  // five standard deviations of a mean
   CHECK(std::fabs(mean - 1) < error);

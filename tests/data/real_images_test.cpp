@@ -84,7 +84,7 @@ TEST_CASE("real BUSI images: training accepts them, and their split is the manif
   CHECK(r.empty_masks == 30);
   // Pairs that a look at the pictures shows to be one scene.
   const std::vector<std::string> pair = {"benign (216)", "benign (265)"};
-  CHECK(std::find(r.groups.begin(), r.groups.end(), pair) != r.groups.end());
+  CHECK(std::ranges::find(r.groups, pair) != r.groups.end());
   CHECK(r.groups.size() == 8);
 
   const Dataset d = open_dataset(busi_folder());

@@ -35,7 +35,7 @@ std::map<std::string, int> classes(const Dataset& d, const Strings& ids) {
 }
 
 Strings sorted(Strings ids) {
-  std::sort(ids.begin(), ids.end());
+  std::ranges::sort(ids);
   return ids;
 }
 
@@ -172,7 +172,7 @@ TEST_CASE("without a spec the manifest's split stands where it is whole") {
     CHECK(chosen.origin == "manifest");
   }
   Dataset partial = d;
-  for (const size_t i : {1, 4}) partial.samples[i].split.clear();
+  for (const size_t i : {size_t{1}, size_t{4}}) partial.samples[i].split.clear();
   CHECK(contains(make_splits(partial, "", 0).origin, "random:1:0.8"));
   CHECK(contains(message_of([&] { make_splits(partial, "manifest", 0); }),
                  "got none for 2 of 10, the first 's1'"));

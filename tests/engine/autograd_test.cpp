@@ -3,6 +3,7 @@
 #include "engine/autograd/variable.h"
 #include "engine/check/op_row.h"
 #include "engine/ops/conv2d.h"
+#include "engine/ops/conv_transpose2d.h"
 #include "engine/ops/matmul.h"
 #include "engine/ops/pointwise.h"
 
@@ -26,7 +27,7 @@ TEST_CASE("backward frees a million-node chain") {
 
 TEST_CASE("a graph edge keeps no activation alive") {
   const Variable x = Variable::leaf(randn({1000}));
-  Variable y = relu(x);  // relu saves x and y; the chain below saves its own
+  Variable y = relu(x);  // relu saves its own result only
   y = record(*registered_ops()[0], y.value().clone(), {y},
              [](const Tensor& dy, const Wanted&) { return std::vector<Tensor>{dy}; });
   // Only y itself holds its tensor: no node does.
@@ -43,12 +44,15 @@ TEST_CASE("products keep only what a wanted gradient reads") {
     return result;
   };
   const auto conv = [](const Variable& x, const Variable& w) { return conv2d(x, w, {}, {}); };
+  const auto up = [](const Variable& x, const Variable& w) { return conv_transpose2d(x, w); };
   const auto flat = [](const Variable& x, const Variable& w) { return linear(x, w); };
   const auto product = [](const Variable& x, const Variable& w) { return matmul(x, w); };
   using Kept = std::pair<bool, bool>;  // x, w
   CHECK(kept(conv, {1, 3, 3, 2}, {4, 1, 1, 2}, true, false) == Kept{false, true});
   CHECK(kept(conv, {1, 3, 3, 2}, {4, 1, 1, 2}, false, true) == Kept{true, false});
   CHECK(kept(conv, {1, 3, 3, 2}, {4, 1, 1, 2}, true, true) == Kept{true, true});
+  CHECK(kept(up, {1, 3, 3, 2}, {2, 2, 2, 4}, true, false) == Kept{false, true});
+  CHECK(kept(up, {1, 3, 3, 2}, {2, 2, 2, 4}, false, true) == Kept{true, false});
   CHECK(kept(flat, {3, 2}, {4, 2}, true, false) == Kept{false, true});
   CHECK(kept(flat, {3, 2}, {4, 2}, false, true) == Kept{true, false});
   CHECK(kept(product, {3, 2}, {2, 4}, true, false) == Kept{false, true});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <vector>
 
 #include "engine/ops/affine_warp.h"
@@ -113,7 +114,7 @@ TEST_CASE("max gives its gradient to the first of equals") {
 TEST_CASE("float32 sums of many terms keep float64 accuracy") {
   const int64_t n = 3'000'001;
   const Tensor x = Tensor::full({n}, 0.1);
-  const double tenth = static_cast<double>(0.1F);
+  const auto tenth = static_cast<double>(0.1F);
   const double expected = tenth * static_cast<double>(n);
   CHECK(std::abs(sum(Variable(x)).value().item() - expected) < expected * 0x1p-23);
 }
@@ -133,7 +134,7 @@ TEST_CASE("softmax is a distribution along its axis, and survives large logits")
   const Variable x = scale(counting({2, 3, 2}), 400);
   check_values(sum(softmax(x, 1), {1}), {2, 2}, {1, 1, 1, 1});
   check_values(log_softmax(counting({1, 2}), 1), {1, 2},
-               {-std::log(1 + std::exp(1.0)), 1 - std::log(1 + std::exp(1.0))});
+               {-std::log(1 + std::numbers::e), 1 - std::log(1 + std::numbers::e)});
   CHECK_THROWS_WITH_AS(softmax(counting({4, 1}), 1),
                        doctest::Contains("softmax: axis 1 of shape [4, 1] has length 1"), Error);
 }

@@ -31,19 +31,21 @@ const OpInfo kFaulty = {.name = "faulty", .formula = "", .source = ""};
 
 using Values = std::span<const double>;
 
-// A faulty op on float64 and float32 alike: forward and backward in double, rounded at the end.
+// A faulty op on any type and device: forward and backward in double on the host, rounded at the
+// end.
 template <class Forward, class Backprop>
 Variable faulty_op(const Variable& x, Forward forward, Backprop backprop) {
-  const Tensor in = x.value().to(DType::f64);
+  const Device device = x.value().device();
+  const Tensor in = x.value().to(Device::cpu).to(DType::f64);
   Tensor y(in.shape(), DType::f64);
   forward(in.values<double>(), y.mutable_values<double>());
-  return record(kFaulty, y.to(x.dtype()), {x},
-                [in, y, backprop, dtype = x.dtype()](const Tensor& dy, const Wanted&) {
-                  const Tensor g = dy.to(DType::f64);
+  return record(kFaulty, y.to(x.dtype()).to(device), {x},
+                [in, y, backprop, device, dtype = x.dtype()](const Tensor& dy, const Wanted&) {
+                  const Tensor g = dy.to(Device::cpu).to(DType::f64);
                   Tensor dx(in.shape(), DType::f64);
                   backprop(in.values<double>(), y.values<double>(), g.values<double>(),
                            dx.mutable_values<double>());
-                  return std::vector<Tensor>{dx.to(dtype)};
+                  return std::vector<Tensor>{dx.to(dtype).to(device)};
                 });
 }
 
@@ -145,6 +147,23 @@ TEST_CASE("the checker catches a NaN, an entry never written, and float32 arithm
                      identity);
                })),
                "float32"));
+}
+
+TEST_CASE(
+    "the checker allows the value no more than its own sums, however long the gradients' are") {
+  OpRow row = row_of([](const Variable& x) {
+    const double factor = x.dtype() == DType::f32 ? 1 + 1e-5 : 1;
+    return faulty_op(
+        x,
+        [factor](Values in, std::span<double> y) {
+          for (size_t i = 0; i < y.size(); ++i) y[i] = factor * in[i];
+        },
+        [](Values, Values, Values g, std::span<double> dx) { std::ranges::copy(g, dx.begin()); });
+  });
+  row.gradient_products = {1e6};
+  CHECK(caught(run_row(row), "float32"));
+  row.products = 1e6;
+  CHECK_FALSE(caught(run_row(row), "float32"));
 }
 
 TEST_CASE("the checker catches results that change from call to call") {

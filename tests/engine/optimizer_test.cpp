@@ -67,5 +67,5 @@ TEST_CASE("optimizer ops refuse buffers that do not fit each other") {
   CHECK_THROWS_WITH_AS(adam_step(w, w, w, Tensor::zeros({3}, DType::f64), {}),
                        "adam_step: expected v of float32 [3], got float64 [3]", Error);
   CHECK_THROWS_WITH_AS(cast(w, DType::i32),
-                       "cast: expected float32 or float64 to cast to, got int32", Error);
+                       "cast: expected float32, float64 or bfloat16 to cast to, got int32", Error);
 }

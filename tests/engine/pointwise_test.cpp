@@ -6,6 +6,8 @@
 #include <cmath>
 #include <string>
 
+#include "engine/core/allocator.h"
+#include "engine/ops/arithmetic.h"
 #include "engine/ops/batch_norm.h"
 #include "engine/ops/pointwise_ops.h"
 
@@ -37,6 +39,23 @@ TEST_CASE("no pointwise op hides a NaN") {
       CHECK(all_nan(op.function(x).value()));
     }
     CHECK(all_nan(leaky_relu(x, 0.1).value()));
+  }
+}
+
+TEST_CASE("a pointwise op keeps one tensor for its backward pass, its input or its result") {
+  const auto in_use = [] { return cpu_memory::statistics().in_use_bytes; };
+  const Tensor values = Tensor::full({1 << 16}, 0.5);
+  const Variable x = Variable::leaf(values);
+  const auto held = [&](Variable (*function)(const Variable&)) {
+    const size_t before = in_use();
+    // Neither the op's input nor its result is held by anyone but the op.
+    const Variable y = add_scalar(function(add_scalar(x, 0.25)), 1);
+    return in_use() - before;
+  };
+  const size_t one = held([](const Variable& v) { return v; });
+  for (const Named& op : kOps) {
+    CAPTURE(op.name);
+    CHECK(held(op.function) == 2 * one);
   }
 }
 

@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -104,7 +103,7 @@ TEST_CASE("safetensors: what is written is read, aligned and in the given order"
 
 TEST_CASE("safetensors: every damage is refused and named") {
   const auto entry = [](const char* dtype, const char* shape, const char* offsets) {
-    return str("\"t\":{\"dtype\":\"", dtype, "\",\"shape\":", shape, ",\"data_offsets\":", offsets,
+    return str(R"("t":{"dtype":")", dtype, R"(","shape":)", shape, R"(,"data_offsets":)", offsets,
                "}");
   };
   const auto tensor = [&](const char* dtype, const char* shape, const char* offsets) {
@@ -140,13 +139,13 @@ TEST_CASE("safetensors: every damage is refused and named") {
       {file_of(tensor("F32", "[0,18446744073709551615]", "[0,0]"), 0), "too large"},
       {file_of(tensor("F8_E4M3", "[8]", "[0,8]"), 8), "of type F8_E4M3"},
       {file_of(tensor("f32", "[2]", "[0,8]"), 8), "of type f32"},
-      {file_of("{\"t\":{\"dtype\":\"F32\",\"shape\":[2]}}", 8), "expected dtype, shape"},
-      {file_of("{\"t\":3}", 0), "expected dtype, shape"},
-      {file_of("{\"__metadata__\":{\"epoch\":3}}", 0), "expected a string"},
-      {file_of("{\"__metadata__\":[]}", 0), "object of strings"},
+      {file_of(R"({"t":{"dtype":"F32","shape":[2]}})", 8), "expected dtype, shape"},
+      {file_of(R"({"t":3})", 0), "expected dtype, shape"},
+      {file_of(R"({"__metadata__":{"epoch":3}})", 0), "expected a string"},
+      {file_of(R"({"__metadata__":[]})", 0), "object of strings"},
       {file_of(str('{', entry("F32", "[2]", "[0,8]"), ',', entry("F32", "[0]", "[8,8]"), '}'), 8),
        "\"t\" stands twice"},
-      {file_of(str("{\"s\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]},",
+      {file_of(str(R"({"s":{"dtype":"F32","shape":[2],"data_offsets":[4,12]},)",
                    entry("F32", "[2]", "[0,8]"), '}'),
                12),
        "begins at byte 4 of the data, expected 8"},
@@ -166,8 +165,8 @@ TEST_CASE("safetensors: deep nesting is refused") {
   constexpr size_t kDepth = 250'000;
   const std::string deep = std::string(kDepth, '[') + std::string(kDepth, ']');
   for (const std::string& header :
-       {str("{\"t\":", deep, '}'), str("{\"__metadata__\":{\"a\":", deep, "}}"),
-        str("{\"t\":{\"dtype\":\"F32\",\"shape\":", deep, ",\"data_offsets\":[0,4]}}")}) {
+       {str(R"({"t":)", deep, '}'), str(R"({"__metadata__":{"a":)", deep, "}}"),
+        str(R"({"t":{"dtype":"F32","shape":)", deep, R"(,"data_offsets":[0,4]}})")}) {
     const std::string message = refusal(file_of(header, 4));
     CHECK(message.size() < 200);
     CHECK(contains(message, "file: expected a header nested at most"));
@@ -175,7 +174,8 @@ TEST_CASE("safetensors: deep nesting is refused") {
 }
 
 TEST_CASE("safetensors: a refusal shows no more of the header than fits a line") {
-  const std::string message = refusal(file_of(str("{\"t\":\"", std::string(9999, 'x'), "\"}"), 0));
+  const std::string message =
+      refusal(file_of(str(R"({"t":")", std::string(9999, 'x'), R"("})"), 0));
   CHECK(contains(message, "expected dtype, shape"));
   CHECK(message.size() < 300);
 }

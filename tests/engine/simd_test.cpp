@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <limits>
-#include <string>
 #include <vector>
 
 #include "engine/core/error.h"
@@ -112,7 +111,6 @@ void for_products(const cpu::ConvShape& s, const F& f) {
           }
 }
 
-// NOLINTBEGIN(modernize-use-designated-initializers): a table, its columns named by the struct
 const Case kCases[] = {
     {"3x3, one vector", 2, 9, 11, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},
     {"3x3, whole panel", 2, 8, 8, 32, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1},
@@ -149,7 +147,6 @@ const Case kCases[] = {
     {"many lines: several blocks", 3, 70, 6, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},
     {"one pixel", 4, 1, 1, 24, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1},
 };
-// NOLINTEND(modernize-use-designated-initializers)
 
 }  // namespace
 
@@ -200,10 +197,8 @@ TEST_CASE("sgemm agrees with float64 loops at every level") {
   struct Size {
     int64_t m, n, k;
   };
-  // NOLINTBEGIN(modernize-use-designated-initializers): a table, its columns named by the struct
   const Size sizes[] = {{1, 1, 1},    {5, 3, 7},     {6, 64, 9},    {13, 100, 33}, {97, 48, 300},
                         {200, 17, 1}, {8, 130, 700}, {100, 16, 40}, {64, 64, 64},  {3, 1, 1000}};
-  // NOLINTEND(modernize-use-designated-initializers)
   for (const Size& size : sizes) {
     for (const int mode : {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}) {
       const auto [m, n, k] = size;

@@ -56,13 +56,13 @@ TEST_CASE("walkthrough: one training step of one neuron") {
   // stop: tensor
   Tensor image = Tensor::of<float>({2}, {1, 2});
   CHECK(image.shape() == Shape{2});
-  CHECK(image.data<float>()[1] == 2.0f);
+  CHECK(image.data<float>()[1] == 2.0F);
   Tensor same = image.reshape({1, 2});
   CHECK(same.shares_storage(image));
   // end
 
   // stop: parameters
-  Tensor values = Tensor::of<float>({3}, {0.5f, -0.25f, 0.1f});
+  Tensor values = Tensor::of<float>({3}, {0.5F, -0.25F, 0.1F});
   Tensor gradients = Tensor::zeros({3});
   Variable w = Variable::leaf(values.view(0, {2}), gradients.view(0, {2}));
   Variable b = Variable::leaf(values.view(2, {}), gradients.view(2, {}));
@@ -118,7 +118,7 @@ TEST_CASE("walkthrough: one training step of one neuron") {
 
   // stop: backward
   backward(loss);
-  const float* g = gradients.data<float>();
+  const auto* g = gradients.data<float>();
   CHECK(g[0] == near(-0.236918));  // dz * x[0], x[0] = 1
   CHECK(g[1] == near(-0.473835));  // dz * x[1], x[1] = 2
   CHECK(g[2] == near(-0.236918));  // dz

@@ -26,7 +26,7 @@ std::vector<bool> flags_of(const Shape& s) {
 
 Tensor mask_of(const Shape& s) {
   Tensor mask({s[0], s[1], s[2], 1}, DType::f64);
-  double* out = mask.mutable_data<double>();
+  auto* out = mask.mutable_data<double>();
   for (const bool flag : flags_of(s)) *out++ = flag ? 1 : 0;
   return mask;
 }
@@ -108,7 +108,7 @@ TEST_CASE("one logit and the two classes (0, z) have the same divergence") {
   const auto with_zero = [](const Tensor& z) {
     const Shape& s = z.shape();
     Tensor both({s[0], s[1], s[2], 2}, DType::f64);
-    double* out = both.mutable_data<double>();
+    auto* out = both.mutable_data<double>();
     for (const double v : z.values<double>()) {
       *out++ = 0;
       *out++ = v;

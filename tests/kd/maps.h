@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <tuple>
 #include <vector>
@@ -21,7 +20,7 @@ inline Tensor wave(Shape nchw, double a, double b, double c) {
   const int64_t height = nchw[2];
   const int64_t width = nchw[3];
   Tensor t({nchw[0], height, width, channels}, DType::f64);
-  double* out = t.mutable_data<double>();
+  auto* out = t.mutable_data<double>();
   for (int64_t i = 0; i < nchw.size(); ++i) {
     const int64_t x = i % width;
     const int64_t y = i / width % height;
@@ -117,8 +116,8 @@ inline Expected plain_mse(const Tensor& teacher, const Tensor& student,
 inline Tensor plain_channel_mean(const Tensor& map) {
   const Shape& s = map.shape();
   Tensor mean({s[0], s[1], s[2], 1}, DType::f64);
-  double* out = mean.mutable_data<double>();
-  const double* in = map.data<double>();
+  auto* out = mean.mutable_data<double>();
+  const auto* in = map.data<double>();
   for (int64_t p = 0; p < mean.size(); ++p) {
     out[p] = 0;
     for (int64_t c = 0; c < s[3]; ++c) out[p] += in[p * s[3] + c] / static_cast<double>(s[3]);
@@ -150,7 +149,7 @@ class SetParameters : public nn::Visitor {
 
 inline Tensor identity_kernel(int64_t channels) {
   Tensor w = Tensor::zeros({channels, 1, 1, channels}, DType::f64);
-  double* values = w.mutable_data<double>();
+  auto* values = w.mutable_data<double>();
   for (int64_t c = 0; c < channels; ++c) values[c * channels + c] = 1;
   return w;
 }

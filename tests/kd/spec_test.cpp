@@ -112,6 +112,8 @@ TEST_CASE("misspelt or senseless specs are refused, with the nearest known word"
   refuses(R"({"terms": [{"pathway": "logits", "loss": "kld", "weight": -1}]})",
           "weight of at least 0");
   refuses(R"({"preset": "L_KLD", "distill_weight": -0.5})", "distill_weight of at least 0");
+  refuses(R"({"preset": "L_KLD", "distill_weight": 0})", "weight above 0");
+  refuses(R"({"terms": [{"pathway": "logits", "loss": "kld", "weight": 0}]})", "weight above 0");
   refuses(R"({"terms": [{"pathway": "hidden", "loss": "kld", "axis": "channel"}]})",
           "averaged over its channels");
   refuses(R"({"terms": [{"pathway": "hidden", "loss": "kld", "axis": "class"}]})", "no axis class");

@@ -18,7 +18,7 @@ namespace {
 // The first pixels brighter on the left, and a mask that says so.
 Tensor images(uint64_t seed) {
   Tensor x = randn({2, 32, 32, 3}, seed).to(DType::f32);
-  float* values = x.mutable_data<float>();
+  auto* values = x.mutable_data<float>();
   for (int64_t i = 0; i < x.size(); ++i)
     if (i / 3 % 32 < 16) values[i] += 2;
   return x;
@@ -26,8 +26,8 @@ Tensor images(uint64_t seed) {
 
 Tensor left_half() {
   Tensor y({2, 32, 32, 1});
-  float* values = y.mutable_data<float>();
-  for (int64_t i = 0; i < y.size(); ++i) values[i] = i % 32 < 16 ? 1.0f : 0.0f;
+  auto* values = y.mutable_data<float>();
+  for (int64_t i = 0; i < y.size(); ++i) values[i] = i % 32 < 16 ? 1.0F : 0.0F;
   return y;
 }
 

@@ -59,7 +59,7 @@ Point centre_of(int64_t column, int64_t row, double offset) {
 template <class F>  // F: Point in the image -> value
 Tensor map_of(double offset, F f) {
   Tensor t({1, kCells, kCells, 1}, DType::f64);
-  double* out = t.mutable_data<double>();
+  auto* out = t.mutable_data<double>();
   for (int64_t row = 0; row < kCells; ++row)
     for (int64_t column = 0; column < kCells; ++column)
       out[row * kCells + column] = f(centre_of(column, row, offset));
@@ -152,7 +152,7 @@ TEST_CASE("every cell holds the teacher's value of the place it shows, or is mas
 TEST_CASE("logits move with the image's own pixels") {
   const Motion motion = {.degrees = 30, .centre = {6, 5}, .shift = {1.5, -0.5}};
   Tensor teacher({1, 11, 13, 1}, DType::f64);
-  double* out = teacher.mutable_data<double>();
+  auto* out = teacher.mutable_data<double>();
   for (int64_t y = 0; y < 11; ++y)
     for (int64_t x = 0; x < 13; ++x)
       *out++ = linear({static_cast<double>(x), static_cast<double>(y)});
@@ -215,7 +215,7 @@ TEST_CASE("the finer of two maps is pooled to the coarser, whose grid then moves
   // Cells of the 8 x 8 map lie at 7.5 + 16 i: each 2 x 2 of them around a centre at 15.5 + 32 i.
   const auto fine = [](Point p) { return linear(p); };
   Tensor teacher({1, 8, 8, 1}, DType::f64);
-  double* out = teacher.mutable_data<double>();
+  auto* out = teacher.mutable_data<double>();
   for (int64_t row = 0; row < 8; ++row)
     for (int64_t column = 0; column < 8; ++column)
       *out++ = fine({7.5 + 16 * static_cast<double>(column), 7.5 + 16 * static_cast<double>(row)});

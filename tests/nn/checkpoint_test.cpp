@@ -189,7 +189,7 @@ TEST_CASE("bad files are refused in one line that names them") {
   CHECK(contains(message_of([&] { network_from_checkpoint(folder / "plain.safetensors"); }),
                  "without \"network\""));
   save_checkpoint(folder / "odd.safetensors", static_cast<Module&>(*network),
-                  {{"network", "{\"decoder\": \"unit\"}"}});
+                  {{"network", R"({"decoder": "unit"})"}});
   CHECK(contains(message_of([&] { network_from_checkpoint(folder / "odd.safetensors"); }),
                  "did you mean \"unet\"?"));
 }

@@ -45,8 +45,10 @@ Tensor filled(const std::string& name, const Shape& shape, uint64_t seed) {
   const auto value = [&](int64_t i) {
     if (name.ends_with("running_var")) return 0.75 + 0.5 * stream.unit(i);
     if (name.ends_with("running_mean")) return 0.2 * stream.symmetric(i);
-    if (shape.rank() >= 2)
-      return stream.symmetric(i) * std::sqrt(6 / static_cast<double>(shape.size() / shape[0]));
+    if (shape.rank() >= 2) {
+      const int64_t fan_in = shape.size() / shape[0];
+      return stream.symmetric(i) * std::sqrt(6 / static_cast<double>(fan_in));
+    }
     if (name.ends_with("bias")) return 0.2 * stream.symmetric(i);
     return 0.75 + 0.5 * stream.unit(i);
   };

@@ -1,0 +1,42 @@
+#include "apps/device.h"
+
+#include "apps/options.h"
+#include "engine/core/precision.h"
+#include "engine/cpu/level.h"
+#include "engine/cuda/card.h"
+
+namespace decant::apps {
+namespace {
+
+Precision precision_of(const std::string& word) {
+  for (const Precision p : {Precision::f32, Precision::tf32, Precision::bf16})
+    if (str(p) == word) return p;
+  const std::vector<std::string> known = {"float32", "tf32", "bf16"};
+  throw Error(str("precision: expected float32, tf32 or bf16, got \"", word, "\"",
+                  suggestion(word, known)));
+}
+
+}  // namespace
+
+void check_device(const std::string& device, const std::string& precision) {
+  check(device == "cpu" || device == "cuda", "device: expected cpu or cuda, got \"", device, "\"");
+  check(kWithCuda || device == "cpu",
+        "device: cuda was asked for; this build has no CUDA, use --device cpu");
+  precision_of(precision);
+}
+
+Device use_device(const std::string& device, const std::string& precision) {
+  check_device(device, precision);
+  if (device == "cpu") return Device::cpu;
+  if constexpr (kWithCuda) cuda::card();
+  set_precision(precision_of(precision));
+  return Device::cuda;
+}
+
+std::string arithmetic_of(Device device) {
+  if constexpr (kWithCuda)
+    if (device == Device::cuda) return str("cuda (", cuda::card().name, ", ", precision(), ")");
+  return str(cpu::level());
+}
+
+}  // namespace decant::apps

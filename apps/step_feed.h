@@ -1,0 +1,35 @@
+#pragma once
+
+#include <memory>
+
+#include "data/loader.h"
+#include "engine/core/device.h"
+
+namespace decant::cuda {
+class UploadAhead;
+}
+
+namespace decant::apps {
+
+/// Brings batches to the device that computes, the next one while the present step runs:
+///   feed.put(batch 0);
+///   for (...) { step(feed.take()); feed.put(batch i + 1); }
+/// On the CPU a batch is handed through. On cuda batches of one shape lie in the same tensors, so
+/// that a recorded step finds them.
+class StepFeed {
+ public:
+  explicit StepFeed(Device device);
+
+  void put(data::Batch batch);
+  /// What was put last, on the device, until the next take().
+  const data::Batch& take();
+
+ private:
+  Device device_;
+  data::Batch next_;
+  data::Batch taken_;
+  data::Batch places_;  ///< on cuda: the tensors of the shape that came first
+  std::shared_ptr<cuda::UploadAhead> upload_;
+};
+
+}  // namespace decant::apps

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+#include <ostream>
+
+namespace decant {
+
+/// What products on cuda (matmul, linear, convolutions) round their float32 operands to before they
+/// multiply; sums are float32 in all modes. The CPU always multiplies what it is given.
+enum class Precision : uint8_t {
+  f32,   ///< not at all
+  tf32,  ///< 10 bits of fraction: tensor cores
+  bf16,  ///< 7 bits of fraction: tensor cores at twice the rate
+};
+
+inline std::ostream& operator<<(std::ostream& out, Precision p) {
+  return out << (p == Precision::f32 ? "float32" : p == Precision::tf32 ? "tf32" : "bf16");
+}
+
+/// The mode of this process; f32 to begin with.
+Precision precision();
+void set_precision(Precision precision);
+
+}  // namespace decant

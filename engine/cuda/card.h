@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace decant::cuda {
+
+/// What the device is, for people and reports.
+struct Card {
+  std::string name;  ///< "NVIDIA H200", "emulated device"
+  int multiprocessors = 0;
+  int major = 0;  ///< compute capability
+  int minor = 0;
+  size_t memory_bytes = 0;
+};
+
+/// The device that everything runs on. Throws Error "no CUDA device found", with the driver's
+/// reason, where this machine has none.
+Card card();
+
+}  // namespace decant::cuda

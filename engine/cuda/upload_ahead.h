@@ -1,0 +1,34 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/core/tensor.h"
+
+namespace decant::cuda {
+
+/// Carries the inputs of the next step to the device while the present one runs: through pinned
+/// memory, on the copy stream. Neither call waits for kernels.
+///   UploadAhead next;
+///   next.begin(batch(0));
+///   for (...) { next.take(inputs); step(inputs); next.begin(batch(i + 1)); }
+class UploadAhead {
+ public:
+  UploadAhead();
+  ~UploadAhead();
+  UploadAhead(const UploadAhead&) = delete;
+  UploadAhead& operator=(const UploadAhead&) = delete;
+
+  /// Queues copies of the host's tensors, which may be overwritten once it returns. What was begun
+  /// before must have been taken.
+  void begin(const std::vector<Tensor>& host);
+  /// Queues, behind the kernels so far, the copies into `inputs`: tensors on cuda of the shapes and
+  /// types that begin() was given. Throws Error where they are others.
+  void take(std::vector<Tensor> inputs);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace decant::cuda

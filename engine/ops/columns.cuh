@@ -1,0 +1,148 @@
+#pragma once
+
+#include "engine/cuda/kernel.cuh"
+#include "engine/ops/reduce_kernels.h"
+#include "engine/ops/vectors.cuh"
+
+// Kernels over x [outer, length, inner] that meet all rows of a column: each thread stays with
+// kWidth neighbouring columns of inner and takes every slots-th row of its block's chunk. Threads
+// of a block are ordered as memory is, images, then rows, then columns, so that they read what lies
+// side by side. All numbers follow from the shape.
+
+namespace decant::cuda {
+
+inline constexpr int kColumnThreads = 256;
+
+struct Tiles {
+  int64_t outer, length, inner;  // inner: groups of kWidth columns
+  int64_t chunk, chunks;         // rows of a block, blocks along length
+  int64_t bands;                 // blocks along inner
+  int images, slots, columns;    // threads of a block along outer, length and inner
+
+  int64_t blocks() const { return divide_up(outer, images) * chunks * bands; }
+  Grid grid() const { return {.blocks = blocks_for(blocks(), 1), .threads = kColumnThreads}; }
+};
+
+/// Tiles of x [outer, length, inner] with at least kRows rows per thread where there are as many;
+/// the rows are cut into chunks as long as there are fewer than `wanted_blocks`.
+inline Tiles tiles_of(Middle m, int width, int64_t wanted_blocks) {
+  constexpr int64_t kColumns = 32;
+  constexpr int64_t kRows = 8;
+  Tiles t = {};
+  t.outer = m.outer;
+  t.length = m.length;
+  t.inner = m.inner / width;
+  t.bands = divide_up(t.inner, kColumns);
+  t.columns = static_cast<int>(divide_up(t.inner, std::max<int64_t>(t.bands, 1)));
+  const int64_t room = kColumnThreads / std::max(t.columns, 1);
+  t.slots = static_cast<int>(std::clamp<int64_t>(divide_up(t.length, kRows), 1, room));
+  t.images = static_cast<int>(std::clamp<int64_t>(t.outer, 1, room / t.slots));
+  const int64_t most = std::max<int64_t>(1, divide_up(t.length, t.slots * kRows));
+  const int64_t blocks = std::max<int64_t>(1, divide_up(t.outer, t.images) * t.bands);
+  const int64_t chunks = std::clamp<int64_t>(wanted_blocks / blocks, 1, most);
+  t.chunk = std::max<int64_t>(1, divide_up(divide_up(t.length, chunks), t.slots)) * t.slots;
+  t.chunks = std::max<int64_t>(1, divide_up(t.length, t.chunk));
+  return t;
+}
+
+/// Where a thread works: rows first, first + slots, .. below end of column group `column`.
+struct Spot {
+  int64_t image, column, chunk, first, end;
+  int slot;
+  bool inside;
+};
+
+__device__ inline Spot spot_of(const Tiles& t) {
+  const int64_t block = blockIdx.x;
+  const auto thread = static_cast<int>(threadIdx.x);
+  const int row = thread / t.columns;
+  Spot s;
+  s.column = block % t.bands * t.columns + thread % t.columns;
+  s.chunk = block / t.bands % t.chunks;
+  s.image = block / t.bands / t.chunks * t.images + row / t.slots;
+  s.slot = row % t.slots;
+  s.first = s.chunk * t.chunk + s.slot;
+  s.end = min(t.length, (s.chunk + 1) * t.chunk);
+  s.inside = row < t.images * t.slots && s.image < t.outer && s.column < t.inner;
+  return s;
+}
+
+// ---- reductions ---------------------------------------------------------------------------------
+
+// What is reduced is three types. A State is what is known of some elements of a column:
+//   static State neutral();  void merge(const State& of_later_rows);
+// A Source adds kWidth neighbouring elements, `at` elements from the first and in the columns from
+// `column` of inner on, to as many states:
+//   template <int kWidth> void add(State (&states)[kWidth], int64_t at, int64_t column) const;
+// A Sink gets the result of column `at` of [outer, inner]:
+//   void operator()(int64_t at, const State& state) const;
+
+template <class State>
+struct FromPartial {
+  const State* partial;
+  template <int kWidth>
+  __device__ void add(State (&states)[kWidth], int64_t at, int64_t /*column*/) const {
+    for (int k = 0; k < kWidth; ++k) states[k].merge(partial[at + k]);
+  }
+};
+template <class State>
+struct ToPartial {
+  State* partial;
+  __device__ void operator()(int64_t at, const State& state) const { partial[at] = state; }
+};
+
+// Each thread its rows, in order, then a tree over the slots of the block.
+template <class State, int kWidth, class Source, class Sink>
+__global__ void reduce_columns(Tiles t, Source source, Sink sink) {
+  SHARED(states, State[kColumnThreads * kWidth]);
+  const Spot s = spot_of(t);
+  const int thread = static_cast<int>(threadIdx.x);
+  State mine[kWidth];
+  for (State& state : mine) state = State::neutral();
+  if (s.inside) {
+    int64_t at = ((s.image * t.length + s.first) * t.inner + s.column) * kWidth;
+    const int64_t step = t.slots * t.inner * kWidth;
+#pragma unroll 4
+    for (int64_t row = s.first; row < s.end; row += t.slots, at += step)
+      source.add(mine, at, s.column * kWidth);
+  }
+#pragma unroll
+  for (int k = 0; k < kWidth; ++k) states[k * kColumnThreads + thread] = mine[k];
+  int reach = 1;
+  while (reach < t.slots) reach *= 2;
+  for (reach /= 2; reach > 0; reach /= 2) {
+    __syncthreads();
+    if (s.inside && s.slot < reach && s.slot + reach < t.slots)
+      for (int k = 0; k < kWidth; ++k) {
+        State& low = states[k * kColumnThreads + thread];
+        low.merge(states[k * kColumnThreads + thread + reach * t.columns]);
+      }
+  }
+  if (!s.inside || s.slot > 0) return;
+  for (int k = 0; k < kWidth; ++k)
+    sink(((s.image * t.chunks + s.chunk) * t.inner + s.column) * kWidth + k,
+         State(states[k * kColumnThreads + thread]));
+}
+
+/// Reduces the middle of [outer, length, inner]: reads each element once. Where one block per
+/// column leaves the card idle, several share it and a second launch merges what they found.
+template <class State, int kWidth, class Source, class Sink>
+void reduce_middle(const Where& op, Middle m, const Source& source, const Sink& sink) {
+  constexpr int64_t kBlocks = 1024;  // fill the largest cards twice
+  if (m.outer * m.inner == 0) return;
+  const Tiles first = tiles_of(m, kWidth, kBlocks);
+  if (first.chunks == 1) {
+    launch(op, reduce_columns<State, kWidth, Source, Sink>, first.grid(), first, source, sink);
+    return;
+  }
+  const int64_t bytes = m.outer * first.chunks * m.inner * static_cast<int64_t>(sizeof(State));
+  Tensor memory({bytes}, DType::u8, Device::cuda);
+  auto* partial = reinterpret_cast<State*>(memory.mutable_device_data<uint8_t>());
+  launch(op, reduce_columns<State, kWidth, Source, ToPartial<State>>, first.grid(), first, source,
+         ToPartial<State>{partial});
+  const Tiles second = tiles_of({m.outer, first.chunks, m.inner}, 1, 1);
+  launch(op, reduce_columns<State, 1, FromPartial<State>, Sink>, second.grid(), second,
+         FromPartial<State>{partial}, sink);
+}
+
+}  // namespace decant::cuda

@@ -1,0 +1,137 @@
+// Weight gradient as an implicit matrix product: a row of A is an output channel, a column of B a
+// (tap, channel) pair, and the depth are the pixels of dy, for each of which B is gathered from x.
+// Pixels are cut into parts by shape alone, which are added up in order. Bound by arithmetic from
+// some 32 channels on.
+#include "engine/ops/conv2d_gather.cuh"
+#include "engine/ops/conv2d_tile.cuh"
+
+namespace decant::cuda::gemm {
+namespace {
+
+struct WeightProduct {
+  const float* x;
+  const float* dy;
+  float* dw;
+  int64_t part_size;
+  int parts;
+  Gather gather;
+  int x_channels, channels;  // of a pixel; of a group
+  int dy_channels, outputs;
+  Divider by_channels, by_column_tiles;
+  bool pairs;  // see tile::store
+};
+
+template <Precision kPrecision, class B, bool kAligned>
+__global__ __launch_bounds__(B::kThreads, kPrecision == Precision::f32
+                                              ? 1
+                                              : 2) void weight_gradient_kernel(WeightProduct g) {
+  using Left = tile::Operand<B::kM, B::kDepth, false>;
+  using Right = tile::Operand<B::kN, B::kDepth, false>;
+  const Gather& from = g.gather;
+  const int group = static_cast<int>(blockIdx.y);
+  const int part = static_cast<int>(blockIdx.z);
+  int row_tile = static_cast<int>(blockIdx.x);
+  const int first_column = g.by_column_tiles.split(row_tile) * B::kN;
+  const int first_output = row_tile * B::kM;
+  const int columns = from.rows.count * from.columns.count * g.channels;
+  const Part mine = part_of((from.pixels + B::kDepth - 1) / B::kDepth, g.parts, part);
+
+  tile::Sums<B> sums;
+  tile::accumulate<kPrecision, B, Left, Right>(mine.count, sums, [&](int step, float* a, float* b) {
+    const int first = (mine.first + step) * B::kDepth;
+    tile::fetch<B, Left, kAligned>(a, g.dy, [&](int row, int k, int /*i*/) -> const float* {
+      const int output = first_output + row;
+      if (output >= g.outputs || first + k >= from.pixels) return nullptr;
+      return g.dy + static_cast<int64_t>(first + k) * g.dy_channels + group * g.outputs + output;
+    });
+    tile::fetch<B, Right, kAligned>(b, g.x, [&](int column, int k, int /*i*/) -> const float* {
+      int tap = first_column + column;
+      if (tap >= columns || first + k >= from.pixels) return nullptr;
+      const int channel = g.by_channels.split(tap);
+      const int tap_column = from.by_tap_columns.split(tap);
+      const int at = from.source(from.pixel(first + k), tap, tap_column);
+      return at < 0 ? nullptr
+                    : g.x + static_cast<int64_t>(at) * g.x_channels + group * g.channels + channel;
+    });
+  });
+
+  float* dw = g.dw + part * g.part_size;
+  tile::store<B>(sums, first_column, columns, nullptr, g.pairs, [&](int row) {
+    const int output = first_output + row;
+    return output < g.outputs ? dw + static_cast<int64_t>(group * g.outputs + output) * columns
+                              : nullptr;
+  });
+}
+
+// See conv2d_gemm.cu; both are square.
+constexpr int kWide = 128;
+constexpr int kSmall = 64;
+template <Precision kPrecision>
+using Wide = tile::Block<kWide, kWide, 2, kPrecision == Precision::f32 ? 4 : 2>;
+using Small = tile::Block<kSmall, kSmall, 2, 2>;
+
+template <Precision kPrecision, class B, bool kAligned>
+void launch_tiles(WeightProduct g, int64_t groups, int64_t columns) {
+  using Operands = tile::Operand<B::kM, B::kDepth, false>;
+  using Columns = tile::Operand<B::kN, B::kDepth, false>;
+  const unsigned column_tiles = blocks_for(columns, B::kN);
+  g.by_column_tiles = Divider(column_tiles);
+  const Grid grid = {.blocks = dim3(blocks_for(g.outputs, B::kM) * column_tiles,
+                                    static_cast<unsigned>(groups), static_cast<unsigned>(g.parts)),
+                     .threads = B::kThreads,
+                     .shared_bytes = tile::kSharedBytes<B, Operands, Columns>};
+  launch("conv2d, weight gradient", weight_gradient_kernel<kPrecision, B, kAligned>, grid, g);
+}
+
+void run(const WeightProduct& g, int64_t groups, int64_t columns, bool wide, bool aligned) {
+  in_mode([&]<Precision kPrecision>(Mode<kPrecision>) {
+    if (!aligned)
+      launch_tiles<kPrecision, Small, false>(g, groups, columns);
+    else if (wide)
+      launch_tiles<kPrecision, Wide<kPrecision>, true>(g, groups, columns);
+    else
+      launch_tiles<kPrecision, Small, true>(g, groups, columns);
+  });
+}
+
+}  // namespace
+
+void weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw) {
+  constexpr int64_t kMaxPartialFloats = 16 << 20;
+  const int64_t columns = s.kh * s.kw * s.c_in / s.groups;
+  WeightProduct g = {};
+  g.x = x;
+  g.dy = dy;
+  g.dw = dw;
+  g.part_size = s.c_out * columns;
+  g.gather = gather(s.n, s.ho, s.wo, forward_taps(s, s.kh, s.top), forward_taps(s, s.kw, s.left),
+                    s.h, s.w);
+  g.x_channels = static_cast<int>(s.c_in);
+  g.channels = static_cast<int>(s.c_in / s.groups);
+  g.dy_channels = static_cast<int>(s.c_out);
+  g.outputs = static_cast<int>(s.c_out / s.groups);
+  g.by_channels = Divider(g.channels);
+  g.pairs = columns % 2 == 0;
+
+  const bool aligned =
+      g.channels % 4 == 0 && g.outputs % 4 == 0 && is_aligned(x, 16) && is_aligned(dy, 16);
+  const bool wide = aligned && g.outputs > kSmall && columns > kSmall;
+  const int64_t size = wide ? kWide : kSmall;
+  const int64_t blocks =
+      int64_t{blocks_for(g.outputs, size)} * blocks_for(columns, size) * s.groups;
+  const int64_t affordable = std::max<int64_t>(1, kMaxPartialFloats / g.part_size);
+  g.parts = static_cast<int>(
+      std::min<int64_t>(affordable, parts_for(blocks, blocks_for(g.gather.pixels, tile::kDepth))));
+  if (g.parts == 1) {
+    g.pairs = g.pairs && is_aligned(dw, 8);
+    run(g, s.groups, columns, wide, aligned);
+    return;
+  }
+  Tensor partial({g.parts, g.part_size}, DType::f32, Device::cuda);
+  g.dw = partial.mutable_device_data<float>();
+  run(g, s.groups, columns, wide, aligned);
+  sum_parts("conv2d, weight gradient", partial.device_data<float>(), g.parts, g.part_size, nullptr,
+            1, dw);
+}
+
+}  // namespace decant::cuda::gemm

@@ -1,0 +1,117 @@
+#include "engine/cuda/blas.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "engine/check/op_row.h"
+#include "engine/core/tensor.h"
+
+using namespace decant;
+using namespace decant::cuda;
+
+namespace {
+
+Tensor transposed(const Tensor& t) {
+  const int64_t rows = t.shape()[0];
+  const int64_t columns = t.shape()[1];
+  Tensor result({columns, rows});
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = 0; j < columns; ++j)
+      result.mutable_data<float>()[j * rows + i] = t.data<float>()[i * columns + j];
+  return result;
+}
+
+// Bits of fraction that an operand keeps.
+int bits_of(Precision precision) {
+  return precision == Precision::f32 ? 24 : precision == Precision::tf32 ? 11 : 8;
+}
+
+}  // namespace
+
+TEST_CASE("products of every transposition, mode and epilogue agree with sums in double") {
+  constexpr int64_t kM = 37;
+  constexpr int64_t kN = 24;
+  constexpr int64_t kK = 65;
+  const Tensor a = randn({kM, kK}, 1).to(DType::f32);
+  const Tensor b = randn({kK, kN}, 2).to(DType::f32);
+  const Tensor bias = randn({kN}, 3).to(DType::f32).to(Device::cuda);
+  const Tensor bias_host = bias.to(Device::cpu);
+  for (const Precision precision : {Precision::f32, Precision::tf32, Precision::bf16})
+    for (int variant = 0; variant < 32; ++variant) {
+      const bool ta = (variant & 1) != 0;
+      const bool tb = (variant & 2) != 0;
+      const bool with_bias = (variant & 4) != 0;
+      const bool relu = (variant & 8) != 0;
+      const bool accumulate = (variant & 16) != 0;
+      CAPTURE(variant);
+      const Tensor left = (ta ? transposed(a) : a).to(Device::cuda);
+      const Tensor right = (tb ? transposed(b) : b).to(Device::cuda);
+      Tensor y = Tensor::full({kM, kN}, 0.5, DType::f32, Device::cuda);
+      product({.m = kM,
+               .n = kN,
+               .k = kK,
+               .transpose_a = ta,
+               .transpose_b = tb,
+               .bias = with_bias ? bias.device_data<float>() : nullptr,
+               .relu = relu,
+               .accumulate = accumulate,
+               .precision = precision},
+              left.device_data<float>(), right.device_data<float>(),
+              y.mutable_device_data<float>());
+      const Tensor got = y.to(Device::cpu);
+      double squares = 0;
+      double scale = 0;
+      for (int64_t i = 0; i < kM; ++i)
+        for (int64_t j = 0; j < kN; ++j) {
+          double sum = accumulate ? 0.5 : 0;
+          if (with_bias) sum += static_cast<double>(bias_host.data<float>()[j]);
+          for (int64_t l = 0; l < kK; ++l)
+            sum += static_cast<double>(a.data<float>()[i * kK + l]) *
+                   static_cast<double>(b.data<float>()[l * kN + j]);
+          if (relu) sum = std::max(sum, 0.0);
+          const double error = static_cast<double>(got.data<float>()[i * kN + j]) - sum;
+          squares += error * error;
+          scale += sum * sum;
+        }
+      // Each product brings the roundings of its operands, each sum its own.
+      const double allowed = std::ldexp(1.0, -bits_of(precision)) + (std::sqrt(kK) + 4) * 0x1p-24;
+      CHECK(std::sqrt(squares / scale) < allowed);
+      if (precision != Precision::f32)  // the mode is what was asked for, not a finer one
+        CHECK(std::sqrt(squares / scale) > allowed / 100);
+    }
+}
+
+TEST_CASE("products of slices read and write nothing beside them") {
+  const Tensor x = randn({5, 7}, 1).to(DType::f32);
+  const Tensor w = randn({3, 4}, 2).to(DType::f32);
+  Tensor y = Tensor::full({5, 6}, -9, DType::f32, Device::cuda);
+  // Columns 2..4 of x times w into columns 1..4 of y.
+  product({.m = 5, .n = 4, .k = 3, .a_stride = 7, .y_stride = 6},
+          x.to(Device::cuda).device_data<float>() + 2, w.to(Device::cuda).device_data<float>(),
+          y.mutable_device_data<float>() + 1);
+  const Tensor got = y.to(Device::cpu);
+  for (int64_t i = 0; i < 5; ++i)
+    for (int64_t j = 0; j < 6; ++j) {
+      double sum = -9;
+      if (j >= 1 && j < 5) {
+        sum = 0;
+        for (int64_t l = 0; l < 3; ++l)
+          sum += static_cast<double>(x.data<float>()[7 * i + 2 + l]) *
+                 static_cast<double>(w.data<float>()[4 * l + j - 1]);
+      }
+      CHECK(got.data<float>()[6 * i + j] == doctest::Approx(sum).epsilon(1e-5));
+    }
+}
+
+TEST_CASE("sizes of zero: no result is written, and no sum is an error") {
+  Tensor y = Tensor::full({2, 2}, 1, DType::f32, Device::cuda);
+  float* to = y.mutable_device_data<float>();
+  product({.m = 0, .n = 2, .k = 2}, to, to, to);
+  CHECK(y.view(0, {}).item() == 1);
+  CHECK_THROWS_WITH_AS(product({.m = 2, .n = 2, .k = 0}, to, to, to),
+                       "product: expected a sum of products, got none: 2 x 0 x 2", Error);
+  CHECK_THROWS_WITH_AS(product({.m = 2, .n = 2, .k = 2, .a_stride = 1}, to, to, to),
+                       "product: expected a stride of a of at least 2, got 1", Error);
+}

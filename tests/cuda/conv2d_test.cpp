@@ -1,0 +1,265 @@
+// The convolutions' kernels in every mode, held against the simple one, and that against the CPU.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "engine/check/op_row.h"
+#include "engine/core/precision.h"
+#include "engine/ops/column_sums.h"
+#include "engine/ops/conv2d_cases.h"
+#include "engine/ops/conv2d_passes.h"
+
+using namespace decant;
+using namespace decant::cuda;
+
+namespace {
+
+struct Case {
+  const char* name;
+  Shape x, w;
+  int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
+
+  ConvShape shape() const {
+    const auto outputs = [this](int64_t size, int64_t taps) {
+      return (size + 2 * padding - dilation * (taps - 1) - 1) / stride + 1;
+    };
+    return {.n = x[0],
+            .h = x[1],
+            .w = x[2],
+            .c_in = x[3],
+            .ho = outputs(x[1], w[1]),
+            .wo = outputs(x[2], w[2]),
+            .c_out = w[0],
+            .kh = w[1],
+            .kw = w[2],
+            .stride = stride,
+            .dilation = dilation,
+            .groups = groups,
+            .top = padding,
+            .left = padding};
+  }
+};
+
+// NOLINTBEGIN(modernize-use-designated-initializers): tables, their columns named by the struct
+// Every branch of the implicit products.
+const std::vector<Case> kProducts = {
+    {"narrow tile", {1, 6, 7, 8}, {24, 3, 3, 8}, 1, 1},
+    {"medium tile, several of pixels", {2, 9, 11, 8}, {40, 3, 3, 8}, 1, 1},
+    {"wide tile", {1, 130, 132, 4}, {72, 1, 1, 4}, 1, 1},
+    {"wide tile of the input gradient", {1, 130, 132, 72}, {4, 1, 1, 72}, 1, 1},
+    {"wide tile of the weight gradient", {1, 5, 6, 12}, {68, 3, 3, 12}, 1, 1},
+    {"parts of the depth", {1, 4, 5, 64}, {12, 3, 3, 64}, 1, 1},
+    {"parts of the input gradient", {1, 4, 5, 12}, {64, 3, 3, 12}, 1, 1},
+    {"parts of the weight gradient", {1, 24, 25, 8}, {8, 1, 2, 8}, 1, 1},
+    {"odd number of outputs", {1, 5, 6, 4}, {5, 3, 3, 4}, 1, 1},
+    {"channels that are no multiple of 4", {1, 6, 7, 3}, {8, 3, 3, 3}, 1, 1},
+    {"stem", {1, 11, 13, 3}, {10, 7, 7, 3}, 2, 3},
+    {"stride 2", {2, 7, 8, 8}, {12, 3, 3, 8}, 2, 1},
+    {"1x1 stride 2: pixels without a tap", {1, 5, 6, 4}, {8, 1, 1, 4}, 2},
+    {"stride 3", {1, 8, 9, 4}, {8, 2, 2, 4}, 3},
+    {"dilation 2, stride 2", {1, 9, 8, 4}, {8, 3, 3, 4}, 2, 2, 2},
+    {"dilation 3, stride 2", {1, 9, 8, 4}, {8, 3, 3, 4}, 2, 3, 3},
+    {"kernel larger than the image", {1, 2, 3, 4}, {8, 5, 5, 4}, 1, 3},
+    {"groups that do not bundle", {1, 6, 7, 24}, {36, 3, 3, 8}, 1, 1, 1, 3},
+    {"two bundles of groups", {1, 6, 7, 64}, {64, 3, 3, 8}, 1, 1, 1, 8},
+    {"groups, more outputs than channels", {1, 6, 7, 16}, {32, 3, 3, 4}, 1, 1, 1, 4},
+    {"groups, channels of one no multiple of 4", {1, 6, 7, 6}, {9, 3, 3, 2}, 1, 1, 1, 3},
+};
+
+// What they leave to the simple kernel, and the depthwise ones: float32 in every mode.
+const std::vector<Case> kFloat32 = {
+    {"stride 5", {1, 11, 12, 4}, {8, 2, 2, 4}, 5},
+    {"depthwise 3x3", {2, 6, 9, 8}, {8, 3, 3, 1}, 1, 1, 1, 8},
+    {"depthwise 3x3, more channels than a block's", {1, 3, 5, 132}, {132, 3, 3, 1}, 1, 1, 1, 132},
+    {"depthwise 3x3, little padding", {1, 5, 6, 4}, {4, 3, 3, 1}, 1, 0, 1, 4},
+    {"depthwise 3x3, much padding", {1, 5, 6, 4}, {4, 3, 3, 1}, 1, 4, 1, 4},
+    {"depthwise 3x3 stride 2", {1, 7, 10, 12}, {12, 3, 3, 1}, 2, 1, 1, 12},
+    {"depthwise 5x5", {1, 7, 6, 20}, {20, 5, 5, 1}, 1, 2, 1, 20},
+    {"depthwise 5x5 stride 2", {1, 8, 7, 40}, {40, 5, 5, 1}, 2, 2, 1, 40},
+    {"depthwise, many lines", {4, 40, 5, 4}, {4, 3, 3, 1}, 1, 1, 1, 4},
+    {"depthwise, two filters each", {1, 5, 4, 4}, {8, 3, 3, 1}, 1, 1, 1, 4},
+};
+// NOLINTEND(modernize-use-designated-initializers)
+
+struct Operands {
+  Tensor x, w, dy, y_bias, x_bias;
+
+  explicit Operands(const ConvShape& s)
+      : x(floats({s.n, s.h, s.w, s.c_in}, 1)),
+        w(floats({s.c_out, s.kh, s.kw, s.c_in / s.groups}, 2)),
+        dy(floats({s.n, s.ho, s.wo, s.c_out}, 3)),
+        y_bias(floats({s.c_out}, 4)),
+        x_bias(floats({s.c_in}, 5)) {}
+
+  static Tensor floats(Shape shape, uint64_t seed) { return randn(shape, seed).to(DType::f32); }
+};
+
+struct Results {
+  Tensor y, dx, dw;
+
+  Results(const Operands& o, Device device)
+      : y(o.dy.shape(), DType::f32, device),
+        dx(o.x.shape(), DType::f32, device),
+        dw(o.w.shape(), DType::f32, device) {}
+};
+
+Results on_cpu(const ConvShape& s, const Operands& o) {
+  Results r(o, Device::cpu);
+  cpu::conv2d_forward(s, o.x, o.w, o.y_bias, r.y);
+  cpu::conv2d_input_gradient(s, o.dy, o.w, o.x_bias, r.dx);
+  cpu::conv2d_weight_gradient(s, o.x, o.dy, r.dw);
+  return r;
+}
+
+Results by_simple_kernels(const ConvShape& s, const Operands& o) {
+  Results r(o, Device::cuda);
+  const Tensor x = o.x.to(Device::cuda);
+  const Tensor w = o.w.to(Device::cuda);
+  const Tensor dy = o.dy.to(Device::cuda);
+  simple::forward(s, x.device_data<float>(), w.device_data<float>(),
+                  o.y_bias.to(Device::cuda).device_data<float>(), r.y.mutable_device_data<float>());
+  simple::input_gradient(s, dy.device_data<float>(), w.device_data<float>(),
+                         o.x_bias.to(Device::cuda).device_data<float>(),
+                         r.dx.mutable_device_data<float>());
+  simple::weight_gradient(s, x.device_data<float>(), dy.device_data<float>(),
+                          r.dw.mutable_device_data<float>());
+  return r;
+}
+
+Results by_chosen_kernels(const ConvShape& s, const Operands& o) {
+  Results r(o, Device::cuda);
+  const Tensor x = o.x.to(Device::cuda);
+  const Tensor w = o.w.to(Device::cuda);
+  const Tensor dy = o.dy.to(Device::cuda);
+  cuda::conv2d_forward(s, x, w, o.y_bias.to(Device::cuda), r.y);
+  cuda::conv2d_input_gradient(s, dy, w, o.x_bias.to(Device::cuda), r.dx);
+  cuda::conv2d_weight_gradient(s, x, dy, r.dw);
+  return r;
+}
+
+// |got - expected| / |expected|
+double distance(const Tensor& got, const Tensor& expected) {
+  const Tensor a = got.to(Device::cpu);
+  const Tensor b = expected.to(Device::cpu);
+  double squares = 0;
+  double scale = 0;
+  for (int64_t i = 0; i < a.size(); ++i) {
+    const auto value = static_cast<double>(b.data<float>()[i]);
+    const double error = static_cast<double>(a.data<float>()[i]) - value;
+    squares += error * error;
+    scale += value * value;
+  }
+  return std::sqrt(squares / scale);
+}
+
+// What the operands' rounding and the sums of both sides may bring.
+double allowed(double products, Precision precision) {
+  const int bits = precision == Precision::tf32 ? 11 : 8;
+  const double operands = precision == Precision::f32 ? 0 : std::ldexp(1.0, -bits);
+  return operands + 2 * std::sqrt(products) * 0x1p-24;
+}
+
+void check_close(const Results& got, const Results& expected, const ConvShape& s,
+                 Precision precision, bool rounds) {
+  const auto check_one = [&](const char* what, const Tensor& a, const Tensor& b, int64_t products) {
+    CAPTURE(what);
+    const double limit = allowed(static_cast<double>(products), precision);
+    const double error = distance(a, b);
+    CHECK(error < limit);
+    if (rounds) CHECK(error > limit / 100);  // the mode is what was asked for, not a finer one
+  };
+  check_one("y", got.y, expected.y, s.kh * s.kw * s.c_in / s.groups + 1);
+  check_one("dx", got.dx, expected.dx, s.kh * s.kw * s.c_out / s.groups + 1);
+  check_one("dw", got.dw, expected.dw, s.n * s.ho * s.wo);
+}
+
+struct InMode {
+  explicit InMode(Precision mode) { set_precision(mode); }
+  ~InMode() { set_precision(before); }
+  InMode(const InMode&) = delete;
+  InMode& operator=(const InMode&) = delete;
+
+  Precision before = precision();
+};
+
+}  // namespace
+
+TEST_CASE("the simple convolution agrees with the CPU's") {
+  for (const std::vector<Case>& table : {kProducts, kFloat32})
+    for (const Case& c : table) {
+      CAPTURE(c.name);
+      const Operands operands(c.shape());
+      check_close(by_simple_kernels(c.shape(), operands), on_cpu(c.shape(), operands), c.shape(),
+                  Precision::f32, false);
+    }
+}
+
+TEST_CASE("convolutions as products agree with the simple one in every mode") {
+  for (const Case& c : kProducts) {
+    CAPTURE(c.name);
+    const Operands operands(c.shape());
+    const Results expected = by_simple_kernels(c.shape(), operands);
+    for (const Precision mode : {Precision::f32, Precision::tf32, Precision::bf16}) {
+      CAPTURE(mode);
+      const InMode guard(mode);
+      check_close(by_chosen_kernels(c.shape(), operands), expected, c.shape(), mode,
+                  mode != Precision::f32);
+    }
+  }
+}
+
+TEST_CASE("depthwise convolutions are float32 in every mode") {
+  for (const Case& c : kFloat32) {
+    CAPTURE(c.name);
+    if (c.groups != c.w[0] && c.groups > 1) continue;  // no depthwise one, but a product
+    const Operands operands(c.shape());
+    const Results expected = by_simple_kernels(c.shape(), operands);
+    const InMode guard(Precision::bf16);
+    check_close(by_chosen_kernels(c.shape(), operands), expected, c.shape(), Precision::f32, false);
+  }
+}
+
+TEST_CASE("operands that are not aligned to 16 bytes") {
+  const Case c = {"", {1, 5, 6, 4}, {8, 3, 3, 4}, 1, 1};
+  const Case depthwise = {"", {1, 5, 6, 4}, {4, 3, 3, 1}, 1, 1, 1, 4};
+  for (const Case& each : {c, depthwise}) {
+    const ConvShape s = each.shape();
+    const Operands operands(s);
+    const auto shifted = [](const Tensor& t) {
+      Tensor longer({t.size() + 1});
+      for (int64_t i = 0; i < t.size(); ++i)
+        longer.mutable_data<float>()[i + 1] = t.data<float>()[i];
+      return longer.to(Device::cuda).view(1, t.shape());
+    };
+    Operands moved = operands;
+    moved.x = shifted(operands.x);
+    moved.dy = shifted(operands.dy);
+    check_close(by_chosen_kernels(s, moved), by_simple_kernels(s, operands), s, Precision::f32,
+                false);
+  }
+}
+
+TEST_CASE("column sums of few and many rows and columns") {
+  for (const int64_t rows : {0, 1, 7, 300, 5000})
+    for (const int64_t columns : {1, 3, 100, 200, 300}) {
+      CAPTURE(rows);
+      CAPTURE(columns);
+      const Tensor x = Operands::floats({rows, columns}, 1);
+      Tensor sums({columns}, DType::f32, Device::cuda);
+      column_sums("column sums", x.to(Device::cuda), rows, columns, sums);
+      const Tensor got = sums.to(Device::cpu);
+      double squares = 0;
+      double scale = 0;
+      for (int64_t j = 0; j < columns; ++j) {
+        double sum = 0;
+        for (int64_t i = 0; i < rows; ++i)
+          sum += static_cast<double>(x.data<float>()[i * columns + j]);
+        const double error = static_cast<double>(got.data<float>()[j]) - sum;
+        squares += error * error;
+        scale += sum * sum;
+      }
+      CHECK(std::sqrt(squares) <=
+            std::sqrt(static_cast<double>(rows)) * 0x1p-24 * std::sqrt(scale));
+    }
+}
