@@ -38,15 +38,26 @@ Variable TrainStep::supervised(const Variable& logits, const data::Batch& batch)
 
 TrainStep::Losses TrainStep::losses_of(const data::Batch& batch, const nn::Pass& pass,
                                        std::vector<kd::GradientNorm>* norms) {
-  const Variable images(batch.images);
-  const nn::Output student = student_.forward(images, pass);
   Losses losses;
   if (distiller_ == nullptr) {
+    const nn::Output student = student_.forward(Variable(batch.images), pass);
     losses.total = supervised(student.logits, batch);
   } else {
     const kd::DistillSpec& spec = distiller_->spec();
     const bool same = spec.teacher_view == kd::TeacherView::same;
-    const nn::Output teacher = teacher_->forward(same ? images : Variable(batch.teacher_images));
+    // Padded once, to the larger stride: else their maps could show different parts of the image.
+    const auto padded =
+        [stride = std::max(student_.stride(), teacher_->network().stride())](const Tensor& images) {
+          return nn::padded_to(Variable(images), stride);
+        };
+    const auto cropped = [&images = batch.images](nn::Output output) {
+      output.logits = nn::cropped_to(output.logits, images.shape()[1], images.shape()[2]);
+      return output;
+    };
+    const Variable images = padded(batch.images);
+    const nn::Output student = cropped(student_.forward(images, pass));
+    const nn::Output teacher =
+        cropped(teacher_->forward(same ? images : padded(batch.teacher_images)));
     const auto supervise = [&](const Variable& logits) { return supervised(logits, batch); };
     const bool wanted = spec.supervised_weight > 0;
     const Variable loss = wanted ? supervise(student.logits) : Variable();
@@ -86,7 +97,7 @@ void TrainStep::compute(const data::Batch& batch, const nn::Pass& pass,
 
 // The graph belongs to the tensors of the first batch that it saw.
 bool TrainStep::may_record(const data::Batch& batch) const {
-  if (graph_ == nullptr || (distiller_ != nullptr && distiller_->reads_motions())) return false;
+  if (graph_ == nullptr || (distiller_ != nullptr && distiller_->moves_maps())) return false;
   const bool all_count = std::ranges::all_of(batch.has_mask, std::identity());
   return all_count &&
          (!recorded_images_.defined() || (recorded_images_.shares_storage(batch.images) &&

@@ -31,7 +31,7 @@ struct StepOptions {
 ///
 /// On cuda nothing in it waits for the device, and from its third run on batches that lie in the
 /// same tensors it is a StepGraph's replay, with the same bits. Not so where a term reads the
-/// host's motions (teacher_view weak_warped): those would be recorded as they were.
+/// host's motions (kd::Distiller::moves_maps): those would be recorded as they were.
 class TrainStep {
  public:
   /// All must outlive it.

@@ -7,6 +7,7 @@
 #include "apps/device.h"
 #include "apps/report.h"
 #include "engine/core/parallel.h"
+#include "kd/map_pair.h"
 #include "nn/schedule.h"
 
 namespace decant::apps {
@@ -194,6 +195,21 @@ void Trainer::check_terms() {
   step_->try_losses(feed_->take());
 }
 
+// The paper compares cells by their index alone, wherever the networks place them.
+void Trainer::note_cells_apart(std::vector<std::string>& lines) const {
+  constexpr double kWorthSaying = 0.5;
+  const auto map_of = [](const nn::Network& network) {
+    return kd::MapOnImage{
+        .map = {}, .stride = network.hidden_stride(), .offset = network.hidden_offset()};
+  };
+  const double apart = kd::cell_distance(map_of(*network_), map_of(teacher_->network()));
+  const kd::DistillSpec& spec = distiller_->spec();
+  if (apart >= kWorthSaying && spec.reads_hidden() && spec.hidden_match == kd::HiddenMatch::cells)
+    lines.push_back(str("notice: a cell of the student's hidden map lies ", rounded(apart, 2),
+                        " cells from the teacher's of the same index; they are compared as in the "
+                        "paper, distill.spec.hidden_match=pixels compares by position"));
+}
+
 // A teacher that does not score what its checkpoint says is not the teacher that was trained.
 void Trainer::check_teacher(std::vector<std::string>& lines) {
   const auto loss = [this](const Variable& logits, const Tensor& masks) {
@@ -290,6 +306,7 @@ std::vector<std::string> Trainer::header() {
                       ", seed ", config_.seed));
   if (distiller_) {
     lines.push_back(distiller_->spec().describe());
+    note_cells_apart(lines);
     check_terms();
     check_teacher(lines);
   }

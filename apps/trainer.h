@@ -64,6 +64,7 @@ class Trainer {
   void check_framing(const data::Pipeline& augmentation) const;
   void check_teacher_pixels(const data::Pipeline& evaluation) const;
   void check_terms();
+  void note_cells_apart(std::vector<std::string>& lines) const;
   void check_teacher(std::vector<std::string>& lines);
   void check_unchanged(const CheckpointNotes& before) const;
   void restore();

@@ -88,9 +88,9 @@ Variable Distiller::value(const Term& term, const Variable& map, const nn::Outpu
     maps = match_logits(term.op, map, teacher.logits, view);
   } else {
     const bool average = term.spec.pathway == Pathway::hidden;
-    maps =
-        match_hidden(term.op, {map, student.hidden_stride, student.hidden_offset},
-                     {teacher.hidden, teacher.hidden_stride, teacher.hidden_offset}, average, view);
+    maps = match_hidden(term.op, {map, student.hidden_stride, student.hidden_offset},
+                        {teacher.hidden, teacher.hidden_stride, teacher.hidden_offset}, average,
+                        view, spec_.hidden_match);
     if (!average) maps.student = term.regressor->forward(maps.student, frozen);
   }
   return term.spec.loss == LossKind::mse

@@ -47,8 +47,9 @@ struct GradientNorm {
 /// A module: it holds the regressors, which train with the student, are saved for resume and are
 /// never exported: "terms.0.1.weight" is the second convolution's weight of term 0.
 /// Maps of the two networks are matched position by position. Of two hidden maps the finer is
-/// average-pooled to the coarser where the sizes differ by one whole factor, and logits of another
-/// size are resized bilinearly to the teacher's; anything else is an Error naming both shapes.
+/// average-pooled to the coarser where the sizes and strides differ by one whole factor, and logits
+/// of another size are resized bilinearly to the teacher's; anything else is an Error naming both
+/// shapes.
 class Distiller : public nn::Module {
  public:
   /// The regressors are initialized, by seed and parameter name, so that a further term leaves the
@@ -62,8 +63,11 @@ class Distiller : public nn::Module {
   void visit(nn::Visitor& v) override;
 
   const DistillSpec& spec() const { return spec_; }
-  /// Whether loss() reads teacher_to_student: numbers of the host, that change with every batch.
-  bool reads_motions() const { return spec_.teacher_view == TeacherView::weak_warped; }
+  /// Whether loss() moves maps, by numbers of the host that may change with every batch.
+  bool moves_maps() const {
+    return spec_.teacher_view == TeacherView::weak_warped ||
+           spec_.hidden_match == HiddenMatch::pixels;
+  }
 
   /// supervised: the step's supervised loss, one value; absent where supervised_weight is 0.
   /// teacher_to_student: for weak_warped one per image, a position in the teacher's view -> the

@@ -1,5 +1,7 @@
 #include "kd/map_pair.h"
 
+#include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "engine/core/error.h"
@@ -28,22 +30,28 @@ int64_t whole_factor(const Shape& fine, const Shape& coarse) {
   return fine[1] == factor * coarse[1] && fine[2] == factor * coarse[2] ? factor : 0;
 }
 
-// Each pixel of the result is the mean of factor x factor pixels and lies at their centre.
-MapOnImage pooled(const MapOnImage& fine, int64_t factor) {
-  return {.map = avg_pool2d(fine.map, {.kernel = factor}),
-          .stride = fine.stride * static_cast<double>(factor),
-          .offset = fine.offset + fine.stride * static_cast<double>(factor - 1) / 2};
+// Where the mean of factor x factor cells lies: at their centre.
+double pooled_offset(const MapOnImage& fine, double factor) {
+  return fine.offset + fine.stride * (factor - 1) / 2;
 }
 
+MapOnImage pooled(const MapOnImage& fine, int64_t factor) {
+  const auto f = static_cast<double>(factor);
+  return {.map = avg_pool2d(fine.map, {.kernel = factor}),
+          .stride = fine.stride * f,
+          .offset = pooled_offset(fine, f)};
+}
+
+// The teacher's map moved to a map of the same stride and extents whose cells begin at `to_offset`.
 MapPair warped(const std::string& op, const Variable& student, const MapOnImage& teacher,
-               std::span<const Affine> teacher_to_student) {
+               std::span<const Affine> teacher_to_student, double to_offset) {
   const Shape& shape = teacher.map.shape();
   check(static_cast<int64_t>(teacher_to_student.size()) == shape[0], op,
         ": expected one map of the plane per image, got ", teacher_to_student.size(),
         " for a teacher's map ", shape);
   std::vector<Affine> moves;
   for (const Affine& image : teacher_to_student)
-    moves.push_back(on_map(image, teacher.stride, teacher.offset));
+    moves.push_back(on_map(image, teacher.stride, teacher.offset, to_offset));
   const WarpOptions options = {.border = Border::constant};
   return {.student = student,
           .teacher = affine_warp(teacher.map, moves, shape[1], shape[2], options),
@@ -53,14 +61,21 @@ MapPair warped(const std::string& op, const Variable& student, const MapOnImage&
 
 }  // namespace
 
-Affine on_map(const Affine& image, double stride, double offset) {
-  const Affine to_map =
-      Affine::scaling(1 / stride, 1 / stride) * Affine::translation(-offset, -offset);
-  return to_map * image * to_map.inverse();
+Affine on_map(const Affine& image, double stride, double offset, double to_offset) {
+  const auto cells = [stride](double from) {
+    return Affine::scaling(1 / stride, 1 / stride) * Affine::translation(-from, -from);
+  };
+  return cells(to_offset) * image * cells(offset).inverse();
+}
+
+double cell_distance(const MapOnImage& a, const MapOnImage& b) {
+  const double coarse = std::max(a.stride, b.stride);
+  return std::abs(pooled_offset(a, coarse / a.stride) - pooled_offset(b, coarse / b.stride)) /
+         coarse;
 }
 
 MapPair match_hidden(const std::string& op, MapOnImage student, MapOnImage teacher, bool average,
-                     std::span<const Affine> teacher_to_student) {
+                     std::span<const Affine> teacher_to_student, HiddenMatch match) {
   check_maps(op, student.map, teacher.map);
   const Shape s = student.map.shape();
   const Shape t = teacher.map.shape();
@@ -76,8 +91,14 @@ MapPair match_hidden(const std::string& op, MapOnImage student, MapOnImage teach
   }
   if (student_finer > 1) student = pooled(student, student_finer);
   if (teacher_finer > 1) teacher = pooled(teacher, teacher_finer);
-  if (teacher_to_student.empty()) return {student.map, teacher.map, {}};
-  return warped(op, student.map, teacher, teacher_to_student);
+  check(student.stride == teacher.stride, op, ": expected cells of one size, got student ", s,
+        " and teacher ", t, ", whose cells differ by the factor ", student.stride / teacher.stride);
+  const double to_offset = match == HiddenMatch::cells ? teacher.offset : student.offset;
+  if (!teacher_to_student.empty())
+    return warped(op, student.map, teacher, teacher_to_student, to_offset);
+  if (to_offset == teacher.offset) return {student.map, teacher.map, {}};
+  const std::vector<Affine> nothing_moves(static_cast<size_t>(s[0]));
+  return warped(op, student.map, teacher, nothing_moves, to_offset);
 }
 
 MapPair match_logits(const std::string& op, const Variable& student, const Variable& teacher,
@@ -93,7 +114,7 @@ MapPair match_logits(const std::string& op, const Variable& student, const Varia
   const Variable resized =
       s == t ? student : resize(student, t[1], t[2], {.mode = Interpolation::bilinear});
   if (teacher_to_student.empty()) return {resized, teacher.detach(), {}};
-  return warped(op, resized, {.map = teacher.detach()}, teacher_to_student);
+  return warped(op, resized, {.map = teacher.detach()}, teacher_to_student, 0);
 }
 
 }  // namespace decant::kd

@@ -66,12 +66,19 @@ void DistillSpec::validate() const {
   };
   weight("distill_weight", distill_weight);
   weight("supervised_weight", supervised_weight);
+  check(hidden_match == HiddenMatch::cells || reads_hidden(),
+        "DistillSpec: expected a hidden or regressor term for hidden_match pixels, got none");
   for (size_t i = 0; i < terms.size(); ++i)
     validate_term(terms[i], str("DistillSpec: term ", i, " (", terms[i].name(), ")"));
   check(distill_weight > 0 &&
             std::ranges::any_of(terms, [](const TermSpec& term) { return term.weight > 0; }),
         "DistillSpec: expected a weight above 0 on distillation and on one of its terms, got none; "
         "a student without a teacher is for train");
+}
+
+bool DistillSpec::reads_hidden() const {
+  return std::ranges::any_of(terms,
+                             [](const TermSpec& term) { return term.pathway != Pathway::logits; });
 }
 
 std::string DistillSpec::describe() const {
@@ -88,7 +95,9 @@ std::string DistillSpec::describe() const {
     out << ", weight " << distill_weight << " * " << term.weight << '\n';
   }
   out << "supervised, weight " << supervised_weight << '\n';
-  out << "teacher view " << word_of(teacher_view) << ", batch norm " << word_of(teacher_batch_norm);
+  out << "teacher view " << word_of(teacher_view);
+  if (reads_hidden()) out << ", hidden maps matched by " << word_of(hidden_match);
+  out << ", batch norm " << word_of(teacher_batch_norm);
   if (!expects_teacher_augment.empty()) out << ", trained with " << expects_teacher_augment;
   return out.str();
 }

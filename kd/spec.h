@@ -61,6 +61,13 @@ struct TermSpec {
 ///   weak_unaligned  that view, compared as it lies: pixels of different places
 enum class TeacherView : uint8_t { same, weak_warped, weak_unaligned };
 
+/// Which cells of two hidden maps are compared where the networks place them differently on the
+/// image.
+///   cells   cell i with cell i, as the paper does
+///   pixels  the teacher's map is moved to where the student's cells lie; what it does not cover is
+///           masked. mobilenet_v3's cells lie 31 pixels from a resnet's, all but one cell of 32
+enum class HiddenMatch : uint8_t { cells, pixels };
+
 /// eval: the running statistics. batch: those of the batch at hand.
 enum class TeacherBatchNorm : uint8_t { eval, batch };
 
@@ -71,9 +78,13 @@ struct DistillSpec {
   double distill_weight = 0.5;
   double supervised_weight = 0.5;
   TeacherView teacher_view = TeacherView::same;
+  HiddenMatch hidden_match = HiddenMatch::cells;
   TeacherBatchNorm teacher_batch_norm = TeacherBatchNorm::eval;
   /// Augmentation that the teacher's checkpoint should record ("weak"); empty: any.
   std::string expects_teacher_augment = {};
+
+  /// Whether a term compares hidden maps.
+  bool reads_hidden() const;
 
   /// For the run header, one line per term: "logits.kld over classes, T 1, weight 0.5 * 1".
   std::string describe() const;

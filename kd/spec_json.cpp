@@ -25,6 +25,8 @@ constexpr std::array<std::pair<TeacherView, std::string_view>, 3> kViews = {
     {{TeacherView::same, "same"},
      {TeacherView::weak_warped, "weak_warped"},
      {TeacherView::weak_unaligned, "weak_unaligned"}}};
+constexpr std::array<std::pair<HiddenMatch, std::string_view>, 2> kMatches = {
+    {{HiddenMatch::cells, "cells"}, {HiddenMatch::pixels, "pixels"}}};
 constexpr std::array<std::pair<TeacherBatchNorm, std::string_view>, 2> kBatchNorms = {
     {{TeacherBatchNorm::eval, "eval"}, {TeacherBatchNorm::batch, "batch"}}};
 
@@ -142,6 +144,9 @@ Words<ReluPlacement> words(ReluPlacement) {
 Words<TeacherView> words(TeacherView) {
   return kViews;
 }
+Words<HiddenMatch> words(HiddenMatch) {
+  return kMatches;
+}
 Words<TeacherBatchNorm> words(TeacherBatchNorm) {
   return kBatchNorms;
 }
@@ -159,6 +164,7 @@ json to_json(const DistillSpec& spec) {
           {"distill_weight", spec.distill_weight},
           {"supervised_weight", spec.supervised_weight},
           {"teacher_view", word_of(spec.teacher_view)},
+          {"hidden_match", word_of(spec.hidden_match)},
           {"teacher_batch_norm", word_of(spec.teacher_batch_norm)},
           {"expects_teacher_augment", spec.expects_teacher_augment}};
 }
@@ -183,6 +189,7 @@ DistillSpec spec_from_json(const json& object) {
   keys.number("distill_weight", spec.distill_weight);
   keys.number("supervised_weight", spec.supervised_weight);
   keys.choice("teacher_view", spec.teacher_view);
+  keys.choice("hidden_match", spec.hidden_match);
   keys.choice("teacher_batch_norm", spec.teacher_batch_norm);
   keys.text("expects_teacher_augment", spec.expects_teacher_augment);
   keys.no_others();

@@ -20,6 +20,7 @@ Words<LossKind> words(LossKind);
 Words<KldAxis> words(KldAxis);
 Words<ReluPlacement> words(ReluPlacement);
 Words<TeacherView> words(TeacherView);
+Words<HiddenMatch> words(HiddenMatch);
 Words<TeacherBatchNorm> words(TeacherBatchNorm);
 
 /// Throws Error "what: unknown word, did you mean nearest?" unless `word` is among `known`.

@@ -19,6 +19,17 @@ int64_t rounded_up(int64_t size, int64_t stride) {
 
 }  // namespace
 
+Variable padded_to(const Variable& x, int64_t stride) {
+  const int64_t bottom = rounded_up(x.shape()[1], stride) - x.shape()[1];
+  const int64_t right = rounded_up(x.shape()[2], stride) - x.shape()[2];
+  return bottom == 0 && right == 0 ? x : pad2d(x, 0, bottom, 0, right);
+}
+
+Variable cropped_to(const Variable& x, int64_t height, int64_t width) {
+  const Variable rows = x.shape()[1] == height ? x : slice(x, 1, 0, height);
+  return rows.shape()[2] == width ? rows : slice(rows, 2, 0, width);
+}
+
 Network::Network(const NetworkSpec& spec)
     : spec_(resolved(spec)),
       encoder_(make_encoder(spec_)),
@@ -31,19 +42,14 @@ Output Network::forward(const Variable& x, const Pass& pass) {
   const Trace::Scope scope(name());
   const int64_t height = x.shape()[1];
   const int64_t width = x.shape()[2];
-  const int64_t bottom = rounded_up(height, stride()) - height;
-  const int64_t right = rounded_up(width, stride()) - width;
-
-  const bool fits = bottom == 0 && right == 0;
-  const std::vector<Variable> features =
-      encoder_->forward(fits ? x : pad2d(x, 0, bottom, 0, right), pass);
+  const Variable images = padded_to(x, stride());
+  const std::vector<Variable> features = encoder_->forward(images, pass);
   Variable logits = head_.forward(decoder_->forward(features, pass));
   const int64_t upsampling = decoder_->head().upsampling;
   if (upsampling > 1)
-    logits = resize(logits, height + bottom, width + right, {.mode = Interpolation::bilinear});
-  if (bottom > 0) logits = slice(logits, 1, 0, height);
-  if (right > 0) logits = slice(logits, 2, 0, width);
-  return {.logits = logits,
+    logits =
+        resize(logits, images.shape()[1], images.shape()[2], {.mode = Interpolation::bilinear});
+  return {.logits = cropped_to(logits, height, width),
           .hidden = features.back(),
           .hidden_stride = hidden_stride(),
           .hidden_offset = hidden_offset()};

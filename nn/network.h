@@ -57,6 +57,11 @@ class Network : public Module {
   Conv2d head_;
 };
 
+/// Images [N, H, W, C] with zeros at the bottom and the right, up to multiples of `stride`.
+Variable padded_to(const Variable& x, int64_t stride);
+/// The upper left part of maps [N, H, W, C]: the inverse.
+Variable cropped_to(const Variable& x, int64_t height, int64_t width);
+
 /// A network with fresh parameters. `prefix` keeps two networks of one seed apart ("teacher").
 /// Throws Error where the spec names what is not there.
 std::unique_ptr<Network> make_network(const NetworkSpec& spec, uint64_t seed = 0,

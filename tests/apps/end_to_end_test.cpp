@@ -104,6 +104,26 @@ TEST_CASE("train, distil by each pathway, evaluate, predict") {
   CHECK(masks.contains("benign (1)_2_mask.png"));
 }
 
+TEST_CASE(
+    "networks of two strides see one padded image, and are told where their cells lie apart") {
+  const TemporaryFolder folder;
+  // Alone the teacher would pad 40 pixels to 48, 3 x 3 cells, and the student to 64, 2 x 2.
+  const auto distil = [&](const std::string& model, const std::string& out, const Words& more) {
+    return must(Words{"distill", "--data", phantoms(), "--teacher", trained(), "--model", model,
+                      "--preset", "H_MSE", "--size", "40", "--epochs", "1", "--batch", "4", "--out",
+                      folder / out} +
+                more)
+        .out;
+  };
+  distil("thin_unet:width=8,depth=5", "deeper", {});
+  const std::string apart = "cells from the teacher's of the same index";
+  const std::string model = "linknet/mobilenet_v3_small_075";
+  CHECK(distil(model, "cells", {}).find(apart) != std::string::npos);
+  const std::string by_pixels = distil(model, "pixels", {"distill.spec.hidden_match=pixels"});
+  CHECK(by_pixels.find(apart) == std::string::npos);
+  CHECK(by_pixels.find("hidden maps matched by pixels") != std::string::npos);
+}
+
 TEST_CASE("predict takes a data set's images, not its masks, and never its own answers") {
   const TemporaryFolder folder;
   fs::copy(phantoms(), folder.path() / "data", fs::copy_options::recursive);

@@ -70,7 +70,7 @@ TEST_CASE("JSON sets every choice") {
                  "weight": 2.5, "regressor": {"kernels": [5, 3, 1], "relu": "none"}},
                 {"pathway": "logits", "loss": "mse"}],
       "distill_weight": 0.7, "supervised_weight": 0.3, "teacher_view": "weak_unaligned",
-      "teacher_batch_norm": "batch", "expects_teacher_augment": "weak"})"));
+      "hidden_match": "pixels", "teacher_batch_norm": "batch", "expects_teacher_augment": "weak"})"));
   const DistillSpec expected = {
       .terms = {{.pathway = Pathway::regressor,
                  .loss = LossKind::kld,
@@ -82,6 +82,7 @@ TEST_CASE("JSON sets every choice") {
       .distill_weight = 0.7,
       .supervised_weight = 0.3,
       .teacher_view = TeacherView::weak_unaligned,
+      .hidden_match = HiddenMatch::pixels,
       .teacher_batch_norm = TeacherBatchNorm::batch,
       .expects_teacher_augment = "weak"};
   CHECK(spec == expected);
@@ -147,7 +148,8 @@ TEST_CASE("the run header names axis, temperature and weights") {
   CHECK(spec.describe() ==
         "regressor.kld over spatial, T 4, kernels 3 1, relu last, weight 0.5 * 1\n"
         "supervised, weight 0.5\n"
-        "teacher view weak_warped, batch norm eval, trained with weak");
+        "teacher view weak_warped, hidden maps matched by cells, batch norm eval, trained with "
+        "weak");
   CHECK(preset("L_MSE").describe() ==
         "logits.mse, weight 0.5 * 1\n"
         "supervised, weight 0.5\n"

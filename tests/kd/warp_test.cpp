@@ -244,6 +244,46 @@ TEST_CASE("the finer of two maps is pooled to the coarser, whose grid then moves
   CHECK(std::abs(inverse.student.value().values<double>()[0] - linear({15.5, 15.5})) < 1e-12);
 }
 
+TEST_CASE("matched by pixels, a teacher's map moves to where the student's cells lie") {
+  // The student's cells begin at 31, as mobilenet_v3's do: nearly one cell beyond the teacher's.
+  const double teacher_offset = 0;
+  const double student_offset = 31;
+  const Variable student(Tensor::zeros({1, kCells, kCells, 1}, DType::f64));
+  const Variable teacher(map_of(teacher_offset, linear));
+  const std::vector<Motion> motions = {{}, {.degrees = 25, .centre = {111.5, 111.5}}};
+  for (const Motion& motion : motions) {
+    CAPTURE(motion.degrees);
+    std::vector<Affine> moves;
+    if (motion.degrees != 0) moves.push_back(motion.affine());
+    const MapPair maps =
+        match_hidden("test", {student, kStride, student_offset}, {teacher, kStride, teacher_offset},
+                     false, moves, HiddenMatch::pixels);
+    int known = 0;
+    for (int64_t row = 0; row < kCells; ++row)
+      for (int64_t column = 0; column < kCells; ++column) {
+        const auto i = static_cast<size_t>(row * kCells + column);
+        if (maps.mask.values<double>()[i] == 0) continue;
+        ++known;
+        const Point source = motion.back(centre_of(column, row, student_offset));
+        CHECK(std::abs(maps.teacher.value().values<double>()[i] - linear(source)) < 1e-9);
+      }
+    // The last row and column lie beyond the teacher's cells.
+    CHECK(known <= (kCells - 1) * (kCells - 1));
+    CHECK(known >= 20);
+  }
+  CHECK(cell_distance({{}, 32, 31}, {{}, 32, 0}) == 31.0 / 32);
+  // Pairs of the finer map's cells lie between them: 0 and 16 at 8.
+  CHECK(cell_distance({{}, 32, 8}, {{}, 16, 0}) == 0);
+}
+
+TEST_CASE("cells of two sizes are not compared, whatever the maps' extents") {
+  const Variable map(Tensor::zeros({1, 1, 1, 1}, DType::f64));
+  CHECK_THROWS_WITH_AS(match_hidden("test", {map, 16, 0}, {map, 32, 0}, false, {}),
+                       "test: expected cells of one size, got student [1, 1, 1, 1] and teacher "
+                       "[1, 1, 1, 1], whose cells differ by the factor 0.5",
+                       Error);
+}
+
 TEST_CASE("an image out of frame leaves the mean") {
   const std::vector<Affine> moves = {Affine{}, Affine::translation(1000, 0)};
   const Tensor teacher = randn({2, 4, 4, 3}, 1);
