@@ -1,20 +1,25 @@
 #!/bin/sh
 # Builds and runs the unit tests with AddressSanitizer and UndefinedBehaviorSanitizer (tensors
 # poisoned and guarded by red zones as well), and what runs on several threads with ThreadSanitizer.
-# The op table, parity and long trainings are left to the release build: under a sanitizer they take
-# many times as long and walk the same code.
+# The build has the emulated CUDA device, so that its kernels are under the same eyes. Parity and
+# long trainings are left to the release build: under a sanitizer they take many times as long and
+# walk the same code.
 set -eu
 cd "$(dirname "$0")/.."
 jobs=$(nproc)
 
-cmake --preset asan -DDECANT_CHECK_MEMORY=ON -DDECANT_WERROR=ON >/dev/null
-cmake --build --preset asan -j "$jobs" --target test_engine test_nn test_data test_kd test_apps
+cmake --preset emulated-asan -DDECANT_WERROR=ON >/dev/null
+cmake --build --preset emulated-asan -j "$jobs" \
+  --target test_engine test_nn test_data test_kd test_apps test_cuda
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 for room in engine nn data kd; do
-  build/asan/bin/test_$room --test-case-exclude='*every row*,*slow*'
+  build/emulated-asan/bin/test_$room --test-case-exclude='*every row*,*slow*'
 done
+# The op table on the emulated device; ctest adds planted bugs that must end a program.
+build/emulated-asan/bin/decant gradcheck --checks cuda
+ctest --test-dir build/emulated-asan -R '^cuda' --output-on-failure
 # The program too, but for runs that are repeated only to compare their bytes.
-build/asan/bin/test_apps --test-case-exclude='*same bytes*,*began with*,*pretrained*'
+build/emulated-asan/bin/test_apps --test-case-exclude='*same bytes*,*began with*,*pretrained*,cuda*'
 
 cmake --preset tsan -DDECANT_WERROR=ON >/dev/null
 cmake --build --preset tsan -j "$jobs" --target test_data test_engine

@@ -1,0 +1,87 @@
+// The program's main job with --device cuda: on a card, or on the emulated device. The words are
+// the same for both.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <sstream>
+
+#include "engine/core/device.h"
+#include "tests/apps/program.h"
+
+using namespace decant;
+using namespace decant::apps;
+
+namespace {
+
+using Words = std::vector<std::string>;
+
+// Three steps of two images: few, since an emulated step takes a second.
+Words tiny(const std::string& command, const std::string& device) {
+  return {command,    "--data", phantoms(), "--model", "thin_unet:width=8,depth=4",
+          "--size",   "32",     "--epochs", "1",       "--batch",
+          "2",        "--seed", "5",        "--split", "random:1:0.3",
+          "--device", device};
+}
+
+void must(const Words& words) {
+  const Result result = decant::apps::decant(words);
+  INFO(result.err);
+  REQUIRE(result.code == 0);
+}
+
+// The figures of the first epoch by name.
+std::map<std::string, double> first_epoch(const std::string& run) {
+  std::istringstream csv(bytes_of(run + "/metrics.csv"));
+  std::string header;
+  std::string row;
+  std::getline(csv, header);
+  std::getline(csv, row);
+  std::istringstream names(header);
+  std::istringstream values(row);
+  std::map<std::string, double> figures;
+  for (std::string name, value; std::getline(names, name, ',') && std::getline(values, value, ',');)
+    if (!value.empty()) figures[name] = std::stod(value);
+  return figures;
+}
+
+}  // namespace
+
+TEST_CASE("cuda: train and every pathway's distill follow the CPU") {
+  if constexpr (!kWithCuda) return;
+  const TemporaryFolder folder;
+  // After a few steps of Adam, which divides by a gradient's own size, the roundings of 1e-7 in
+  // which the devices differ are still far below a thousandth of a loss.
+  const auto compare = [&](const Words& more, const std::string& command) {
+    for (const char* device : {"cpu", "cuda"})
+      must(tiny(command, device) + more + Words{"--out", folder / (command + device)});
+    const auto here = first_epoch(folder / (command + "cpu"));
+    const auto there = first_epoch(folder / (command + "cuda"));
+    REQUIRE(here.size() == there.size());
+    for (const auto& [name, value] : here) {
+      CAPTURE(name);
+      CHECK(there.at(name) == doctest::Approx(value).epsilon(1e-3));
+      CHECK(std::isfinite(value));
+    }
+  };
+  SUBCASE("train") {
+    compare({}, "train");
+  }
+  for (const char* preset : {"L_KLD", "H_MSE", "HReg_KLD", "L_MSE_WAug"}) {
+    SUBCASE(preset) {
+      compare({"--teacher", trained(), "--preset", preset}, "distill");
+    }
+  }
+}
+
+TEST_CASE("cuda: a run that was killed goes on to the same bytes, with and without a graph") {
+  if constexpr (!kWithCuda) return;
+  const TemporaryFolder folder;
+  const Words words = tiny("train", "cuda") + Words{"epochs=2"};
+  must(words + Words{"--out", folder / "whole"});
+  begin_and_kill(words, folder / "killed");
+  must({"train", "--resume", folder / "killed"});
+  must(words + Words{"--out", folder / "eager", "--step-graph", "off"});
+  const std::string weights = bytes_of(folder / "whole/last.safetensors");
+  CHECK((bytes_of(folder / "killed/last.safetensors") == weights));
+  CHECK((bytes_of(folder / "eager/last.safetensors") == weights));
+}

@@ -1,0 +1,23 @@
+#!/bin/sh
+# The CUDA backend where there is no card: runs every kernel on the emulated device, also with blocks
+# and threads in another order, and compiles the kernels for real where nvcc is installed.
+# tests/checked.sh runs them under sanitizers, tests/gpu.sh on a card.
+set -eu
+cd "$(dirname "$0")/.."
+jobs=$(nproc)
+
+cmake --preset emulated -DDECANT_WERROR=ON >/dev/null
+cmake --build --preset emulated -j "$jobs" --target test_engine test_cuda test_nn test_data test_apps
+ctest --preset emulated -R '^(engine|cuda.*)$'
+DECANT_EMULATED_SEED=7 build/emulated/bin/test_cuda
+for room in nn data apps; do
+  build/emulated/bin/test_$room --test-case='cuda*'
+done
+
+if ! command -v nvcc >/dev/null; then
+  echo "cuda.sh: no nvcc here: the kernels ran on the emulated device and were not compiled for a card"
+  exit 0
+fi
+cmake --preset cuda -DDECANT_WERROR=ON >/dev/null
+cmake --build --preset cuda -j "$jobs" --target decant test_cuda
+ctest --preset cuda -R '^ptx_without_double$'
