@@ -56,7 +56,7 @@ struct ImageSize {
 /// PNG, JPEG or BMP, recognised by its first bytes whatever its name.
 ///   channels 3: grey is repeated; channels 1: luma of RGB; alpha is dropped, 16 bits become 8.
 /// Throws Error naming the file and the reason: missing, no image, damaged (PNG checksums are
-/// verified, a JPEG must reach its end), larger than 32768 pixels a side or 2^26 pixels in all.
+/// verified, a JPEG must reach its end, a BMP hold all its rows), larger than 32768 pixels a side or 2^26 pixels in all.
 Image read_image(const std::filesystem::path& path, int channels);
 
 /// A mask: 1, 8 or 16 bits, palette, grey, RGB or RGBA, holding 0/1 or 0/255, as 0 and 1.

@@ -125,6 +125,24 @@ TEST_CASE("a bad image is an Error that names the file and the reason") {
   truncate_file(folder.at("cut.jpg"), 0.7);
   CHECK(contains(message("cut.jpg"), "truncated JPEG"));
 
+  // A BMP's rows come last: stb_image would fill the missing ones, a mask's with background.
+  const std::string bmp = small_bmp();
+  for (const size_t kept : {bmp.size() - 1, size_t{62}, size_t{54}, size_t{20}}) {
+    write_bytes(folder.at("cut.bmp"), bmp.substr(0, kept));
+    CHECK(contains(message("cut.bmp"), "truncated BMP"));
+    CHECK(contains(message("cut.bmp"), folder.at("cut.bmp").string()));
+    CHECK(contains(message_of([&] { read_mask(folder.at("cut.bmp")); }), "truncated BMP"));
+    CHECK(contains(message_of([&] { read_image_size(folder.at("cut.bmp")); }), "truncated BMP"));
+  }
+  const auto changed = [&](size_t at, const std::string& to) {
+    write_bytes(folder.at("odd.bmp"), std::string(bmp).replace(at, to.size(), to));
+    return message("odd.bmp");
+  };
+  CHECK(contains(changed(10, "\x40"), "truncated BMP"));               // pixels begin later
+  CHECK(contains(changed(22, "\xFD\xFF\xFF\xFF"), "truncated BMP"));  // 3 rows from the top
+  CHECK(contains(changed(18, "\xFF\xFF\xFF\x7F"), "truncated BMP"));
+  CHECK(contains(changed(30, "\1"), "run-length"));
+
   write_bytes(folder.at("text.png"), "this is a text under a wrong name");
   CHECK(contains(message("text.png"), "expected a PNG, JPEG or BMP"));
   write_bytes(folder.at("empty.png"), "");
