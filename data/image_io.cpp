@@ -167,7 +167,8 @@ const char* bmp_damage(std::span<const uint8_t> bytes) {
   const int64_t height = !is_old && rows > INT32_MAX ? (int64_t{1} << 32) - rows : rows;
   const int64_t bits = little_endian(bytes, 20 + 2 * side, 2);
   const int64_t compression = is_old ? 0 : little_endian(bytes, 30, 4);
-  if (compression == 1 || compression == 2) return "a BMP with run-length coding, which is not read";
+  if (compression == 1 || compression == 2)
+    return "a BMP with run-length coding, which is not read";
   const int64_t stride = (width * bits + 31) / 32 * 4;
   const int64_t room = static_cast<int64_t>(bytes.size()) - little_endian(bytes, 10, 4);
   const bool fits = room >= 0 && (stride == 0 || height <= room / stride);
@@ -283,15 +284,23 @@ Mask read_mask(const std::filesystem::path& path) {
                                            static_cast<size_t>(file.channels));
   Mask mask{Image(file.size.width, file.size.height, 1), {}};
   const int largest = *std::ranges::max_element(values);
+  int64_t zeros = 0;
   int64_t odd = 0;
   int64_t middle = 0;
   for (size_t i = 0; i < values.size(); ++i) {
-    mask.image.pixels[i] = largest == 1 ? values[i] : (values[i] > 127 ? 1 : 0);
+    zeros += values[i] == 0 ? 1 : 0;
     odd += values[i] != 0 && values[i] != largest ? 1 : 0;
     middle += values[i] >= 64 && values[i] <= 191 ? 1 : 0;
   }
   const auto count = static_cast<double>(values.size());
-  mask.values = {largest, static_cast<double>(odd) / count, static_cast<double>(middle) / count};
+  mask.values = {.largest = largest,
+                 .has_zero = zeros > 0,
+                 .odd_share = static_cast<double>(odd) / count,
+                 .middle_share = static_cast<double>(middle) / count};
+  const bool any_is_lesion = largest == 1 || mask.values.two_valued();
+  std::ranges::transform(values, mask.image.pixels.begin(), [any_is_lesion](uint8_t v) {
+    return static_cast<uint8_t>(v > (any_is_lesion ? 0 : 127));
+  });
   return mask;
 }
 
