@@ -133,8 +133,8 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
         "schedule.warmup_steps: expected fewer than all ", steps, " steps of the run (epochs ",
         config_.epochs, ", ", loader_->batches(), " batches each), got ",
         config_.schedule.warmup_steps);
-  check_framing(augmentation);
   const data::Pipeline evaluation = augmentation.evaluation(config_.data.size);
+  check_framing(augmentation);
   validation_ =
       std::make_unique<EvaluationSet>(dataset_, split_.val, evaluation, channels, cache.val_bytes);
   notes_ = {.size = config_.data.size,

@@ -128,6 +128,14 @@ const std::vector<BadInput>& table() {
          return tiny_run() + Words{"--out", f / "out", "--augment", f / "own.json"};
        },
        {"augment", "32 x 32", "24 x 40"}},
+      {"an augmentation that frames by chance",
+       [](const TemporaryFolder& f) {
+         write_bytes(f / "own.json",
+                     R"([{"name": "Resize", "height": 32, "width": 32, "p": 0.99},
+                         {"name": "Normalize"}])");
+         return tiny_run() + Words{"--out", f / "out", "--augment", f / "own.json"};
+       },
+       {"Resize with p = 1", "0.99"}},
       {"a teacher of another Normalize",
        [](const TemporaryFolder& f) {
          write_bytes(f / "own.json",
