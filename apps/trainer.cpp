@@ -133,6 +133,7 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
         "schedule.warmup_steps: expected fewer than all ", steps, " steps of the run (epochs ",
         config_.epochs, ", ", loader_->batches(), " batches each), got ",
         config_.schedule.warmup_steps);
+  check_smallest_batch();
   const data::Pipeline evaluation = augmentation.evaluation(config_.data.size);
   check_framing(augmentation);
   validation_ =
@@ -149,6 +150,29 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
     check_teacher_pixels(evaluation);
   }
   progress_.arithmetic = arithmetic_of(device_);
+}
+
+// Batch norm divides by the spread of a channel's values, of which one image with one position left
+// has one: the run would end with the first such batch, at its first epoch's end and after every
+// resume.
+void Trainer::check_smallest_batch() const {
+  const int64_t images = loader_->samples();
+  const bool single = config_.batch == 1 || (!config_.drop_last && images % config_.batch == 1);
+  const bool by_batch =
+      teacher_ && distiller_->spec().teacher_batch_norm == kd::TeacherBatchNorm::batch;
+  const int64_t mine = network_->stride();
+  const int64_t theirs = teacher_ ? teacher_->network().stride() : 1;
+  const int64_t larger = std::max(mine, theirs);  // to which a step pads the images of both
+  const bool one_position =
+      config_.data.size <= larger && (mine == larger || (by_batch && theirs == larger));
+  if (!single || !one_position) return;
+  const std::string reason =
+      str(" where data.size ", config_.data.size,
+          " leaves a map of one position, of which batch norm learns nothing; ");
+  check(config_.batch > 1, "batch: expected more than one image", reason, "got ", config_.batch);
+  throw Error(str("batch: expected a last batch of more than one image", reason, "got one of the ",
+                  images, " training images (batch ", config_.batch,
+                  "); drop_last=true leaves it out"));
 }
 
 // What the network learns on must be what it is asked about later.

@@ -217,6 +217,24 @@ const std::vector<BadInput>& table() {
          return tiny_run() + Words{"--out", f / "out", "schedule.warmup_steps=8"};
        },
        {"schedule.warmup_steps", "expected fewer than all 8 steps", "epochs 2", "got 8"}},
+      {"a last batch of one image that batch norm cannot train on",
+       [](const TemporaryFolder& f) {  // one hidden position at size 16
+         return tiny_run() + Words{"--out", f / "out", "--split", "random:1:13", "data.size=16"};
+       },
+       {"batch", "13 training images", "drop_last=true", "data.size 16"}},
+      {"batches of one image that batch norm cannot train on",
+       [](const TemporaryFolder& f) {
+         return tiny_run() + Words{"--out", f / "out", "batch=1", "drop_last=true", "data.size=16"};
+       },
+       {"batch", "got 1", "data.size 16"}},
+      {"a teacher of batch statistics of one value",
+       [](const TemporaryFolder& f) {  // the student, of half its stride, has four
+         return tiny_run("distill") +
+                Words{"--out", f / "out", "--preset", "L_KLD", "--teacher", trained()} +
+                Words{"model=thin_unet:width=8,depth=3", "distill.spec.teacher_batch_norm=batch",
+                      "batch=1", "data.size=16"};
+       },
+       {"batch", "got 1", "data.size 16"}},
       {"a command that is none",
        [](const TemporaryFolder&) { return Words{"trian"}; },
        {"did you mean \"train\"?"}},

@@ -379,6 +379,19 @@ TEST_CASE("Ctrl-C ends with 130, says where --resume goes on, and the rest gives
   check_same(contents(folder / "whole"), contents(out));
 }
 
+TEST_CASE("batches of one image train where batch norm has more than one value of each channel") {
+  const TemporaryFolder folder;
+  const Words small = {"--split", "random:1:13", "epochs=1", "data.size=16"};
+  must(tiny_run() + small + Words{"--out", folder / "left_out", "drop_last=true"});
+  must(tiny_run() + Words{"--out", folder / "larger", "--split", "random:1:13", "epochs=1"});
+  must(tiny_run() +
+       Words{"--out", folder / "single", "--split", "random:1:4", "epochs=1", "batch=1"});
+  // A step pads to the teacher's stride, twice the student's.
+  must(tiny_run("distill") + small +
+       Words{"--out", folder / "padded", "--teacher", trained(), "--preset", "L_KLD"} +
+       Words{"model=thin_unet:width=8,depth=3", "data.size=8"});
+}
+
 TEST_CASE("early stopping ends a run that gets no better") {
   const TemporaryFolder folder;
   const Result result = must(tiny_run() + Words{"--out", folder / "out", "epochs=9", "--patience",
