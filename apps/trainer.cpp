@@ -198,9 +198,11 @@ void Trainer::load_teacher() {
   TrainedNetwork trained = load_trained(config_.distill.teacher);
   const nn::NetworkSpec mine = network_->spec();
   const nn::NetworkSpec theirs = trained.network->spec();
+  nn::NetworkSpec fitting = mine;
+  fitting.in_channels = theirs.in_channels;
   check(mine.in_channels == theirs.in_channels, config_.distill.teacher, ": expected a teacher of ",
         mine.in_channels, "-channel images as the student, got one of ", theirs.in_channels,
-        "; --model ", mine.name(), ":in_channels=", theirs.in_channels, " makes one for it");
+        "; --model ", fitting.name(), " makes one for it");
   const kd::DistillSpec spec = distill_spec(config_);
   distiller_ = std::make_unique<kd::Distiller>(
       spec, kd::TapFacts{mine.classes, network_->hidden_channels()},

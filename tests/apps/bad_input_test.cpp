@@ -145,6 +145,13 @@ const std::vector<BadInput>& table() {
                                             "--teacher", trained(), "--augment", f / "own.json"};
        },
        {"teacher", "Normalize", "0.485", "0.5"}},
+      {"a teacher of other channels",
+       [](const TemporaryFolder& f) {
+         return tiny_run("distill") +
+                Words{"--out", f / "out", "--preset", "L_KLD", "--teacher", trained()} +
+                Words{"model=thin_unet:in_channels=1,width=4"};
+       },
+       {"1-channel", "--model thin_unet:width=4 makes one"}},
       {"a preset beside other terms",
        [](const TemporaryFolder& f) {
          write_bytes(f / "run.json",
