@@ -179,6 +179,19 @@ const std::vector<BadInput>& table() {
          return tiny_run() + Words{"--out", f / "full"};
        },
        {"expected a new or empty folder"}},
+      {"an output folder that holds the split to take",
+       [](const TemporaryFolder& f) {
+         fs::create_directory(f / "full");
+         write_bytes(f / "full/thesis.txt", "mine");
+         fs::create_directory(f / "out");
+         Json folds = Json::array();
+         const Json split = Json::parse(bytes_of(trained() + "/split.json"));
+         for (int i = 0; i < 3; ++i) folds.push_back(split["folds"][0]);
+         write_bytes(f / "out/split.json", Json({{"folds", folds}}).dump());
+         return tiny_run() +
+                Words{"--out", f / "out", "--split", f / "out/split.json", "--fold", "1"};
+       },
+       {"out: expected a new or empty folder", "split.json"}},
       {"an output folder under a file",
        [](const TemporaryFolder& f) {
          write_bytes(f / "file", "x");
