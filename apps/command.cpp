@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <iostream>
 #include <map>
+#include <thread>
 
 #include "engine/core/parallel.h"
 
@@ -101,7 +102,12 @@ void print_help(const std::vector<Command>& commands) {
 }  // namespace
 
 void take_threads(int threads) {
+  // Tests and curious users run more threads than there are processors, but not hundreds.
+  const int processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int most = std::max(16, 4 * processors);
   check(threads >= 0, "threads: expected 0 or more, got ", threads);
+  check(threads <= most, "threads: expected at most ", most, " for the ", processors,
+        " processors of this machine, got ", threads);
   if (threads > 0) set_num_threads(threads);
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <thread>
 
 #include "apps/options.h"
 #include "tests/apps/program.h"
@@ -258,6 +259,12 @@ const std::vector<BadInput>& table() {
       {"a command that is none",
        [](const TemporaryFolder&) { return Words{"trian"}; },
        {"did you mean \"train\"?"}},
+      {"more threads than a machine of this size could use",
+       [](const TemporaryFolder& f) {
+         const unsigned many = std::max(16U, 4 * std::thread::hardware_concurrency()) + 1;
+         return tiny_run() + Words{"--out", f / "out", "--threads", std::to_string(many)};
+       },
+       {"threads: expected at most", "processors"}},
       {"a device that is none",
        [](const TemporaryFolder& f) {
          return tiny_run() + Words{"--out", f / "out", "--device", "gpu"};
