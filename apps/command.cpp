@@ -140,14 +140,18 @@ bool parse(const Command& command, std::span<const Key> keys, const std::vector<
     }
     CLI::Option* option = app.add_option(key.flag, values[key.name], key.help);
     option->type_name("")->expected(1, key.many ? -1 : 1)->allow_extra_args(key.many);
+    if (!key.many) option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     const std::string value = shown_default(key);
     if (!value.empty()) option->default_str(value);
     if (is_hidden(key, command)) option->group("");  // CLI11's word for it
     options[key.name] = option;
   }
   std::string file;
-  app.add_option("--config", file, "settings from a file of JSON")->type_name("FILE");
-  app.add_flag("--print-config", arguments.print_config, "print all settings and stop");
+  app.add_option("--config", file, "settings from a file of JSON")
+      ->type_name("FILE")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  app.add_flag("--print-config", arguments.print_config, "print all settings and stop")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.footer(config_keys_help(keys, command) + "Examples:\n" + command.examples);
 
   try {
@@ -155,6 +159,9 @@ bool parse(const Command& command, std::span<const Key> keys, const std::vector<
   } catch (const CLI::CallForHelp&) {
     std::cout << app.help();
     return false;
+  } catch (const CLI::ArgumentMismatch& error) {  // "--size: 1 required ..."
+    const std::string what = error.what();
+    throw Error(what.substr(0, what.find(':')) + ": expected a value, got none");
   } catch (const CLI::ParseError& error) {
     throw Error(error.what());
   }

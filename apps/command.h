@@ -30,8 +30,9 @@ struct Command {
 
 /// Sets options from the words of a command line: the flags of `keys` (a key whose flag has no
 /// dashes is a positional word), --config FILE, --print-config and key=value. Later ones win:
-/// defaults, the file, flags, key=value. Prints the help and returns false where that was asked.
-/// Throws Error for words it cannot place, with the nearest flag or key.
+/// defaults, the file, flags, key=value; of one flag given twice the second. Prints the help and
+/// returns false where that was asked. Throws Error for words it cannot place, with the nearest
+/// flag or key.
 bool parse(const Command& command, std::span<const Key> keys, const std::vector<std::string>& words,
            Arguments& arguments);
 
