@@ -46,6 +46,37 @@ std::string config_keys_help(std::span<const Key> keys, const Command& command) 
   return text.empty() ? "" : "More settings (key=value, or in --config FILE):\n" + text + "\n";
 }
 
+bool names_key(std::span<const Key> keys, std::string_view name) {
+  return std::ranges::any_of(keys, [&](const Key& key) {
+    return name == key.name || (key.expected == "JSON" && name.starts_with(key.name + "."));
+  });
+}
+
+// Whether the next word is this flag's, whatever it says.
+bool takes_next(std::span<const Key> keys, std::string_view flag) {
+  return flag == "--config" || std::ranges::any_of(keys, [&](const Key& key) {
+           return flag == key.flag && flag.starts_with("-") && !key.many &&
+                  key.expected != "true or false";
+         });
+}
+
+// Takes key=value out of the words: a flag or a positional word that takes a list would take it
+// too. (A file of such a name is ./key=value.)
+std::vector<std::string> take_settings(std::span<const Key> keys, std::vector<std::string>& words) {
+  std::vector<std::string> settings;
+  std::vector<std::string> others;
+  bool belongs = false;  // to the flag before
+  for (std::string& word : words) {
+    const size_t equals = word.find('=');
+    const bool setting = !belongs && equals != std::string::npos &&
+                         names_key(keys, std::string_view(word).substr(0, equals));
+    belongs = !belongs && takes_next(keys, word);
+    (setting ? settings : others).push_back(std::move(word));
+  }
+  words = std::move(others);
+  return settings;
+}
+
 // The words that no flag took: key=value, or something to refuse.
 void place_extras(std::span<const Key> keys, const std::vector<std::string>& extras,
                   Arguments& arguments) {
@@ -124,8 +155,9 @@ void print_config(std::span<const Key> keys) {
   std::cout << to_json(keys).dump(2) << "\n";
 }
 
-bool parse(const Command& command, std::span<const Key> keys, const std::vector<std::string>& words,
+bool parse(const Command& command, std::span<const Key> keys, std::vector<std::string> words,
            Arguments& arguments) {
+  const std::vector<std::string> settings = take_settings(keys, words);
   CLI::App app(command.summary + "\n" + std::string(kPurpose), "decant " + command.name);
   app.allow_extras();
   app.get_formatter()->column_width(32);
@@ -185,6 +217,7 @@ bool parse(const Command& command, std::span<const Key> keys, const std::vector<
       set_from_text(key, values[key.name].front(), key.flag);
     }
   }
+  place_extras(keys, settings, arguments);
   place_extras(keys, app.remaining(), arguments);
   arguments.given.insert(arguments.typed.begin(), arguments.typed.end());
   return true;

@@ -294,6 +294,19 @@ TEST_CASE("compare says of each row what the images were to it, its size and its
   CHECK(rows[0]["label"] != rows[2]["label"]);
 }
 
+TEST_CASE("key=value is a setting also behind a list of words, a value of its flag before") {
+  const TemporaryFolder folder;
+  must({"compare", trained(), trained(), "threads=1", "json=" + (folder / "table.json")});
+  CHECK(Json::parse(bytes_of(folder / "table.json"))["runs"].size() == 2);
+  must({"predict", trained(), "--input", phantoms() + "/benign/benign (1).png", "threads=1",
+        "out=" + (folder / "masks")});
+  CHECK(contents(folder / "masks").size() == 3);
+  // What follows a flag of one value is that value.
+  const Result named = decant::apps::decant({"train", "--out", "seed=3", "--print-config"});
+  CHECK(Json::parse(named.out)["out"] == "seed=3");
+  CHECK(Json::parse(named.out)["seed"] == 0);
+}
+
 TEST_CASE("a teacher that does not score what its checkpoint says is refused") {
   const TemporaryFolder folder;
   std::string bytes = bytes_of(trained() + "/best.safetensors");
