@@ -292,6 +292,20 @@ TEST_CASE("compare says of each row what the images were to it, its size and its
   CHECK(rows[1]["loss"] == "ce");
   CHECK(rows[2]["loss"] == "-");
   CHECK(rows[0]["label"] != rows[2]["label"]);
+  // Columns are as wide as what stands in them, whatever its length.
+  CHECK(result.out.find("thin_unet:width=8,depth=4  ce_dice") != std::string::npos);
+  CHECK(result.out.find("\nalone.safetensors  thin_unet") != std::string::npos);
+  const int64_t normals =
+      20 - Json::parse(bytes_of(folder / "table.json"))["lesions"].get<int64_t>();
+  REQUIRE(normals > 0);
+  for (const Json& row : rows)
+    CHECK(row["both_empty"].get<int64_t>() + row["truth_empty_only"].get<int64_t>() == normals);
+  CHECK(result.out.find(str(" ", rows[0]["both_empty"].get<int64_t>(), "/",
+                            rows[0]["truth_empty_only"].get<int64_t>(), "/",
+                            rows[0]["prediction_empty_only"].get<int64_t>(), "\n")) !=
+        std::string::npos);
+  CHECK(result.out.find("truth and prediction / truth only / prediction only") !=
+        std::string::npos);
 }
 
 TEST_CASE("key=value is a setting also behind a list of words, a value of its flag before") {
