@@ -165,7 +165,14 @@ TEST_CASE("a preset is shown as what it comes to, with what refines it") {
   Json expected = spec;
   expected["distill_weight"] = 0.25;
   CHECK(Json::parse(refined.out)["distill"]["spec"] == expected);
+  const Result hotter = decant::apps::decant(words + Words{"distill.spec.temperature=4"});
+  REQUIRE(hotter.code == 0);
+  CHECK(Json::parse(hotter.out)["distill"]["spec"]["terms"][0]["temperature"] == 4);
   // What was shown can be read again, and says the same.
+  const TemporaryFolder hot;
+  write_bytes(hot / "run.json", hotter.out);
+  CHECK(decant::apps::decant({"distill", "--config", hot / "run.json", "--print-config"}).out ==
+        hotter.out);
   const TemporaryFolder folder;
   write_bytes(folder / "run.json", refined.out);
   CHECK(decant::apps::decant({"distill", "--config", folder / "run.json", "--print-config"}).out ==
