@@ -470,7 +470,8 @@ void Trainer::finish_epoch(const EpochFigures& figures, double seconds) {
     words += str("  ", name, " ", rounded(value, 4));
   }
   column("gradient_norm", figures.gradient_norm);
-  for (const auto& [name, value] : figures.gradient_norms) column("gradient_norm_" + name, value);
+  for (const kd::GradientNorm& of : figures.gradient_norms)
+    column("gradient_norm_" + of.name + "_at_" + of.map, of.norm);
   column("val_loss", val.loss);
   column("val_dice", val.dice);
   column("val_dice_lesions", val.lesion_dice);

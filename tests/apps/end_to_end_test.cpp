@@ -79,7 +79,10 @@ TEST_CASE("train, distil by each pathway, evaluate, predict") {
            std::string::npos) == wants_weak);
     const std::string csv = bytes_of(run + "/metrics.csv");
     CHECK(rows_of(csv) == 3);
-    CHECK(csv.find("gradient_norm_supervised") != std::string::npos);
+    CHECK(csv.find(",gradient_norm_supervised_at_logits,") != std::string::npos);
+    const bool at_logits = preset[0] == 'L';
+    CHECK((csv.find(at_logits ? "_at_hidden," : ".mse_at_logits,") == std::string::npos));
+    CHECK((csv.find(at_logits ? "gradient_norm_logits." : "_at_hidden,") != std::string::npos));
     CHECK(csv.find("nan") == std::string::npos);
     CHECK(!contents(run + "/previews").empty());
   }
