@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <iostream>
 #include <map>
+#include <thread>
 
 #include "engine/core/parallel.h"
 
@@ -43,6 +44,37 @@ std::string config_keys_help(std::span<const Key> keys, const Command& command) 
     text += line + key.help + "\n";
   }
   return text.empty() ? "" : "More settings (key=value, or in --config FILE):\n" + text + "\n";
+}
+
+bool names_key(std::span<const Key> keys, std::string_view name) {
+  return std::ranges::any_of(keys, [&](const Key& key) {
+    return name == key.name || (key.expected == "JSON" && name.starts_with(key.name + "."));
+  });
+}
+
+// Whether the next word is this flag's, whatever it says.
+bool takes_next(std::span<const Key> keys, std::string_view flag) {
+  return flag == "--config" || std::ranges::any_of(keys, [&](const Key& key) {
+           return flag == key.flag && flag.starts_with("-") && !key.many &&
+                  key.expected != "true or false";
+         });
+}
+
+// Takes key=value out of the words: a flag or a positional word that takes a list would take it
+// too. (A file of such a name is ./key=value.)
+std::vector<std::string> take_settings(std::span<const Key> keys, std::vector<std::string>& words) {
+  std::vector<std::string> settings;
+  std::vector<std::string> others;
+  bool belongs = false;  // to the flag before
+  for (std::string& word : words) {
+    const size_t equals = word.find('=');
+    const bool setting = !belongs && equals != std::string::npos &&
+                         names_key(keys, std::string_view(word).substr(0, equals));
+    belongs = !belongs && takes_next(keys, word);
+    (setting ? settings : others).push_back(std::move(word));
+  }
+  words = std::move(others);
+  return settings;
 }
 
 // The words that no flag took: key=value, or something to refuse.
@@ -101,7 +133,12 @@ void print_help(const std::vector<Command>& commands) {
 }  // namespace
 
 void take_threads(int threads) {
+  // Tests and curious users run more threads than there are processors, but not hundreds.
+  const int processors = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  const int most = std::max(16, 4 * processors);
   check(threads >= 0, "threads: expected 0 or more, got ", threads);
+  check(threads <= most, "threads: expected at most ", most, " for the ", processors,
+        " processors of this machine, got ", threads);
   if (threads > 0) set_num_threads(threads);
 }
 
@@ -118,8 +155,9 @@ void print_config(std::span<const Key> keys) {
   std::cout << to_json(keys).dump(2) << "\n";
 }
 
-bool parse(const Command& command, std::span<const Key> keys, const std::vector<std::string>& words,
+bool parse(const Command& command, std::span<const Key> keys, std::vector<std::string> words,
            Arguments& arguments) {
+  const std::vector<std::string> settings = take_settings(keys, words);
   CLI::App app(command.summary + "\n" + std::string(kPurpose), "decant " + command.name);
   app.allow_extras();
   app.get_formatter()->column_width(32);
@@ -134,14 +172,18 @@ bool parse(const Command& command, std::span<const Key> keys, const std::vector<
     }
     CLI::Option* option = app.add_option(key.flag, values[key.name], key.help);
     option->type_name("")->expected(1, key.many ? -1 : 1)->allow_extra_args(key.many);
+    if (!key.many) option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     const std::string value = shown_default(key);
     if (!value.empty()) option->default_str(value);
     if (is_hidden(key, command)) option->group("");  // CLI11's word for it
     options[key.name] = option;
   }
   std::string file;
-  app.add_option("--config", file, "settings from a file of JSON")->type_name("FILE");
-  app.add_flag("--print-config", arguments.print_config, "print all settings and stop");
+  app.add_option("--config", file, "settings from a file of JSON")
+      ->type_name("FILE")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  app.add_flag("--print-config", arguments.print_config, "print all settings and stop")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.footer(config_keys_help(keys, command) + "Examples:\n" + command.examples);
 
   try {
@@ -149,6 +191,9 @@ bool parse(const Command& command, std::span<const Key> keys, const std::vector<
   } catch (const CLI::CallForHelp&) {
     std::cout << app.help();
     return false;
+  } catch (const CLI::ArgumentMismatch& error) {  // "--size: 1 required ..."
+    const std::string what = error.what();
+    throw Error(what.substr(0, what.find(':')) + ": expected a value, got none");
   } catch (const CLI::ParseError& error) {
     throw Error(error.what());
   }
@@ -172,6 +217,7 @@ bool parse(const Command& command, std::span<const Key> keys, const std::vector<
       set_from_text(key, values[key.name].front(), key.flag);
     }
   }
+  place_extras(keys, settings, arguments);
   place_extras(keys, app.remaining(), arguments);
   arguments.given.insert(arguments.typed.begin(), arguments.typed.end());
   return true;

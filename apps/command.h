@@ -30,12 +30,15 @@ struct Command {
 
 /// Sets options from the words of a command line: the flags of `keys` (a key whose flag has no
 /// dashes is a positional word), --config FILE, --print-config and key=value. Later ones win:
-/// defaults, the file, flags, key=value. Prints the help and returns false where that was asked.
+/// defaults, the file, flags, key=value; of one flag given twice the second. A known key=value is a
+/// setting wherever it stands, but behind a flag of one value. Prints the help and returns false
+/// where that was asked.
 /// Throws Error for words it cannot place, with the nearest flag or key.
-bool parse(const Command& command, std::span<const Key> keys, const std::vector<std::string>& words,
+bool parse(const Command& command, std::span<const Key> keys, std::vector<std::string> words,
            Arguments& arguments);
 
-/// What `--threads` asks for; 0 takes what the machine has. Throws Error for fewer.
+/// What `--threads` asks for; 0 takes what the machine has. Throws Error for fewer, and for more
+/// than 16 where that is more than four for each processor.
 void take_threads(int threads);
 
 /// For a file that the end of a long command will write ("" for none): throws Error naming it now

@@ -74,7 +74,7 @@ void validate(const TrainConfig& c, bool distilling) {
   check_choice("metric", c.metric, {"val_loss", "val_dice"});
   check_device(c.device, c.precision);
   check_choice("step_graph", c.step_graph, {"on", "off"});
-  check(c.init.empty() || c.init.starts_with("encoder="),
+  check(c.init.empty() || (c.init.starts_with("encoder=") && !c.init.ends_with("=")),
         "init: expected encoder=FILE.safetensors, got \"", c.init, "\"");
   if (distilling) {
     check(!c.distill.teacher.empty(),

@@ -4,25 +4,10 @@
 #include <fstream>
 #include <set>
 
+#include "engine/core/nearest_name.h"
+
 namespace decant::apps {
 namespace {
-
-/// Edits between two words: insertions, deletions, replacements and swaps of neighbours.
-/// Source: Damerau 1964, in the restricted form that edits no part twice.
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
-  for (size_t i = 0; i <= a.size(); ++i) d[i][0] = i;
-  for (size_t j = 0; j <= b.size(); ++j) d[0][j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    for (size_t j = 1; j <= b.size(); ++j) {
-      d[i][j] = std::min(
-          {d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0U : 1U)});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-        d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
-    }
-  }
-  return d[a.size()][b.size()];
-}
 
 // A value as a message shows it: on one line, and not the whole of a long one.
 std::string shown(const Json& value) {
@@ -158,16 +143,8 @@ Json read_json_file(const std::string& path) {
 }
 
 std::string suggestion(std::string_view word, std::span<const std::string> known) {
-  size_t best = std::max<size_t>(2, word.size() / 3) + 1;
-  const std::string* nearest = nullptr;
-  for (const std::string& candidate : known) {
-    const size_t distance = edit_distance(word, candidate);
-    if (distance < best) {
-      best = distance;
-      nearest = &candidate;
-    }
-  }
-  return nearest == nullptr ? "" : ", did you mean \"" + *nearest + "\"?";
+  const std::string nearest = near_name(word, known);
+  return nearest.empty() ? "" : ", did you mean \"" + nearest + "\"?";
 }
 
 }  // namespace decant::apps

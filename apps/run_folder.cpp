@@ -101,12 +101,17 @@ void RunFolder::require_free(const fs::path& path) {
 
 RunFolder RunFolder::create(const fs::path& path, const Json& config, const Json& split) {
   require_free(path);
+  const std::string split_words = split.dump(1) + "\n";
+  const fs::path left = path / kSplit;  // by a create() that was killed, or by the user
+  check(!fs::exists(left) || read_bytes(left) == split_words, path.string(),
+        ": expected a new or empty folder, got one with a ", kSplit,
+        " that is not this run's; it would be written over");
   std::error_code failed;
   fs::create_directories(path, failed);
   check(!failed, path.string(), ": expected to make this folder, got ", failed.message());
   RunFolder folder(path);
   folder.lock();
-  write_file_atomically(path / kSplit, split.dump(1) + "\n");
+  write_file_atomically(path / kSplit, split_words);
   write_file_atomically(path / kConfig, config.dump(2) + "\n");  // last: from now on it is a run
   return folder;
 }

@@ -38,11 +38,12 @@ struct Progress {
 class RunFolder {
  public:
   /// Throws Error unless create() may make a run there: nothing, an empty folder, or what a
-  /// create() left that was killed.
+  /// create() left that was killed. (Whether a split.json there is such, create() tells.)
   static void require_free(const std::filesystem::path& path);
 
-  /// Begins a run. Throws Error where the folder exists and is not empty, cannot be written, or
-  /// another process uses it; nothing in it is changed then.
+  /// Begins a run. Throws Error where the folder is not free, holds a split.json of other bytes
+  /// than `split` has, cannot be written, or another process uses it; nothing in it is changed
+  /// then.
   static RunFolder create(const std::filesystem::path& path, const Json& config, const Json& split);
 
   /// Goes on with a run. Throws Error where there is none, or another process uses it.

@@ -38,7 +38,8 @@ Exit resume(const RunOptions& options, const Arguments& arguments) {
   if (folder.committed()) config.init.clear();  // the weights come from the state
   config = resolve(config, is_distilling(config));
   data::Dataset dataset = data::open_dataset(config.data.path, config.data.layout);
-  const data::SplitSet splits = data::splits_from_json(nlohmann::json(folder.split()), dataset);
+  const data::SplitSet splits = data::splits_from_json(nlohmann::json(folder.split()), dataset,
+                                                       (folder.path() / "split.json").string());
   Trainer trainer(config, std::move(dataset), splits, console);
   std::vector<std::string> header;
   if (!folder.committed()) {

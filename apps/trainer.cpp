@@ -133,8 +133,9 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
         "schedule.warmup_steps: expected fewer than all ", steps, " steps of the run (epochs ",
         config_.epochs, ", ", loader_->batches(), " batches each), got ",
         config_.schedule.warmup_steps);
-  check_framing(augmentation);
+  check_smallest_batch();
   const data::Pipeline evaluation = augmentation.evaluation(config_.data.size);
+  check_framing(augmentation);
   validation_ =
       std::make_unique<EvaluationSet>(dataset_, split_.val, evaluation, channels, cache.val_bytes);
   notes_ = {.size = config_.data.size,
@@ -149,6 +150,29 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
     check_teacher_pixels(evaluation);
   }
   progress_.arithmetic = arithmetic_of(device_);
+}
+
+// Batch norm divides by the spread of a channel's values, of which one image with one position left
+// has one: the run would end with the first such batch, at its first epoch's end and after every
+// resume.
+void Trainer::check_smallest_batch() const {
+  const int64_t images = loader_->samples();
+  const bool single = config_.batch == 1 || (!config_.drop_last && images % config_.batch == 1);
+  const bool by_batch =
+      teacher_ && distiller_->spec().teacher_batch_norm == kd::TeacherBatchNorm::batch;
+  const int64_t mine = network_->stride();
+  const int64_t theirs = teacher_ ? teacher_->network().stride() : 1;
+  const int64_t larger = std::max(mine, theirs);  // to which a step pads the images of both
+  const bool one_position =
+      config_.data.size <= larger && (mine == larger || (by_batch && theirs == larger));
+  if (!single || !one_position) return;
+  const std::string reason =
+      str(" where data.size ", config_.data.size,
+          " leaves a map of one position, of which batch norm learns nothing; ");
+  check(config_.batch > 1, "batch: expected more than one image", reason, "got ", config_.batch);
+  throw Error(str("batch: expected a last batch of more than one image", reason, "got one of the ",
+                  images, " training images (batch ", config_.batch,
+                  "); drop_last=true leaves it out"));
 }
 
 // What the network learns on must be what it is asked about later.
@@ -174,9 +198,11 @@ void Trainer::load_teacher() {
   TrainedNetwork trained = load_trained(config_.distill.teacher);
   const nn::NetworkSpec mine = network_->spec();
   const nn::NetworkSpec theirs = trained.network->spec();
+  nn::NetworkSpec fitting = mine;
+  fitting.in_channels = theirs.in_channels;
   check(mine.in_channels == theirs.in_channels, config_.distill.teacher, ": expected a teacher of ",
         mine.in_channels, "-channel images as the student, got one of ", theirs.in_channels,
-        "; --model ", mine.name(), ":in_channels=", theirs.in_channels, " makes one for it");
+        "; --model ", fitting.name(), " makes one for it");
   const kd::DistillSpec spec = distill_spec(config_);
   distiller_ = std::make_unique<kd::Distiller>(
       spec, kd::TapFacts{mine.classes, network_->hidden_channels()},
@@ -444,7 +470,8 @@ void Trainer::finish_epoch(const EpochFigures& figures, double seconds) {
     words += str("  ", name, " ", rounded(value, 4));
   }
   column("gradient_norm", figures.gradient_norm);
-  for (const auto& [name, value] : figures.gradient_norms) column("gradient_norm_" + name, value);
+  for (const kd::GradientNorm& of : figures.gradient_norms)
+    column("gradient_norm_" + of.name + "_at_" + of.map, of.norm);
   column("val_loss", val.loss);
   column("val_dice", val.dice);
   column("val_dice_lesions", val.lesion_dice);

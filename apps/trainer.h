@@ -61,6 +61,7 @@ class Trainer {
   };
 
   void load_teacher();
+  void check_smallest_batch() const;
   void check_framing(const data::Pipeline& augmentation) const;
   void check_teacher_pixels(const data::Pipeline& evaluation) const;
   void check_terms();

@@ -153,6 +153,12 @@ std::vector<std::string> Pipeline::preset_names() {
 }
 
 Pipeline Pipeline::evaluation(int size) const {
+  // Frames of several sizes make no batch, and a mix of normalised and other images is not what
+  // evaluation shows the network.
+  for (const auto& step : steps_)
+    check(step->p == 1 || step->transform->role() == Role::variation,
+          "Pipeline::evaluation: expected ", step->name, " with p = 1, got p = ", step->p,
+          ": what frames or normalises does so to every image");
   const auto normalizes = std::ranges::count_if(
       steps_, [](const auto& step) { return step->transform->role() == Role::normalize; });
   check(normalizes == 1 && steps_.back()->transform->role() == Role::normalize,

@@ -58,7 +58,8 @@ class Pipeline {
 
   /// How the validation of a network trained through this pipeline sees its images: resized to
   /// size x size, then this pipeline's own Normalize.
-  /// Throws Error unless the pipeline holds exactly one Normalize, as its last step.
+  /// Throws Error unless the pipeline holds exactly one Normalize, as its last step, and leaves
+  /// neither that nor a step that frames the image to chance (p other than 1), naming the step.
   Pipeline evaluation(int size) const;
 
   /// The short form with every argument written out.

@@ -48,7 +48,8 @@ struct Dataset {
 ///   folders   images|image|imgs|img and masks|mask|labels|label|gt with equal stems, a suffix of
 ///             the mask's stem such as _mask allowed
 /// A manifest.csv in the root of another layout may add split, class and patient by name (column
-/// id, name or image). Names are compared without regard to case where two ways could be meant.
+/// id, name or image); a column that is nearly called so is remarked. Names are compared without
+/// regard to case where two ways could be meant.
 /// Throws Error naming the folder and what was looked for where nothing is recognised.
 Dataset open_dataset(const std::filesystem::path& path, std::string_view layout = "auto");
 

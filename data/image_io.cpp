@@ -77,7 +77,7 @@ uint32_t crc32(std::span<const uint8_t> bytes) {
 }
 
 // stb_image ignores checksums and fills what is missing, so that a damaged file would train as a
-// picture. These two look at the whole file first; they return what is wrong, or nullptr.
+// picture. These three look at the whole file first; they return what is wrong, or nullptr.
 
 // A chunk may be passed over where its name begins in lower case. Of another that it does not know
 // stb_image writes the name, whatever bytes that is, into its message, which all threads share.
@@ -146,6 +146,35 @@ const char* jpeg_damage(std::span<const uint8_t> bytes) {
   return "truncated JPEG";
 }
 
+// The low `count` bytes at `at`, the least first; 0 for what lies beyond the end.
+int64_t little_endian(std::span<const uint8_t> bytes, size_t at, size_t count) {
+  int64_t value = 0;
+  for (size_t i = 0; i < count && at + i < bytes.size(); ++i)
+    value |= int64_t{bytes[at + i]} << (8 * i);
+  return value;
+}
+
+// What the header says of the place and the size of the pixels must lie in the file. Rows are
+// padded to 4 bytes. stb_image refuses the rest: other headers, depths and kinds of compression.
+const char* bmp_damage(std::span<const uint8_t> bytes) {
+  constexpr size_t kSmallest = 26;  // the file's header and the shortest of the pictures'
+  if (bytes.size() < kSmallest) return "truncated BMP";
+  const bool is_old = little_endian(bytes, 14, 4) == 12;  // OS/2: sides of 16 bits
+  const size_t side = is_old ? 2 : 4;
+  const int64_t width = little_endian(bytes, 18, side);
+  const int64_t rows = little_endian(bytes, 18 + side, side);
+  // From the top the number of rows is negative.
+  const int64_t height = !is_old && rows > INT32_MAX ? (int64_t{1} << 32) - rows : rows;
+  const int64_t bits = little_endian(bytes, 20 + 2 * side, 2);
+  const int64_t compression = is_old ? 0 : little_endian(bytes, 30, 4);
+  if (compression == 1 || compression == 2)
+    return "a BMP with run-length coding, which is not read";
+  const int64_t stride = (width * bits + 31) / 32 * 4;
+  const int64_t room = static_cast<int64_t>(bytes.size()) - little_endian(bytes, 10, 4);
+  const bool fits = room >= 0 && (stride == 0 || height <= room / stride);
+  return fits ? nullptr : "truncated BMP";
+}
+
 bool starts_with(std::span<const uint8_t> bytes, std::string_view magic) {
   return bytes.size() > 12 && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
 }
@@ -165,7 +194,9 @@ Encoded read_encoded(const std::filesystem::path& path, const char* op) {
   const bool bmp = starts_with(file.bytes, "BM");
   check(png || jpeg || bmp, op,
         ": expected a PNG, JPEG or BMP image, got something else: ", path.string());
-  const char* damage = png ? png_damage(file.bytes) : jpeg ? jpeg_damage(file.bytes) : nullptr;
+  const char* damage = png    ? png_damage(file.bytes)
+                       : jpeg ? jpeg_damage(file.bytes)
+                              : bmp_damage(file.bytes);
   check(damage == nullptr, op, ": ", damage == nullptr ? "" : damage, ": ", path.string());
   const int known = stbi_info_from_memory(file.bytes.data(), file.count(), &file.size.width,
                                           &file.size.height, &file.channels);
@@ -253,15 +284,23 @@ Mask read_mask(const std::filesystem::path& path) {
                                            static_cast<size_t>(file.channels));
   Mask mask{Image(file.size.width, file.size.height, 1), {}};
   const int largest = *std::ranges::max_element(values);
+  int64_t zeros = 0;
   int64_t odd = 0;
   int64_t middle = 0;
   for (size_t i = 0; i < values.size(); ++i) {
-    mask.image.pixels[i] = largest == 1 ? values[i] : (values[i] > 127 ? 1 : 0);
+    zeros += values[i] == 0 ? 1 : 0;
     odd += values[i] != 0 && values[i] != largest ? 1 : 0;
     middle += values[i] >= 64 && values[i] <= 191 ? 1 : 0;
   }
   const auto count = static_cast<double>(values.size());
-  mask.values = {largest, static_cast<double>(odd) / count, static_cast<double>(middle) / count};
+  mask.values = {.largest = largest,
+                 .has_zero = zeros > 0,
+                 .odd_share = static_cast<double>(odd) / count,
+                 .middle_share = static_cast<double>(middle) / count};
+  const bool any_is_lesion = largest == 1 || mask.values.two_valued();
+  std::ranges::transform(values, mask.image.pixels.begin(), [any_is_lesion](uint8_t v) {
+    return static_cast<uint8_t>(v > (any_is_lesion ? 0 : 127));
+  });
   return mask;
 }
 

@@ -35,11 +35,16 @@ struct Image {
 /// Which values a mask file held, before they were read as 0 and 1.
 struct MaskValues {
   int largest = 0;
+  bool has_zero = false;    ///< whether any pixel is 0
   double odd_share = 0;     ///< share of pixels that are neither 0 nor the largest value
   double middle_share = 0;  ///< share of pixels in 64 .. 191
-  /// Whether the meaning is open: the largest value is neither 1 nor above 127, or more than 5 % of
-  /// the pixels lie in the middle, as in a photograph.
-  bool ambiguous() const { return (largest > 1 && largest <= 127) || middle_share > 0.05; }
+  /// Whether the pixels are 0 and one other value: background and lesion, however dark that is.
+  bool two_valued() const { return has_zero && largest > 0 && odd_share == 0; }
+  /// Whether the meaning is open: not two values of which one is 0, and the largest value is
+  /// neither 1 nor above 127, or more than 5 % of the pixels lie in the middle, as in a photograph.
+  bool ambiguous() const {
+    return !two_valued() && ((largest > 1 && largest <= 127) || middle_share > 0.05);
+  }
 };
 
 struct Mask {
@@ -56,12 +61,13 @@ struct ImageSize {
 /// PNG, JPEG or BMP, recognised by its first bytes whatever its name.
 ///   channels 3: grey is repeated; channels 1: luma of RGB; alpha is dropped, 16 bits become 8.
 /// Throws Error naming the file and the reason: missing, no image, damaged (PNG checksums are
-/// verified, a JPEG must reach its end), larger than 32768 pixels a side or 2^26 pixels in all.
+/// verified, a JPEG must reach its end, a BMP hold all its rows), larger than 32768 pixels a side
+/// or 2^26 pixels in all.
 Image read_image(const std::filesystem::path& path, int channels);
 
 /// A mask: 1, 8 or 16 bits, palette, grey, RGB or RGBA, holding 0/1 or 0/255, as 0 and 1.
 /// Coloured masks count where any channel is set; alpha counts only where the colours say nothing
-/// and alpha does. Values: largest value 1 -> as they are; otherwise 1 where > 127. What was odd
+/// and alpha does. Values: 0 and one other -> 0 and 1; otherwise 1 where > 127. What was odd
 /// is told in `values`; callers decide. Throws Error as read_image does.
 Mask read_mask(const std::filesystem::path& path);
 

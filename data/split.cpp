@@ -11,6 +11,7 @@
 
 #include "data/duplicates.h"
 #include "engine/core/error.h"
+#include "engine/core/nearest_name.h"
 #include "engine/core/rng.h"
 
 namespace decant::data {
@@ -259,22 +260,34 @@ bool has_whole_manifest_split(const Dataset& dataset) {
 
 json read_json(const std::filesystem::path& path) {
   std::ifstream in(path);
-  check(in.good(), "split: cannot open ", path.string());
+  check(in.good(), path.string(), ": expected a file with a split, it cannot be opened");
   json parsed = json::parse(in, nullptr, /*allow_exceptions=*/false);
-  check(!parsed.is_discarded(), "split: expected JSON, got something else: ", path.string());
+  check(!parsed.is_discarded(), path.string(), ": expected JSON, got something else");
   return parsed;
 }
 
+// A misspelt part would be passed over, and its images be in none.
+void check_keys(const json& object, const std::vector<std::string>& known, std::string_view where) {
+  for (const auto& [key, value] : object.items())
+    if (std::ranges::find(known, key) == known.end())
+      throw Error(
+          str(where, ": unknown key '", key, "', did you mean '", nearest_name(key, known), "'?"));
+}
+
 std::vector<std::string> read_part(const json& fold, const char* name, const Dataset& dataset,
-                                   std::set<std::string>& seen) {
+                                   std::string_view where, std::set<std::string>& seen) {
   if (!fold.contains(name)) return {};
   const json& list = fold[name];
   check(list.is_array() && std::ranges::all_of(list, [](const json& id) { return id.is_string(); }),
-        "split: expected a list of ids for '", name, "', got ", list.type_name());
+        where, ": expected a list of ids for '", name, "', got ", list.type_name());
   auto ids = list.get<std::vector<std::string>>();
   for (const std::string& id : ids) {
-    dataset.find(id);
-    check(seen.insert(id).second, "split: the id '", id, "' occurs twice in one fold");
+    try {
+      dataset.find(id);
+    } catch (const Error& error) {
+      throw Error(str(where, ": ", error.what()));
+    }
+    check(seen.insert(id).second, where, ": the id '", id, "' occurs twice in one fold");
   }
   return ids;
 }
@@ -302,7 +315,7 @@ SplitSet make_splits(const Dataset& dataset, std::string_view spec, uint64_t see
   if (spec.empty() || spec == "default")
     spec = has_whole_manifest_split(dataset) ? "manifest" : "random:1:0.8";
   if (spec == "manifest") return {"manifest", {manifest_split(dataset)}};
-  if (spec.ends_with(".json")) return splits_from_json(read_json(spec), dataset);
+  if (spec.ends_with(".json")) return splits_from_json(read_json(spec), dataset, spec);
   const std::vector<std::string> fields = fields_of(spec);
   const std::string origin = str(spec, " seed ", seed);
   if (fields[0] == "random") return {origin, random_splits(dataset, fields, spec, seed)};
@@ -317,20 +330,24 @@ json to_json(const SplitSet& splits) {
   return {{"origin", splits.origin}, {"folds", std::move(folds)}};
 }
 
-SplitSet splits_from_json(const json& given, const Dataset& dataset) {
+SplitSet splits_from_json(const json& given, const Dataset& dataset, std::string_view where) {
   check(given.is_object() && given.contains("folds") && given["folds"].is_array() &&
             !given["folds"].empty(),
-        "split: expected an object with a list 'folds'");
-  const bool named = given.contains("origin") && given["origin"].is_string();
-  SplitSet splits{named ? given["origin"].get<std::string>() : "file", {}};
+        where, ": expected an object with a list 'folds'");
+  check_keys(given, {"origin", "folds"}, where);
+  const json origin = given.value("origin", json("file"));
+  check(origin.is_string(), where, ": expected a text as 'origin', got ", origin.type_name());
+  SplitSet splits{origin.get<std::string>(), {}};
   for (const json& fold : given["folds"]) {
-    check(fold.is_object(), "split: expected a fold with train, val, test, got ", fold.type_name());
+    check(fold.is_object(), where, ": expected a fold with train, val, test, got ",
+          fold.type_name());
+    check_keys(fold, {"train", "val", "test"}, where);
     std::set<std::string> seen;
     Split split;
-    split.train = read_part(fold, "train", dataset, seen);
-    split.val = read_part(fold, "val", dataset, seen);
-    split.test = read_part(fold, "test", dataset, seen);
-    check(!split.train.empty(), "split: expected images to train on, got none");
+    split.train = read_part(fold, "train", dataset, where, seen);
+    split.val = read_part(fold, "val", dataset, where, seen);
+    split.test = read_part(fold, "test", dataset, where, seen);
+    check(!split.train.empty(), where, ": expected images to train on, got none");
     splits.folds.push_back(std::move(split));
   }
   return splits;

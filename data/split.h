@@ -45,8 +45,9 @@ SplitSet make_splits(const Dataset& dataset, std::string_view spec, uint64_t see
 
 /// {"origin": "...", "folds": [{"train": [...], "val": [...], "test": [...]}]}
 nlohmann::json to_json(const SplitSet& splits);
-/// Throws Error where the form is another, or naming ids the data set does not hold or that occur
-/// twice.
-SplitSet splits_from_json(const nlohmann::json& given, const Dataset& dataset);
+/// Throws Error where the form is another, or naming keys that are unknown, ids that the data set
+/// does not hold or that occur twice. `where` begins every message: a file's name.
+SplitSet splits_from_json(const nlohmann::json& given, const Dataset& dataset,
+                          std::string_view where = "split");
 
 }  // namespace decant::data

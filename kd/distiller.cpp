@@ -135,11 +135,12 @@ std::vector<GradientNorm> Distiller::gradient_norms(
     };
     const Variable& map = tap(term.spec.pathway, student);
     check(map.defined(), term.op, ": expected a map of both networks, got none of the student");
-    norms.push_back({term.name, gradient_norm(map, term.share, term_on)});
+    const char* name = term.spec.pathway == Pathway::logits ? "logits" : "hidden";
+    norms.push_back({term.name, name, gradient_norm(map, term.share, term_on)});
   }
   if (supervised)
-    norms.push_back(
-        {"supervised", gradient_norm(student.logits, spec_.supervised_weight, supervised)});
+    norms.push_back({"supervised", "logits",
+                     gradient_norm(student.logits, spec_.supervised_weight, supervised)});
   return norms;
 }
 

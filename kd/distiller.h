@@ -39,6 +39,7 @@ struct Losses {
 
 struct GradientNorm {
   std::string name;  ///< a term's name, or "supervised"
+  std::string map;   ///< of the student, that it is taken on: "logits" or "hidden"
   double norm = 0;
 };
 

@@ -106,10 +106,12 @@ std::vector<std::string> preset_names();
 /// "temperature": 1, "weight": 1}], "distill_weight": 0.5, ...}.
 nlohmann::json to_json(const DistillSpec& spec);
 /// Reads what to_json writes; a term must name pathway and loss, any other key left out has its
-/// default. {"preset": "L_KLD", ...} begins from a preset and keeps its terms. The result is
-/// validated. Throws Error naming an unknown key or word, with the nearest known one, a value of
-/// the wrong type, a key without effect (a temperature or axis of mse, a regressor elsewhere), or a
-/// preset together with terms other than its own.
+/// default. {"preset": "L_KLD", ...} begins from a preset and keeps what its term compares. Where
+/// there is one term, "temperature", "weight", "axis" and "regressor" may stand beside it and
+/// change it: {"preset": "L_KLD", "temperature": 4}. The result is validated. Throws Error naming
+/// an unknown key or word, with the nearest known one, a value of the wrong type, a key without
+/// effect (a temperature or axis of mse, a regressor elsewhere), or a preset together with terms
+/// other than its own.
 DistillSpec spec_from_json(const nlohmann::json& json);
 
 }  // namespace decant::kd

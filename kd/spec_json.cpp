@@ -74,8 +74,7 @@ class Keys {
   std::vector<std::string> known_;
 };
 
-RegressorSpec read_regressor(const json& object, const std::string& at) {
-  RegressorSpec spec;
+void read_regressor(const json& object, const std::string& at, RegressorSpec& spec) {
   Keys keys(object, at);
   if (const json* kernels = keys.find("kernels")) {
     const bool list = kernels->is_array() && std::ranges::all_of(*kernels, [](const json& k) {
@@ -86,7 +85,29 @@ RegressorSpec read_regressor(const json& object, const std::string& at) {
   }
   keys.choice("relu", spec.relu);
   keys.no_others();
-  return spec;
+}
+
+constexpr std::array<const char*, 4> kTermChoices = {"temperature", "weight", "axis", "regressor"};
+
+// What a term of one pathway and loss may be given beside them.
+void read_choices(Keys& keys, const json& object, const std::string& at, TermSpec& term) {
+  keys.number("temperature", term.temperature);
+  keys.number("weight", term.weight);
+  KldAxis axis = term.kld_axis();
+  keys.choice("axis", axis);
+  if (object.contains("axis")) term.axis = axis;
+  if (const json* regressor = keys.find("regressor"))
+    read_regressor(*regressor, at + ": regressor", term.regressor);
+}
+
+// What would have no effect is refused rather than read: it was meant to have one.
+void check_effect(const json& object, const std::string& at, const TermSpec& term) {
+  for (const char* key : {"temperature", "axis"})
+    check(term.loss == LossKind::kld || !object.contains(key), at, ": expected no \"", key,
+          "\" with loss mse, which compares values, not distributions");
+  check(term.pathway == Pathway::regressor || !object.contains("regressor"), at,
+        ": expected no \"regressor\" with pathway ", word_of(term.pathway),
+        ", which has no convolutions");
 }
 
 TermSpec read_term(const json& object, const std::string& at) {
@@ -94,24 +115,24 @@ TermSpec read_term(const json& object, const std::string& at) {
   Keys keys(object, at);
   keys.choice("pathway", term.pathway);
   keys.choice("loss", term.loss);
-  keys.number("temperature", term.temperature);
-  keys.number("weight", term.weight);
-  KldAxis axis = term.kld_axis();
-  keys.choice("axis", axis);
-  if (object.contains("axis")) term.axis = axis;
-  if (const json* regressor = keys.find("regressor"))
-    term.regressor = read_regressor(*regressor, at + ": regressor");
+  read_choices(keys, object, at, term);
   keys.no_others();
   for (const char* key : {"pathway", "loss"})
     check(object.contains(key), at, ": expected a word as \"", key, "\", got nothing");
-  // What would have no effect is refused rather than read: it was meant to have one.
-  for (const char* key : {"temperature", "axis"})
-    check(term.loss == LossKind::kld || !object.contains(key), at, ": expected no \"", key,
-          "\" with loss mse, which compares values, not distributions");
-  check(term.pathway == Pathway::regressor || !object.contains("regressor"), at,
-        ": expected no \"regressor\" with pathway ", word_of(term.pathway),
-        ", which has no convolutions");
+  check_effect(object, at, term);
   return term;
+}
+
+// The choices of a preset's term, or of another spec's only one, without the list around it.
+void read_choices_of_one(Keys& keys, const json& object, const std::string& at,
+                         std::vector<TermSpec>& terms) {
+  TermSpec ignored;
+  for (const char* key : kTermChoices)
+    check(terms.size() == 1 || !object.contains(key), at, ": expected \"", key,
+          "\" inside the term that it means, for there are ", terms.size());
+  TermSpec& term = terms.size() == 1 ? terms.front() : ignored;
+  read_choices(keys, object, at, term);
+  check_effect(object, at, term);
 }
 
 json write_term(const TermSpec& term) {
@@ -181,11 +202,13 @@ DistillSpec spec_from_json(const json& object) {
     spec.terms.clear();
     for (const json& term : *terms)
       spec.terms.push_back(read_term(term, str(at, ": term ", spec.terms.size())));
-    // A resolved spec keeps its preset's name beside the preset's own terms.
-    check(base.empty() || to_json(spec)["terms"] == to_json(preset(base))["terms"], at,
-          ": expected the terms of preset ", base, " or no \"preset\", got both with ",
+    // A resolved spec keeps its preset's name beside the preset's own term, with what refined it.
+    const auto name_of = [](const TermSpec& term) { return term.name(); };
+    check(base.empty() || std::ranges::equal(spec.terms, preset(base).terms, {}, name_of, name_of),
+          at, ": expected the terms of preset ", base, " or no \"preset\", got both with ",
           terms->dump());
   }
+  read_choices_of_one(keys, object, at, spec.terms);
   keys.number("distill_weight", spec.distill_weight);
   keys.number("supervised_weight", spec.supervised_weight);
   keys.choice("teacher_view", spec.teacher_view);

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <iomanip>
 #include <iostream>
+#include <sstream>
 
 #include "apps/command.h"
 #include "apps/evaluate.h"
@@ -37,9 +38,9 @@ struct CompareOptions {
 struct Row {
   std::string name;
   std::string network;
-  data::MetricsTable metrics;  // over the images with a lesion
-  std::string loss;            // supervised, of its training; "-" where no run folder tells
-  std::string label;           // what the images were to it
+  data::MetricsReport report;
+  std::string loss;   // supervised, of its training; "-" where no run folder tells
+  std::string label;  // what the images were to it
   int size = 0;
   int64_t parameters = 0;
   int64_t macs = 0;
@@ -64,22 +65,44 @@ double latency_ms(const TrainedNetwork& trained) {
   return times[kTimed / 2];
 }
 
+std::string fixed(double value, int places) {
+  std::ostringstream out;
+  out << std::fixed << std::setprecision(places) << value;
+  return out.str();
+}
+
+// Cells in columns as wide as their longest; names to the left, figures to the right.
+void print_columns(const std::vector<std::vector<std::string>>& table, size_t names) {
+  std::vector<size_t> widths(table.front().size());
+  for (const auto& line : table)
+    for (size_t c = 0; c < widths.size(); ++c) widths[c] = std::max(widths[c], line[c].size());
+  for (const auto& line : table) {
+    for (size_t c = 0; c < widths.size(); ++c)
+      std::cout << (c == 0 ? "" : "  ") << (c < names ? std::left : std::right)
+                << std::setw(static_cast<int>(widths[c])) << line[c];
+    std::cout << "\n";
+  }
+}
+
 void print(const std::vector<Row>& rows, const Selection& selection, int64_t lesions) {
   std::cout << "Dice on the " << lesions << " images with a lesion of " << selection.ids.size()
-            << " (" << selection.part << ": " << selection.label << ")\n"
-            << std::left << std::setw(16) << "run" << std::setw(22) << "network" << std::setw(8)
-            << "loss" << std::right << std::setw(6) << "size" << std::setw(20) << "Dice mean +- std"
-            << std::setw(14) << "parameters" << std::setw(12) << "MMACs" << std::setw(14)
-            << "ms per image" << "\n";
+            << " (" << selection.part << ": " << selection.label << ")\n";
+  std::vector<std::vector<std::string>> table = {{"run", "network", "loss", "size",
+                                                  "Dice mean +- std", "parameters", "MMACs",
+                                                  "ms per image", "empty"}};
   for (const Row& row : rows)
-    std::cout << std::left << std::setw(16) << row.name << std::setw(22) << row.network
-              << std::setw(8) << row.loss << std::right << std::setw(6) << row.size << std::fixed
-              << std::setprecision(4) << std::setw(10) << row.metrics.dice.mean << " +- "
-              << row.metrics.dice.std << std::setw(14) << row.parameters << std::setprecision(1)
-              << std::setw(12) << static_cast<double>(row.macs) / 1e6 << std::setprecision(2)
-              << std::setw(14) << row.latency_ms << "\n";
+    table.push_back(
+        {row.name, row.network, row.loss, std::to_string(row.size),
+         fixed(row.report.lesions.dice.mean, 4) + " +- " + fixed(row.report.lesions.dice.std, 4),
+         std::to_string(row.parameters), fixed(static_cast<double>(row.macs) / 1e6, 1),
+         fixed(row.latency_ms, 2),
+         str(row.report.both_empty, "/", row.report.truth_empty_only, "/",
+             row.report.prediction_empty_only)});
+  print_columns(table, 3);
   std::cout << "MMACs (millions of multiply-adds) and ms for one image of size x size, "
-            << num_threads() << " threads\n";
+            << num_threads() << " threads\n"
+            << "empty: images without a lesion in truth and prediction / truth only / prediction "
+               "only\n";
   for (const Row& row : rows)
     if (row.label != selection.label) std::cout << "but " << row.name << ": " << row.label << "\n";
 }
@@ -114,7 +137,7 @@ Exit run(CompareOptions& options, const Arguments&) {
     if (!name.has_filename()) name = name.parent_path();  // "runs/teacher/"
     rows.push_back({.name = name.filename().string(),
                     .network = trained.network->spec().name(),
-                    .metrics = report.lesions,
+                    .report = report,
                     .loss = origin ? origin->config.loss : "-",
                     .label = selection.label,
                     .size = trained.notes.size,
@@ -131,8 +154,11 @@ Exit run(CompareOptions& options, const Arguments&) {
                               {"loss", row.loss},
                               {"size", row.size},
                               {"label", row.label},
-                              {"dice_mean", row.metrics.dice.mean},
-                              {"dice_std", row.metrics.dice.std},
+                              {"dice_mean", row.report.lesions.dice.mean},
+                              {"dice_std", row.report.lesions.dice.std},
+                              {"both_empty", row.report.both_empty},
+                              {"truth_empty_only", row.report.truth_empty_only},
+                              {"prediction_empty_only", row.report.prediction_empty_only},
                               {"parameters", row.parameters},
                               {"macs", row.macs},
                               {"latency_ms", row.latency_ms}});

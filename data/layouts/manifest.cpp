@@ -1,11 +1,13 @@
 // A CSV file that lists images and masks, or adds columns to another layout.
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <initializer_list>
 #include <map>
 
 #include "data/layouts/layout.h"
 #include "engine/core/error.h"
+#include "engine/core/nearest_name.h"
 
 namespace decant::data {
 namespace {
@@ -76,6 +78,21 @@ std::string read_split(const Table& table, const std::string& word) {
   return split;
 }
 
+// A misspelt column would be passed over, and with it a split or the patients. Other columns are
+// the data set's own affair.
+void remark_misspelt_columns(const Table& table, Listing& listing) {
+  constexpr std::array<std::string_view, 4> kNames = {"id", "name", "image", "mask"};
+  std::vector<std::string> missing;
+  for (const char* column : {"split", "class", "patient"})
+    if (!table.has(column)) missing.emplace_back(column);
+  for (const auto& [column, index] : table.columns) {
+    const std::string meant = near_name(column, missing);
+    if (meant.empty() || std::ranges::find(kNames, column) != kNames.end()) continue;
+    listing.remarks.push_back(
+        {table.file, "column '" + column + "' is not read, did you mean '" + meant + "'?"});
+  }
+}
+
 }  // namespace
 
 std::optional<Listing> read_manifest(const fs::path& root) {
@@ -83,6 +100,7 @@ std::optional<Listing> read_manifest(const fs::path& root) {
   if (!table || !table->has("image") || !table->has("mask")) return {};
   const fs::path base = table->file.parent_path();
   Listing listing;
+  remark_misspelt_columns(*table, listing);
   for (const auto& row : table->rows) {
     Sample sample{.id = table->get(row, {"id"}),
                   .image = base / table->get(row, {"image"}),
@@ -104,6 +122,7 @@ std::optional<Listing> read_manifest(const fs::path& root) {
 void add_manifest_columns(const fs::path& root, Listing& listing) {
   const auto table = read_table(root);
   if (!table) return;
+  remark_misspelt_columns(*table, listing);
   std::map<std::string, Sample*> by_name;
   for (Sample& sample : listing.samples) {
     by_name.emplace(sample.image.stem().string(), &sample);

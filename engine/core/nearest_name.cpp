@@ -39,4 +39,10 @@ std::string nearest_name(std::string_view wanted, std::span<const std::string> n
   return best;
 }
 
+std::string near_name(std::string_view wanted, std::span<const std::string> names) {
+  const std::string nearest = nearest_name(wanted, names);
+  const bool near = edit_distance(wanted, nearest) <= std::max<size_t>(2, wanted.size() / 3);
+  return near ? nearest : "";
+}
+
 }  // namespace decant

@@ -10,4 +10,8 @@ namespace decant {
 /// the first of them on a tie; "" where there are no names. For messages: "did you mean ...".
 std::string nearest_name(std::string_view wanted, std::span<const std::string> names);
 
+/// The same where it is near enough to have been meant, at most 2 edits or a third of the letters
+/// away; otherwise "".
+std::string near_name(std::string_view wanted, std::span<const std::string> names);
+
 }  // namespace decant

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <thread>
 
 #include "apps/options.h"
 #include "tests/apps/program.h"
@@ -128,6 +129,14 @@ const std::vector<BadInput>& table() {
          return tiny_run() + Words{"--out", f / "out", "--augment", f / "own.json"};
        },
        {"augment", "32 x 32", "24 x 40"}},
+      {"an augmentation that frames by chance",
+       [](const TemporaryFolder& f) {
+         write_bytes(f / "own.json",
+                     R"([{"name": "Resize", "height": 32, "width": 32, "p": 0.99},
+                         {"name": "Normalize"}])");
+         return tiny_run() + Words{"--out", f / "out", "--augment", f / "own.json"};
+       },
+       {"Resize with p = 1", "0.99"}},
       {"a teacher of another Normalize",
        [](const TemporaryFolder& f) {
          write_bytes(f / "own.json",
@@ -137,6 +146,13 @@ const std::vector<BadInput>& table() {
                                             "--teacher", trained(), "--augment", f / "own.json"};
        },
        {"teacher", "Normalize", "0.485", "0.5"}},
+      {"a teacher of other channels",
+       [](const TemporaryFolder& f) {
+         return tiny_run("distill") +
+                Words{"--out", f / "out", "--preset", "L_KLD", "--teacher", trained()} +
+                Words{"model=thin_unet:in_channels=1,width=4"};
+       },
+       {"1-channel", "--model thin_unet:width=4 makes one"}},
       {"a preset beside other terms",
        [](const TemporaryFolder& f) {
          write_bytes(f / "run.json",
@@ -164,6 +180,19 @@ const std::vector<BadInput>& table() {
          return tiny_run() + Words{"--out", f / "full"};
        },
        {"expected a new or empty folder"}},
+      {"an output folder that holds the split to take",
+       [](const TemporaryFolder& f) {
+         fs::create_directory(f / "full");
+         write_bytes(f / "full/thesis.txt", "mine");
+         fs::create_directory(f / "out");
+         Json folds = Json::array();
+         const Json split = Json::parse(bytes_of(trained() + "/split.json"));
+         for (int i = 0; i < 3; ++i) folds.push_back(split["folds"][0]);
+         write_bytes(f / "out/split.json", Json({{"folds", folds}}).dump());
+         return tiny_run() +
+                Words{"--out", f / "out", "--split", f / "out/split.json", "--fold", "1"};
+       },
+       {"out: expected a new or empty folder", "split.json"}},
       {"an output folder under a file",
        [](const TemporaryFolder& f) {
          write_bytes(f / "file", "x");
@@ -209,9 +238,33 @@ const std::vector<BadInput>& table() {
          return tiny_run() + Words{"--out", f / "out", "schedule.warmup_steps=8"};
        },
        {"schedule.warmup_steps", "expected fewer than all 8 steps", "epochs 2", "got 8"}},
+      {"a last batch of one image that batch norm cannot train on",
+       [](const TemporaryFolder& f) {  // one hidden position at size 16
+         return tiny_run() + Words{"--out", f / "out", "--split", "random:1:13", "data.size=16"};
+       },
+       {"batch", "13 training images", "drop_last=true", "data.size 16"}},
+      {"batches of one image that batch norm cannot train on",
+       [](const TemporaryFolder& f) {
+         return tiny_run() + Words{"--out", f / "out", "batch=1", "drop_last=true", "data.size=16"};
+       },
+       {"batch", "got 1", "data.size 16"}},
+      {"a teacher of batch statistics of one value",
+       [](const TemporaryFolder& f) {  // the student, of half its stride, has four
+         return tiny_run("distill") +
+                Words{"--out", f / "out", "--preset", "L_KLD", "--teacher", trained()} +
+                Words{"model=thin_unet:width=8,depth=3", "distill.spec.teacher_batch_norm=batch",
+                      "batch=1", "data.size=16"};
+       },
+       {"batch", "got 1", "data.size 16"}},
       {"a command that is none",
        [](const TemporaryFolder&) { return Words{"trian"}; },
        {"did you mean \"train\"?"}},
+      {"more threads than a machine of this size could use",
+       [](const TemporaryFolder& f) {
+         const unsigned many = std::max(16U, 4 * std::thread::hardware_concurrency()) + 1;
+         return tiny_run() + Words{"--out", f / "out", "--threads", std::to_string(many)};
+       },
+       {"threads: expected at most", "processors"}},
       {"a device that is none",
        [](const TemporaryFolder& f) {
          return tiny_run() + Words{"--out", f / "out", "--device", "gpu"};

@@ -129,6 +129,7 @@ TEST_CASE("values that make no sense are errors that name their key") {
   refuses([](TrainConfig& c) { c.device = "gpu"; }, "device: expected cpu or cuda, got \"gpu\"");
   refuses([](TrainConfig& c) { c.precision = "fp16"; },
           "precision: expected float32, tf32 or bf16");
+  refuses([](TrainConfig& c) { c.init = "encoder="; }, "init: expected encoder=FILE.safetensors");
   refuses([](TrainConfig& c) { c.step_graph = "yes"; }, "step_graph: expected one of on, off");
   refuses([](TrainConfig& c) { c.model = "unet/resnet81"; }, "resnet18");
   refuses([](TrainConfig& c) { c.model = nullptr; }, "model: expected a network, got none");
@@ -164,7 +165,14 @@ TEST_CASE("a preset is shown as what it comes to, with what refines it") {
   Json expected = spec;
   expected["distill_weight"] = 0.25;
   CHECK(Json::parse(refined.out)["distill"]["spec"] == expected);
+  const Result hotter = decant::apps::decant(words + Words{"distill.spec.temperature=4"});
+  REQUIRE(hotter.code == 0);
+  CHECK(Json::parse(hotter.out)["distill"]["spec"]["terms"][0]["temperature"] == 4);
   // What was shown can be read again, and says the same.
+  const TemporaryFolder hot;
+  write_bytes(hot / "run.json", hotter.out);
+  CHECK(decant::apps::decant({"distill", "--config", hot / "run.json", "--print-config"}).out ==
+        hotter.out);
   const TemporaryFolder folder;
   write_bytes(folder / "run.json", refined.out);
   CHECK(decant::apps::decant({"distill", "--config", folder / "run.json", "--print-config"}).out ==
@@ -190,4 +198,25 @@ TEST_CASE("later words win: defaults, the file, flags, key=value") {
   CHECK(json["batch"] == 8);
   CHECK(json["seed"] == 9);
   CHECK(json["optim"]["momentum"] == 0.9);
+
+  write_bytes(folder / "other.json", R"({"epochs": 5})");
+  const Result again = decant::apps::decant(
+      {"train", "--config", folder / "run.json", "--config", folder / "other.json", "--batch", "8",
+       "--batch=4", "--seed", "8", "--seed", "9", "--print-config", "--print-config"});
+  CAPTURE(again.err);
+  REQUIRE(again.code == 0);
+  const Json last = Json::parse(again.out);
+  CHECK(last["epochs"] == 5);
+  CHECK(last["batch"] == 4);
+  CHECK(last["seed"] == 9);
+}
+
+TEST_CASE("a flag that lacks its value is told so") {
+  for (const Words& words :
+       {Words{"train", "--size"}, Words{"train", "--config"}, Words{"predict", "run", "--input"}}) {
+    const Result result = decant::apps::decant(words);
+    CAPTURE(result.err);
+    CHECK(result.code == 2);
+    CHECK(result.err.find(": expected a value, got none") != std::string::npos);
+  }
 }

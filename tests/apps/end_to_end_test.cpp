@@ -79,7 +79,10 @@ TEST_CASE("train, distil by each pathway, evaluate, predict") {
            std::string::npos) == wants_weak);
     const std::string csv = bytes_of(run + "/metrics.csv");
     CHECK(rows_of(csv) == 3);
-    CHECK(csv.find("gradient_norm_supervised") != std::string::npos);
+    CHECK(csv.find(",gradient_norm_supervised_at_logits,") != std::string::npos);
+    const bool at_logits = preset[0] == 'L';
+    CHECK((csv.find(at_logits ? "_at_hidden," : ".mse_at_logits,") == std::string::npos));
+    CHECK((csv.find(at_logits ? "gradient_norm_logits." : "_at_hidden,") != std::string::npos));
     CHECK(csv.find("nan") == std::string::npos);
     CHECK(!contents(run + "/previews").empty());
   }
@@ -292,6 +295,33 @@ TEST_CASE("compare says of each row what the images were to it, its size and its
   CHECK(rows[1]["loss"] == "ce");
   CHECK(rows[2]["loss"] == "-");
   CHECK(rows[0]["label"] != rows[2]["label"]);
+  // Columns are as wide as what stands in them, whatever its length.
+  CHECK(result.out.find("thin_unet:width=8,depth=4  ce_dice") != std::string::npos);
+  CHECK(result.out.find("\nalone.safetensors  thin_unet") != std::string::npos);
+  const int64_t normals =
+      20 - Json::parse(bytes_of(folder / "table.json"))["lesions"].get<int64_t>();
+  REQUIRE(normals > 0);
+  for (const Json& row : rows)
+    CHECK(row["both_empty"].get<int64_t>() + row["truth_empty_only"].get<int64_t>() == normals);
+  CHECK(result.out.find(str(" ", rows[0]["both_empty"].get<int64_t>(), "/",
+                            rows[0]["truth_empty_only"].get<int64_t>(), "/",
+                            rows[0]["prediction_empty_only"].get<int64_t>(), "\n")) !=
+        std::string::npos);
+  CHECK(result.out.find("truth and prediction / truth only / prediction only") !=
+        std::string::npos);
+}
+
+TEST_CASE("key=value is a setting also behind a list of words, a value of its flag before") {
+  const TemporaryFolder folder;
+  must({"compare", trained(), trained(), "threads=1", "json=" + (folder / "table.json")});
+  CHECK(Json::parse(bytes_of(folder / "table.json"))["runs"].size() == 2);
+  must({"predict", trained(), "--input", phantoms() + "/benign/benign (1).png", "threads=1",
+        "out=" + (folder / "masks")});
+  CHECK(contents(folder / "masks").size() == 3);
+  // What follows a flag of one value is that value.
+  const Result named = decant::apps::decant({"train", "--out", "seed=3", "--print-config"});
+  CHECK(Json::parse(named.out)["out"] == "seed=3");
+  CHECK(Json::parse(named.out)["seed"] == 0);
 }
 
 TEST_CASE("a teacher that does not score what its checkpoint says is refused") {
@@ -326,7 +356,7 @@ TEST_CASE("1, 2 and 7 threads write the same bytes") {
 TEST_CASE("a run that was killed at random moments and resumed writes the same bytes") {
   const TemporaryFolder folder;
   const Words run = tiny_run("distill") + Words{"--teacher", trained(), "--preset", "HReg_MSE_WAug",
-                                                "epochs=6",  "--clip",  "1"};
+                                                "epochs=40", "--clip",  "1"};
   const auto start = std::chrono::steady_clock::now();
   must(run + Words{"--out", folder / "whole"});
   const double seconds =
@@ -338,18 +368,30 @@ TEST_CASE("a run that was killed at random moments and resumed writes the same b
   const uint32_t seed = std::random_device{}();
   CAPTURE(seed);
   std::mt19937 random(seed);
-  std::uniform_real_distribution<double> moment(0.2, 0.7);
+  // About a 20th of the run: so many fit into it, and most come after its beginning.
+  std::uniform_real_distribution<double> moment(0.02, 0.12);
   int done = 0;
-  for (int i = 0; i < kills; ++i) {
+  int of_committed = 0;  // that found something to take back
+  for (int tries = 0; done < kills || of_committed == 0; ++tries) {
+    REQUIRE(tries < 10 * kills);
     const bool begun = fs::exists(fs::path(out) / "config.json");
+    const bool committed = fs::exists(fs::path(out) / "state.safetensors");
     const pid_t process =
         start_decant(begun ? Words{"train", "--resume", out} : run + Words{"--out", out});
     std::this_thread::sleep_for(std::chrono::duration<double>(moment(random) * seconds));
     kill(process, SIGKILL);
-    done += wait_for(process) == 128 + SIGKILL ? 1 : 0;
+    const int code = wait_for(process);
+    if (code == 128 + SIGKILL) {
+      ++done;
+      of_committed += committed ? 1 : 0;
+    } else {  // it was over before; another run begins
+      REQUIRE(code == 0);
+      check_same(contents(folder / "whole"), contents(out));
+      fs::remove_all(out);
+    }
   }
-  MESSAGE("killed ", done, " of ", kills, " times");
-  CHECK(done > 0);
+  MESSAGE("killed ", done, " times, ", of_committed, " of them after a commit");
+  if (!fs::exists(fs::path(out) / "config.json")) must(run + Words{"--out", out});
   must({"train", "--resume", out});
   check_same(contents(folder / "whole"), contents(out));
   const Result again = must({"train", "--resume", out});
@@ -377,6 +419,19 @@ TEST_CASE("Ctrl-C ends with 130, says where --resume goes on, and the rest gives
   const size_t first = resumed.out.find("epoch ", resumed.out.find("kernels"));
   CHECK(resumed.out.substr(first).starts_with(str("epoch ", next, "/12 ")));
   check_same(contents(folder / "whole"), contents(out));
+}
+
+TEST_CASE("batches of one image train where batch norm has more than one value of each channel") {
+  const TemporaryFolder folder;
+  const Words small = {"--split", "random:1:13", "epochs=1", "data.size=16"};
+  must(tiny_run() + small + Words{"--out", folder / "left_out", "drop_last=true"});
+  must(tiny_run() + Words{"--out", folder / "larger", "--split", "random:1:13", "epochs=1"});
+  must(tiny_run() +
+       Words{"--out", folder / "single", "--split", "random:1:4", "epochs=1", "batch=1"});
+  // A step pads to the teacher's stride, twice the student's.
+  must(tiny_run("distill") + small +
+       Words{"--out", folder / "padded", "--teacher", trained(), "--preset", "L_KLD"} +
+       Words{"model=thin_unet:width=8,depth=3", "data.size=8"});
 }
 
 TEST_CASE("early stopping ends a run that gets no better") {

@@ -164,6 +164,15 @@ TEST_CASE("a folder whose beginning was killed can be begun again") {
   CHECK(contents(path) == std::map<std::string, std::string>{{"config.json", config.dump(2) + "\n"},
                                                              {"split.json", split.dump(1) + "\n"}});
 
+  // A split.json that this run would not write is somebody's.
+  const std::string mine = "{\"folds\": [{\"train\": [\"a\"]}, {\"train\": [\"b\"]}]}";
+  const fs::path kept = parent.path() / "kept";
+  fs::create_directory(kept);
+  write_bytes(kept / "split.json", mine);
+  CHECK_THROWS_WITH_AS(RunFolder::create(kept, config, split), doctest::Contains("split.json"),
+                       Error);
+  CHECK(contents(kept) == std::map<std::string, std::string>{{"split.json", mine}});
+
   // Any other file is somebody's.
   const fs::path other = parent.path() / "b";
   fs::create_directory(other);

@@ -402,6 +402,23 @@ TEST_CASE("a pipeline's evaluation is a Resize and the pipeline's own Normalize"
                    "exactly one Normalize"));
 }
 
+TEST_CASE("framing and Normalize steps that are left to chance have no evaluation") {
+  const json resize = {{"name", "Resize"}, {"height", 8}, {"width", 8}};
+  const json normalize = {{"name", "Normalize"}};
+  const auto with_p = [](json step, double p) {
+    step["p"] = p;
+    return step;
+  };
+  const auto message = [](const json& list) {
+    return message_of([&] { Pipeline::from_json(list).evaluation(8); });
+  };
+  CHECK(message(json::array({resize, normalize})).empty());
+  CHECK(message(json::array({resize, {{"name", "HorizontalFlip"}}, normalize})).empty());
+  CHECK(contains(message(json::array({with_p(resize, 0.99), normalize})), "Resize with p = 1"));
+  CHECK(contains(message(json::array({with_p(resize, 0), normalize})), "Resize with p = 1"));
+  CHECK(contains(message(json::array({resize, with_p(normalize, 0.4)})), "Normalize with p = 1"));
+}
+
 TEST_CASE("Albumentations' own dictionaries are read, and 2.x refused for its other meanings") {
   const char* text = R"({"__version__": "1.3.1", "transform": {"__class_fullname__": "Compose",
     "p": 1.0, "bbox_params": null, "keypoint_params": null, "additional_targets": {}, "transforms": [

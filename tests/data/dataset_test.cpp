@@ -160,6 +160,25 @@ TEST_CASE("a CSV manifest lists a data set, or adds columns to another layout") 
   CHECK(contains(message_of([&] { open_dataset(busi.path()); }), "line 2"));
 }
 
+TEST_CASE("a manifest's column that is nearly a known one is remarked, other columns are not") {
+  const TempFolder folder;
+  add_image(folder, "a.png", 1);
+  add_mask(folder, "a_mask.png");
+  const auto remarks = [&](const char* columns) {
+    write_bytes(folder.at("manifest.csv"), str(columns, "\na,train,y,z\n"));
+    return open_dataset(folder.path()).remarks;
+  };
+  const auto found = remarks("name,splt,Pateint,width");
+  REQUIRE(found.size() == 2);
+  CHECK(found[0].file.filename() == "manifest.csv");
+  CHECK(contains(found[0].what, "'pateint' is not read, did you mean 'patient'?"));
+  CHECK(contains(found[1].what, "'splt' is not read, did you mean 'split'?"));
+  CHECK(remarks("name,split,splt,width").empty());  // there is one of that name
+  CHECK(remarks("name,width,mask_mode,lesion_share").empty());
+  write_bytes(folder.at("manifest.csv"), "image,mask,clas\na.png,a_mask.png,benign\n");
+  CHECK(open_dataset(folder.path()).remarks.size() == 1);
+}
+
 TEST_CASE("where nothing is recognised the message names the folder and what was looked for") {
   const TempFolder folder;
   for (const std::string& message : {message_of([&] { open_dataset(folder.path()); }),

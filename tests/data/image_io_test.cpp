@@ -99,8 +99,24 @@ TEST_CASE("odd mask values are told, and those of open meaning called ambiguous"
   CHECK(values(std::string("\0\xFF\0\xFF", 4)).odd_share == 0);
   CHECK(values(std::string("\0\xFF\xF0\xFF", 4)).odd_share == 0.25);
   CHECK_FALSE(values(std::string("\0\xFF\xF0\xFF", 4)).ambiguous());
-  CHECK(values(std::string("\0\2\0\2", 4)).ambiguous());
+  CHECK(values(std::string("\0\2\3\2", 4)).ambiguous());
+  CHECK(values(std::string("\2\2\2\2", 4)).ambiguous());
   CHECK(values(std::string("\x40\x80\0\xFF", 4)).ambiguous());
+}
+
+// As PASCAL VOC colours its classes: 1 is (128, 0, 0), in the middle of the range.
+TEST_CASE("a mask of 0 and one other value means one thing, whatever the value and its share") {
+  const TempFolder folder;
+  const auto read = [&](const std::string& palette) {
+    write_bytes(folder.at("m.png"), encode_png(4, 1, 8, 3, {std::string("\0\1\1\0", 4)}, palette));
+    return read_mask(folder.at("m.png"));
+  };
+  for (const char value : {'\x80', '\x60', '\x02', '\xFF'}) {
+    const Mask mask = read(std::string(3, '\0') + value + std::string(2, '\0'));
+    CHECK_FALSE(mask.values.ambiguous());
+    CHECK(mask.image.pixels == std::vector<uint8_t>{0, 1, 1, 0});
+  }
+  CHECK(read(std::string("\x40\0\0\x80\0\0", 6)).values.ambiguous());  // neither is 0
 }
 
 TEST_CASE("a bad image is an Error that names the file and the reason") {
@@ -124,6 +140,24 @@ TEST_CASE("a bad image is an Error that names the file and the reason") {
   CHECK(message("cut.jpg").empty());
   truncate_file(folder.at("cut.jpg"), 0.7);
   CHECK(contains(message("cut.jpg"), "truncated JPEG"));
+
+  // A BMP's rows come last: stb_image would fill the missing ones, a mask's with background.
+  const std::string bmp = small_bmp();
+  for (const size_t kept : {bmp.size() - 1, size_t{62}, size_t{54}, size_t{20}}) {
+    write_bytes(folder.at("cut.bmp"), bmp.substr(0, kept));
+    CHECK(contains(message("cut.bmp"), "truncated BMP"));
+    CHECK(contains(message("cut.bmp"), folder.at("cut.bmp").string()));
+    CHECK(contains(message_of([&] { read_mask(folder.at("cut.bmp")); }), "truncated BMP"));
+    CHECK(contains(message_of([&] { read_image_size(folder.at("cut.bmp")); }), "truncated BMP"));
+  }
+  const auto changed = [&](size_t at, const std::string& to) {
+    write_bytes(folder.at("odd.bmp"), std::string(bmp).replace(at, to.size(), to));
+    return message("odd.bmp");
+  };
+  CHECK(contains(changed(10, "\x40"), "truncated BMP"));              // pixels begin later
+  CHECK(contains(changed(22, "\xFD\xFF\xFF\xFF"), "truncated BMP"));  // 3 rows from the top
+  CHECK(contains(changed(18, "\xFF\xFF\xFF\x7F"), "truncated BMP"));
+  CHECK(contains(changed(30, "\1"), "run-length"));
 
   write_bytes(folder.at("text.png"), "this is a text under a wrong name");
   CHECK(contains(message("text.png"), "expected a PNG, JPEG or BMP"));

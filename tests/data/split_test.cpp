@@ -146,6 +146,34 @@ TEST_CASE("splits survive a file and refuse ids that are not there or double") {
       contains(message_of([&] { make_splits(d, folder.at("bad.json").string(), 0); }), "bad.json"));
 }
 
+TEST_CASE("a split file's misspelt key is refused, and every message names the file") {
+  const Dataset d = listed(4, 2);
+  const TempFolder folder;
+  const std::string path = folder.at("mine.json").string();
+  const auto message = [&](const char* text) {
+    write_bytes(path, text);
+    return message_of([&] { make_splits(d, path, 0); });
+  };
+  CHECK(message(R"({"folds": [{"train": ["s0"], "val": ["s1"], "test": ["s2"]}]})").empty());
+  for (const auto& [text, part] : std::vector<std::pair<const char*, const char*>>{
+           {R"({"folds": [{"train": ["s0"], "val": ["s1"], "tset": ["s2"]}]})",
+            "'tset', did you mean 'test'?"},
+           {R"({"folds": [{"train": ["s0"]}], "orgin": "x"})", "'orgin', did you mean 'origin'?"},
+           {R"({"folds": [{"train": ["s0"]}], "origin": 3})", "origin"},
+           {R"({"fold": []})", "'folds'"},
+           {R"({"folds": []})", "'folds'"},
+           {R"({"folds": [3]})", "expected a fold"},
+           {R"({"folds": [{"train": "s0"}]})", "expected a list of ids"},
+           {R"({"folds": [{"train": ["s9"]}]})", "'s9'"},
+           {R"({"folds": [{"train": ["s1", "s1"]}]})", "twice"},
+           {R"({"folds": [{"train": []}]})", "got none"},
+           {"[", "expected JSON"}}) {
+    CAPTURE(text);
+    CHECK(contains(message(text), part));
+    CHECK(contains(message(text), path));
+  }
+}
+
 TEST_CASE("the manifest's split, and specs that mean nothing") {
   Dataset d = listed(6, 4);
   CHECK(contains(message_of([&] { make_splits(d, "manifest", 0); }), "manifest.csv"));

@@ -169,6 +169,10 @@ TEST_CASE("gradient norms are those of the weighted terms, and disturb nothing")
   REQUIRE(norms.size() == 5);
   CHECK(norms[0].name == "logits.kld");
   CHECK(norms[4].name == "supervised");
+  for (const GradientNorm& norm : norms) {
+    const bool hidden = norm.name.starts_with("hidden.") || norm.name.starts_with("regressor.");
+    CHECK(norm.map == (hidden ? "hidden" : "logits"));
+  }
 
   ListParameters list;
   scene.distiller.visit(list);

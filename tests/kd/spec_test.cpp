@@ -95,6 +95,33 @@ TEST_CASE("a preset in JSON can be changed by further keys") {
   CHECK(spec.teacher_view == TeacherView::weak_unaligned);
 }
 
+TEST_CASE("temperature, axis, regressor and weight change a preset's one term") {
+  const auto read = [](const char* text) { return spec_from_json(json::parse(text)); };
+  DistillSpec expected = preset("HReg_KLD_WAug");
+  expected.terms[0].temperature = 4;
+  expected.terms[0].axis = KldAxis::channel;
+  expected.terms[0].regressor.kernels = {3, 3};
+  const DistillSpec refined = read(R"({"preset": "HReg_KLD_WAug", "temperature": 4,
+                                       "axis": "channel", "regressor": {"kernels": [3, 3]}})");
+  CHECK(refined == expected);
+  // A run's config.json holds what this comes to beside the preset's name; more may refine that.
+  json resolved = to_json(refined);
+  resolved["preset"] = "HReg_KLD_WAug";
+  CHECK(to_json(spec_from_json(resolved)) == to_json(refined));
+  resolved["regressor"] = {{"relu", "none"}};
+  expected.terms[0].regressor.relu = ReluPlacement::none;
+  CHECK(spec_from_json(resolved) == expected);
+  CHECK(read(R"({"preset": "L_MSE", "weight": 3})").terms[0].weight == 3);
+
+  refuses(R"({"preset": "L_MSE", "temperature": 4})", "no \"temperature\" with loss mse");
+  refuses(R"({"preset": "L_KLD", "regressor": {"relu": "none"}})", "no \"regressor\" with pathway");
+  refuses(R"({"preset": "H_KLD", "axis": "channel"})", "averaged over its channels");
+  refuses(R"({"preset": "L_KLD", "temperatur": 4})", "did you mean \"temperature\"?");
+  refuses(R"({"temperature": 4, "terms": [{"pathway": "logits", "loss": "kld"},
+                                          {"pathway": "hidden", "loss": "kld"}]})",
+          "expected \"temperature\" inside the term that it means, for there are 2");
+}
+
 TEST_CASE("misspelt or senseless specs are refused, with the nearest known word") {
   refuses(R"({"preset": "HReg_KDL"})", "did you mean \"HReg_KLD\"?");
   refuses(R"({"preset": "L_KLD", "teacher_veiw": "same"})", "did you mean \"teacher_view\"?");
