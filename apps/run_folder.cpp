@@ -135,6 +135,7 @@ RunFolder RunFolder::open(const fs::path& path) {
       Progress& p = folder.progress_;
       p.epoch = json.at("epoch").get<int64_t>();
       p.step = json.at("step").get<int64_t>();
+      p.batch = json.value("batch", int64_t{0});
       p.best_epoch = json.at("best_epoch").get<int64_t>();
       p.best_score = json.at("best_score").get<double>();
       p.finished = json.at("finished").get<bool>();
@@ -198,19 +199,18 @@ void RunFolder::append_metrics(std::string_view row) {
 void RunFolder::commit(const Progress& progress, std::vector<NamedTensor> tensors,
                        std::map<std::string, std::string> metadata,
                        const std::function<void(const fs::path&)>& write_last) {
-  const bool better = progress.best_epoch == progress.epoch;
   // The best network is about to stop being the last one: from now on the state carries it.
-  if (!better && committed() && progress_.best_epoch == progress_.epoch)
-    best_bytes_ = read_bytes(best());
+  if (!progress.at_best() && progress_.at_best()) best_bytes_ = read_bytes(best());
   write_last(last());
-  if (better) {
+  if (progress.at_best()) {
     best_bytes_.clear();
     write_last(best());
-  } else {
+  } else if (progress.best_epoch > 0) {
     tensors.push_back({kBest, tensor_of(best_bytes_)});
   }
   const Json words = {{"epoch", progress.epoch},
                       {"step", progress.step},
+                      {"batch", progress.batch},
                       {"best_epoch", progress.best_epoch},
                       {"best_score", progress.best_score},
                       {"finished", progress.finished},
@@ -224,9 +224,9 @@ void RunFolder::commit(const Progress& progress, std::vector<NamedTensor> tensor
 
 void RunFolder::repair(const std::function<void(const fs::path&)>& write_last) {
   write_last(last());
-  if (progress_.best_epoch == progress_.epoch)
+  if (progress_.at_best())
     write_last(best());
-  else
+  else if (progress_.best_epoch > 0)
     write_file_atomically(best(), best_bytes_);
 }
 

@@ -17,10 +17,14 @@ namespace decant::apps {
 struct Progress {
   int64_t epoch = 0;  ///< epochs done
   int64_t step = 0;   ///< optimizer steps done
+  int64_t batch = 0;  ///< those of the epoch at work, where the run was stopped within one
   int64_t best_epoch = 0;
   double best_score = 0;
   bool finished = false;
   std::string arithmetic;  ///< that computed it, see arithmetic_of(): bits are promised for one
+
+  /// Whether the network at hand is the best so far.
+  bool at_best() const { return batch == 0 && epoch > 0 && best_epoch == epoch; }
 };
 
 /// The folder of one training run, which commits by one rename.
@@ -60,17 +64,17 @@ class RunFolder {
   Json split() const;
 
   const Progress& progress() const { return progress_; }
-  bool committed() const { return progress_.epoch > 0; }
+  bool committed() const { return progress_.step > 0; }
   /// The tensors of the last commit. Throws Error where there is none or the file is damaged.
   TensorFile state() const;
 
   void append_log(std::string_view line);
   void append_metrics(std::string_view row);
 
-  /// Commits one epoch.
+  /// Commits an epoch, or the steps of one at work.
   ///   tensors       all that going on needs, and `metadata`, which state() gives back
   ///   write_last    writes the network as it is now to the given path
-  /// `best` becomes the same bytes where progress.best_epoch == progress.epoch.
+  /// `best` becomes the same bytes where progress.at_best().
   /// Throws Error where something cannot be written; the last commit stays as it was.
   void commit(const Progress& progress, std::vector<NamedTensor> tensors,
               std::map<std::string, std::string> metadata,
@@ -86,7 +90,7 @@ class RunFolder {
 
   std::filesystem::path path_;
   Progress progress_;
-  std::string best_bytes_;  ///< of best.safetensors, where it is not the last epoch's
+  std::string best_bytes_;  ///< of best.safetensors, where it is not the network at hand
   int lock_ = -1;
 };
 

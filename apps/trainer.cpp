@@ -15,6 +15,8 @@ namespace {
 
 constexpr const char* kValues = "values";
 constexpr const char* kOptimizer = "optimizer.";
+constexpr const char* kFigures = "epoch.figures";
+constexpr const char* kNorms = "epoch.gradient_norms";
 constexpr double kTeacherDiceTolerance = 0.005;
 
 // Running moments and counters of a module, by path.
@@ -35,6 +37,16 @@ std::vector<NamedTensor> buffers_of(nn::Module& module) {
   BufferCollector collector;
   module.visit(collector);
   return collector.take();
+}
+
+Tensor on_host(const Tensor& figures) {
+  return figures.to(Device::cpu).to(DType::f64);
+}
+
+Json to_json(const std::vector<kd::GradientNorm>& norms) {
+  Json json = Json::array();
+  for (const kd::GradientNorm& of : norms) json.push_back({of.name, of.map, of.norm});
+  return json;
 }
 
 // Numbers in texts that must be equal between equal runs: nine digits tell all floats apart.
@@ -294,6 +306,7 @@ void Trainer::restore() {
     if (named.name.starts_with(kOptimizer))
       moments.push_back({named.name.substr(std::string_view(kOptimizer).size()), named.tensor});
   optimizer_->load_state(moments);
+  if (progress_.batch > 0) restore_epoch(state);
   const CheckpointNotes before = notes_of(state.metadata, folder_->path());
   check_unchanged(before);
   notes_.epoch = before.epoch;
@@ -307,8 +320,26 @@ void Trainer::restore() {
                       " kernels so far and goes on with ", arithmetic,
                       ": its bits will differ from an undisturbed run's"));
   progress_.arithmetic = arithmetic;
-  console_.line(str("resuming ", folder_->path().string(), " after epoch ", progress_.epoch, " of ",
-                    config_.epochs));
+  console_.line(
+      str("resuming ", folder_->path().string(), " after epoch ", progress_.epoch, " of ",
+          config_.epochs,
+          progress_.batch > 0 ? str(" and ", progress_.batch, " steps of the next") : ""));
+}
+
+// What the steps of an epoch that was stopped have left.
+void Trainer::restore_epoch(const TensorFile& state) {
+  const Tensor& done = state.at(kFigures);
+  const auto norms = state.metadata.find(kNorms);
+  const Shape& shape = done.shape();
+  check(shape.rank() == 2 && shape[0] == progress_.batch && shape[0] < loader_->batches() &&
+            norms != state.metadata.end(),
+        folder_->path().string(), ": expected the figures of the ", progress_.batch,
+        " steps that its epoch at work has done, got ", shape);
+  at_work_.figures = Tensor({loader_->batches(), shape[1]}, done.dtype(), device_);
+  at_work_.figures.view(0, shape).copy_from(done);
+  at_work_.gradient_norms.clear();
+  for (const Json& of : Json::parse(norms->second))
+    at_work_.gradient_norms.push_back({.name = of.at(0), .map = of.at(1), .norm = of.at(2)});
 }
 
 Variable Trainer::supervised(const Variable& logits, const Tensor& masks) const {
@@ -350,17 +381,15 @@ Outcome Trainer::run(RunFolder& folder, const std::vector<std::string>& header) 
   console_.begin();
   while (!progress_.finished) {
     const auto start = std::chrono::steady_clock::now();
-    EpochFigures figures;
-    if (!train_epoch(figures)) {
-      console_.line(str("stopped in ", epoch_text(), ", whose steps are lost; ",
-                        progress_.epoch == 0 ? std::string("nothing is saved yet")
-                                             : str("saved up to epoch ", progress_.epoch),
-                        ". decant train --resume ", folder.path(),  // quoted as a shell needs it
-                        " goes on at the beginning of epoch ", progress_.epoch + 1));
+    if (!train_epoch()) {
+      if (progress_.batch > 0) commit();
+      console_.line(str("stopped in ", epoch_text(), " after ", progress_.batch, " of its ",
+                        loader_->batches(), " steps, all saved; decant train --resume ",
+                        folder.path(),  // quoted as a shell needs it
+                        " goes on from there"));
       return Outcome::interrupted;
     }
-    finish_epoch(figures,
-                 std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    finish_epoch(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   console_.line(str("finished: the best network is that of epoch ", progress_.best_epoch, ", ",
                     config_.metric, " ", rounded(progress_.best_score, 4), ": ",
@@ -372,30 +401,41 @@ std::string Trainer::epoch_text() const {
   return str("epoch ", progress_.epoch + 1, "/", config_.epochs);
 }
 
-bool Trainer::train_epoch(EpochFigures& figures) {
+bool Trainer::train_epoch() {
   const int64_t batches = loader_->batches();
-  const int64_t resumed_at = folder_->progress().epoch;
-  Tensor table;  // [steps, figures], on the device
-  feed_->put(loader_->batch(progress_.epoch, 0));
-  for (int64_t i = 0; i < batches; ++i) {
-    if (InterruptGuard::interrupted()) return false;
+  const int64_t resumed_at = folder_->progress().step;
+  const int64_t first = progress_.batch;
+  Tensor& table = at_work_.figures;
+  feed_->put(loader_->batch(progress_.epoch, first));
+  for (int64_t i = first; i < batches; ++i) {
+    if (InterruptGuard::interrupted()) {
+      if (device_ == Device::cuda && i > 0) check_finite(on_host(table), 0, i);
+      return false;
+    }
     const data::Batch& batch = feed_->take();
-    figures.learning_rate = learning_rate();
     const bool wants_norms = distiller_ && i == 0;
-    step_->run(batch, figures.learning_rate, progress_.step,
-               wants_norms ? &figures.gradient_norms : nullptr);
+    step_->run(batch, learning_rate(progress_.step), progress_.step,
+               wants_norms ? &at_work_.gradient_norms : nullptr);
     ++progress_.step;
+    ++progress_.batch;
     const Tensor& row = step_->figures();
     if (!table.defined()) table = Tensor({batches, row.size()}, row.dtype(), row.device());
     table.view(i * row.size(), row.shape()).copy_from(row);
     // On cuda the numbers are read when the epoch is over: nothing waits for the device before.
     if (device_ == Device::cpu) check_finite(table, i, i + 1);
     if (i + 1 < batches) feed_->put(loader_->batch(progress_.epoch, i + 1));
-    console_.progress(epoch_text(), (progress_.epoch - resumed_at) * batches + i + 1,
-                      (config_.epochs - resumed_at) * batches);
+    console_.progress(epoch_text(), progress_.step - resumed_at,
+                      config_.epochs * batches - resumed_at);
   }
-  const Tensor rows = table.to(Device::cpu).to(DType::f64);
+  return true;  // all steps are done: a signal now waits until the epoch is saved
+}
+
+Trainer::EpochFigures Trainer::epoch_figures() const {
+  const int64_t batches = loader_->batches();
+  const Tensor rows = on_host(at_work_.figures);
   check_finite(rows, 0, batches);
+  EpochFigures figures;
+  figures.learning_rate = learning_rate(progress_.step - 1);
   const auto width = static_cast<int64_t>(step_->names().size());
   for (int64_t k = 0; k < width; ++k) {
     double sum = 0;
@@ -406,7 +446,7 @@ bool Trainer::train_epoch(EpochFigures& figures) {
     else
       figures.gradient_norm = mean;
   }
-  return true;  // all steps are done: a signal now waits until the epoch is saved
+  return figures;
 }
 
 // Of the steps [begin, end) of the epoch, one row of `figures` each.
@@ -422,7 +462,7 @@ void Trainer::check_finite(const Tensor& figures, int64_t begin, int64_t end) co
               : str("the network of epoch ", progress_.epoch, " is in ", folder_->last().string()));
 }
 
-double Trainer::learning_rate() const {
+double Trainer::learning_rate(int64_t step) const {
   const int64_t batches = loader_->batches();
   return nn::learning_rate({.name = config_.schedule.name,
                             .warmup_steps = config_.schedule.warmup_steps,
@@ -430,15 +470,17 @@ double Trainer::learning_rate() const {
                             .gamma = config_.schedule.gamma,
                             .power = config_.schedule.power,
                             .final_fraction = config_.schedule.final_fraction},
-                           config_.optim.lr, progress_.step, config_.epochs * batches);
+                           config_.optim.lr, step, config_.epochs * batches);
 }
 
-void Trainer::finish_epoch(const EpochFigures& figures, double seconds) {
+void Trainer::finish_epoch(double seconds) {
+  const EpochFigures figures = epoch_figures();
   const Validation val = validate(
       *validation_, config_.batch, forward_of(*network_),
       [this](const Variable& logits, const Tensor& masks) { return supervised(logits, masks); });
   const std::string epoch = epoch_text();
   ++progress_.epoch;
+  progress_.batch = 0;
   check(std::isfinite(val.loss), "epoch ", progress_.epoch, ": expected a finite val_loss, got ",
         val.loss);
   const bool by_dice = config_.metric == "val_dice";
@@ -470,7 +512,7 @@ void Trainer::finish_epoch(const EpochFigures& figures, double seconds) {
     words += str("  ", name, " ", rounded(value, 4));
   }
   column("gradient_norm", figures.gradient_norm);
-  for (const kd::GradientNorm& of : figures.gradient_norms)
+  for (const kd::GradientNorm& of : at_work_.gradient_norms)
     column("gradient_norm_" + of.name + "_at_" + of.map, of.norm);
   column("val_loss", val.loss);
   column("val_dice", val.dice);
@@ -487,7 +529,14 @@ void Trainer::finish_epoch(const EpochFigures& figures, double seconds) {
   // Drawing takes as long as an epoch of a tiny network: at epochs 1, 2, 4, 8 .. and at the end.
   const bool power_of_two = (progress_.epoch & (progress_.epoch - 1)) == 0;
   if (progress_.finished || power_of_two) draw_previews(better);
-  folder_->commit(progress_, state_tensors(), to_metadata(notes_),
+  commit();
+  at_work_.gradient_norms.clear();
+}
+
+void Trainer::commit() {
+  nn::Metadata metadata = to_metadata(notes_);
+  if (progress_.batch > 0) metadata[kNorms] = to_json(at_work_.gradient_norms).dump();
+  folder_->commit(progress_, state_tensors(), std::move(metadata),
                   [this](const std::filesystem::path& path) { save(path); });
 }
 
@@ -522,6 +571,10 @@ std::vector<NamedTensor> Trainer::state_tensors() {
     tensors.push_back({buffer.name, buffer.tensor.to(Device::cpu)});
   for (NamedTensor& moment : optimizer_->state())
     tensors.push_back({kOptimizer + moment.name, std::move(moment.tensor)});
+  if (progress_.batch > 0) {
+    const Tensor& all = at_work_.figures;
+    tensors.push_back({kFigures, all.view(0, {progress_.batch, all.shape()[1]}).to(Device::cpu)});
+  }
   return tensors;
 }
 

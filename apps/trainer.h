@@ -52,12 +52,18 @@ class Trainer {
   Outcome run(RunFolder& folder, const std::vector<std::string>& header);
 
  private:
-  /// Sums over the steps of an epoch, by name: the columns of metrics.csv.
+  /// Means over the steps of an epoch, by name: the columns of metrics.csv.
   struct EpochFigures {
-    std::vector<std::pair<std::string, double>> losses;  ///< means over the steps
-    std::vector<kd::GradientNorm> gradient_norms;        ///< at the epoch's first step
-    double gradient_norm = 0;  ///< mean over the steps of the whole gradient's, before clipping
+    std::vector<std::pair<std::string, double>> losses;
+    double gradient_norm = 0;  ///< of the whole gradient, before clipping
     double learning_rate = 0;  ///< of the last step
+  };
+
+  /// What the steps of the epoch at work have left so far.
+  struct EpochAtWork {
+    Tensor
+        figures;  ///< [batches, TrainStep::figures], on the device; rows of steps to come are void
+    std::vector<kd::GradientNorm> gradient_norms;  ///< at the first step
   };
 
   void load_teacher();
@@ -69,12 +75,15 @@ class Trainer {
   void check_teacher(std::vector<std::string>& lines);
   void check_unchanged(const CheckpointNotes& before) const;
   void restore();
-  bool train_epoch(EpochFigures& figures);  ///< false where the user stopped it
+  void restore_epoch(const TensorFile& state);
+  bool train_epoch();  ///< the rest of the epoch at work; false where the user stopped it
+  EpochFigures epoch_figures() const;
   void check_finite(const Tensor& figures, int64_t begin, int64_t end) const;
-  double learning_rate() const;  ///< of the next step
+  double learning_rate(int64_t step) const;
   Variable supervised(const Variable& logits, const Tensor& masks) const;
   /// Ends an epoch: the best network's bookkeeping, texts, previews, commit.
-  void finish_epoch(const EpochFigures& figures, double seconds);
+  void finish_epoch(double seconds);
+  void commit();
   void draw_previews(bool current_is_best);
   std::vector<NamedTensor> state_tensors();
   void save(const std::filesystem::path& path);
@@ -102,6 +111,7 @@ class Trainer {
   std::unique_ptr<TrainStep> step_;
   std::unique_ptr<StepFeed> feed_;
   Progress progress_;
+  EpochAtWork at_work_;
   CheckpointNotes notes_;  ///< of the network as it is now
 };
 

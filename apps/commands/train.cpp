@@ -11,7 +11,7 @@ Command train_command() {
       "runs/alone\n"
       "  decant train --config run.json --out runs/again optim.lr=1e-3\n"
       "  decant train --resume runs/teacher\n"
-      "Ctrl-C stops it; an epoch is saved when it ends, steps of one at work are done again. The "
+      "Ctrl-C saves and stops; --resume goes on from there. An epoch is saved when it ends. The "
       "folder holds best.safetensors,\n"
       "last.safetensors, metrics.csv, log.txt, config.json, split.json and previews/.\n",
       [](RunOptions& options, const Arguments& arguments) {

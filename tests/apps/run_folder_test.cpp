@@ -35,6 +35,7 @@ struct PretendRun {
     Progress p = folder.progress();
     p.epoch = epoch;
     p.step = 10 * epoch;
+    p.batch = 0;
     if (better) p.best_epoch = epoch;
     p.best_score = 1.0 / 3;
     folder.append_metrics(str("row ", epoch));
@@ -220,6 +221,48 @@ TEST_CASE("a commit that was killed between any two of its writes is taken back"
       CHECK(contents(path) == before);
     }
   }
+}
+
+TEST_CASE(
+    "a commit within an epoch keeps the best network, and one that died in it is taken back") {
+  const TemporaryFolder parent;
+  const fs::path path = parent.path() / "a";
+  PretendRun run;
+  const auto stop = [&](RunFolder& folder, PretendRun& at) {
+    Progress p = folder.progress();
+    p.step += 3;
+    p.batch = 3;
+    folder.commit(p, {{"values", Tensor::full({4}, 0.5)}}, {}, at.writer());
+  };
+  {
+    RunFolder folder = RunFolder::create(path, {}, {});
+    stop(folder, run);  // in the first epoch: there is no best network yet
+    CHECK(folder.committed());
+    CHECK(!fs::exists(folder.best()));
+  }
+  {
+    RunFolder folder = RunFolder::open(path);
+    folder.repair(run.writer());
+    CHECK(folder.progress().batch == 3);
+    CHECK(!fs::exists(folder.best()));
+    run.advance(folder, true);
+  }
+  const auto before = contents(path);
+  killed([&] {
+    RunFolder folder = RunFolder::open(path);
+    PretendRun ahead = {.epoch = 7, .wrote = [](int) { raise(SIGKILL); }};
+    stop(folder, ahead);
+  });
+  CHECK(contents(path) != before);
+  RunFolder folder = RunFolder::open(path);
+  folder.repair(run.writer());
+  CHECK(contents(path) == before);
+  PretendRun ahead = {.epoch = 7};
+  stop(folder, ahead);
+  CHECK(bytes_of(folder.last()) == "network of epoch 7");
+  fs::remove(folder.best());
+  folder.repair(ahead.writer());
+  CHECK(bytes_of(folder.best()) == "network of epoch 1");
 }
 
 TEST_CASE("one process at a time") {
