@@ -2,6 +2,7 @@
 
 #include "engine/autograd/variable.h"
 #include "engine/check/op_row.h"
+#include "engine/ops/arithmetic.h"
 #include "engine/ops/conv2d.h"
 #include "engine/ops/conv_transpose2d.h"
 #include "engine/ops/matmul.h"
@@ -85,6 +86,22 @@ TEST_CASE("a value used twice gathers both gradients, and passes add up until cl
     CHECK(x.grad().values<double>()[i] == (x.value().values<double>()[i] > 0 ? 4 : 0));
   x.clear_grad();
   CHECK_FALSE(x.grad().defined());
+}
+
+// add hands one tensor to both of its inputs: adding to what one of them has gathered must touch
+// neither the other's gradient nor the seed.
+TEST_CASE("a sum of gradients is written to memory of its own") {
+  const Variable x = Variable::leaf(Tensor::full({1}, 2, DType::f64));
+  const Variable z = Variable::leaf(Tensor::full({1}, 3, DType::f64));
+  const Variable u = mul(x, x);
+  const Variable v = mul(z, z);
+  const Variable ten_u = scale(u, 10);
+  const Variable u_and_v = add(u, v);  // the later op, and so the first to go backward
+  const Tensor seed = ones({1});
+  backward(add(ten_u, u_and_v), seed);  // y = 10 u + (u + v)
+  CHECK(x.grad().item() == 44);
+  CHECK(z.grad().item() == 6);
+  CHECK(seed.item() == 1);
 }
 
 TEST_CASE("a leaf's gradient lands in the view it was given") {
