@@ -10,11 +10,27 @@
 
 namespace decant {
 
+/// What an input's gradient must look like: as the input does.
+struct Form {
+  Shape shape;
+  DType dtype;
+  Device device;
+
+  bool operator==(const Form&) const = default;
+  friend std::ostream& operator<<(std::ostream& out, const Form& form) {
+    return out << form.dtype << ' ' << form.shape << " on " << form.device;
+  }
+};
+
+Form form_of(const Tensor& t) {
+  return {t.shape(), t.dtype(), t.device()};
+}
+
 /// The op that made a value, or a leaf.
 struct Node {
   const OpInfo* op = nullptr;  // nullptr: a leaf
   std::vector<std::shared_ptr<Node>> inputs;
-  std::vector<Shape> input_shapes;
+  std::vector<Form> input_forms;
   Backward backward;
   uint64_t id = 0;  // creation order: inputs always have smaller ids than outputs
   bool used = false;
@@ -105,8 +121,8 @@ void run_backward(Node& node) {
     check(dx[i].defined() == is_wanted, node.op->name, ": backward returned ",
           is_wanted ? "no gradient for input " : "a gradient nobody wanted for input ", i);
     if (!is_wanted) continue;
-    check(dx[i].shape() == node.input_shapes[i], node.op->name, ": backward returned ",
-          dx[i].shape(), " for input ", i, " of shape ", node.input_shapes[i]);
+    check(form_of(dx[i]) == node.input_forms[i], node.op->name, ": backward returned ",
+          form_of(dx[i]), " for input ", i, " of ", node.input_forms[i]);
     gather(*node.inputs[i], dx[i]);
   }
 }
@@ -123,11 +139,8 @@ Variable Variable::leaf(Tensor value) {
 }
 
 Variable Variable::leaf(Tensor value, Tensor gradient) {
-  check(gradient.shape() == value.shape() && gradient.dtype() == value.dtype() &&
-            gradient.device() == value.device(),
-        "Variable::leaf: expected a gradient of ", value.dtype(), ' ', value.shape(), " on ",
-        value.device(), ", got ", gradient.dtype(), ' ', gradient.shape(), " on ",
-        gradient.device());
+  check(form_of(gradient) == form_of(value), "Variable::leaf: expected a gradient of ",
+        form_of(value), ", got ", form_of(gradient));
   Variable v = leaf(std::move(value));
   v.node_->gradient = std::move(gradient);
   return v;
@@ -176,7 +189,7 @@ Variable make_result(const OpInfo& op, Tensor y, const std::vector<Variable>& in
     node->backward = std::move(backward);
     for (const Variable& input : inputs) {
       node->inputs.push_back(input.node_);
-      node->input_shapes.push_back(input.shape());
+      node->input_forms.push_back(form_of(input.value()));
     }
     result.node_ = std::move(node);
   }
@@ -201,10 +214,8 @@ void trace_step(const OpInfo& op, Attributes attributes, const std::vector<Varia
 
 void backward(const Variable& y, const Tensor& seed) {
   check(y.requires_grad(), "backward: nothing below this value needs a gradient");
-  check(
-      seed.shape() == y.shape() && seed.dtype() == y.dtype() && seed.device() == y.value().device(),
-      "backward: expected a seed of ", y.dtype(), ' ', y.shape(), " on ", y.value().device(),
-      ", got ", seed.dtype(), ' ', seed.shape(), " on ", seed.device());
+  check(form_of(seed) == form_of(y.value()), "backward: expected a seed of ", form_of(y.value()),
+        ", got ", form_of(seed));
   const std::vector<Node*> order = reachable(y.node_.get());
   for (const Node* node : order)
     check(!node->used, "backward: second pass through the same graph, first at op ",

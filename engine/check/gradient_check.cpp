@@ -269,7 +269,10 @@ CheckResult compare_with_reference(const OpRow& row, const Outcome& single) {
   // What is reported is the quantity nearest to its tolerance, or furthest beyond.
   const auto measure = [&](const Tensor& a, const Tensor& b, double products,
                            const std::string& what) {
-    if (a.dtype() != DType::f32) return;  // a value that is float64 or whole on purpose
+    if (a.dtype() != DType::f32) {
+      result.message = str(what, " of float32 inputs is ", a.dtype());
+      return;
+    }
     const double error = relative_distance(a, b);
     const double tolerance = row.kappa * (std::sqrt(products) + kRoundings) * 0x1p-24;
     if (error / tolerance < result.error / result.tolerance) return;

@@ -69,6 +69,16 @@ TEST_CASE("a second backward through the same graph is an Error") {
   CHECK_THROWS_WITH_AS(backward(z, ones({3})), doctest::Contains("second pass"), Error);
 }
 
+TEST_CASE("a gradient of another shape or type than its input is an Error that names the op") {
+  const OpInfo op = {.name = "planted", .formula = "", .source = ""};
+  for (const Tensor& wrong : {Tensor::zeros({3}, DType::f32), Tensor::zeros({2}, DType::f64)}) {
+    const Variable y = record(op, ones({3}), {Variable::leaf(randn({3}))},
+                              [wrong](const Tensor&, const Wanted&) { return std::vector{wrong}; });
+    CHECK_THROWS_WITH_AS(backward(y, ones({3})), doctest::Contains("planted: backward returned"),
+                         Error);
+  }
+}
+
 TEST_CASE("a value used twice gathers both gradients, and passes add up until cleared") {
   Variable x = Variable::leaf(randn({3}));
   const auto twice = [&] {  // d/dx of 2 relu(x), by hand

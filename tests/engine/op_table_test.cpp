@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "engine/check/gradient_check.h"
+#include "engine/ops/arithmetic.h"
 #include "engine/ops/reduce.h"
 
 using namespace decant;
@@ -147,6 +148,24 @@ TEST_CASE("the checker catches a NaN, an entry never written, and float32 arithm
                      identity);
                })),
                "float32"));
+}
+
+// What is of another type than float32 is not exempt from being right.
+TEST_CASE("the checker catches a value and a gradient of float64 where all is float32") {
+  const auto factor_of = [](const Variable& x) { return x.dtype() == DType::f32 ? -100.0 : 1.0; };
+  OpRow value = row_of(
+      [&](const Variable& x) { return Variable(scale(x, factor_of(x)).value().to(DType::f64)); });
+  value.constants = {0};
+  CHECK(run_row(value).message == "float32: the value of float32 inputs is float64");
+  const RowReport gradient = run_row(row_of([&](const Variable& x) {
+    return record(kFaulty, x.value().clone(), {x},
+                  [factor = factor_of(x)](const Tensor& dy, const Wanted&) {
+                    return std::vector<Tensor>{scale(Variable(dy.to(DType::f64)), factor).value()};
+                  });
+  }));
+  CHECK(caught(gradient, "float32"));
+  CHECK(gradient.message ==
+        "float32: faulty: backward returned float64 [6] on cpu for input 0 of float32 [6] on cpu");
 }
 
 TEST_CASE(
