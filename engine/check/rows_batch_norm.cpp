@@ -11,6 +11,7 @@ struct Case {
   Shape x;
   BatchNormOptions options;
   bool residual = false;
+  double mean = 0, deviation = 1;  // of x
 };
 
 // Seeds such that no z = bn(x) + residual of a small row lies within a difference of a kink.
@@ -37,6 +38,13 @@ const std::vector<Case>& cases() {
        {3, 20, 21, 8},
        {.training = true, .activation = hard_swish},
        true},
+      {"real: training, channels of one value",
+       {4, 24, 25, 21},
+       {.training = true, .eps = 0.1},
+       false,
+       1000.1,
+       0},
+      {"real: training, mean far from zero", {4, 24, 25, 9}, {.training = true}, false, 1e3, 0.1},
       {"real: running moments, 132 channels", {2, 9, 9, 132}, {}},
       {"real: training, 83 channels, residual", {2, 9, 11, 83}, {.training = true}, true},
       {"real: training, hard_swish, 19 channels",
@@ -47,14 +55,24 @@ const std::vector<Case>& cases() {
   return table;
 }
 
+Tensor normal(const Case& c) {
+  Tensor x = randn(c.x, 1);
+  if (c.deviation != 1)
+    for (double& v : x.mutable_values<double>()) v = c.mean + c.deviation * v;
+  return x;
+}
+
 std::vector<OpRow> rows() {
   std::vector<OpRow> table;
   for (const Case& c : cases()) {
     const Shape channels = {c.x[-1]};
-    std::vector<Tensor> inputs = {randn(c.x, 1), uniform(channels, 0.5, 1.5, 2),
+    std::vector<Tensor> inputs = {normal(c), uniform(channels, 0.5, 1.5, 2),
                                   uniform(channels, -1, 1, 3)};
     if (c.residual) inputs.push_back(randn(c.x, 4));
-    const int64_t pixels = c.x.size() / c.x[-1];
+    // Two sums in turn, moments and gradients, and some pointwise steps.
+    const auto products = static_cast<double>(2 * c.x.size() / c.x[-1] + 8);
+    // One rounding besides, of a mean that may be large beside what it is subtracted from.
+    const double rounding = c.deviation > 0 ? std::abs(c.mean) / c.deviation : 0;
     table.push_back({.op = "batch_norm",
                      .variant = c.variant,
                      .inputs = inputs,
@@ -65,8 +83,8 @@ std::vector<OpRow> rows() {
                            return batch_norm(x[0], x[1], x[2], mean, var, o,
                                              x.size() > 3 ? x[3] : Variable{});
                          },
-                     // Two sums in turn, moments and gradients, and some pointwise steps.
-                     .products = static_cast<double>(2 * pixels + 8),
+                     .products = products,
+                     .kappa = 1 + rounding / (std::sqrt(products) + 4),
                      .large = c.x.size() > 500});
   }
   return table;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+
 #include "engine/core/parallel.h"
 #include "engine/ops/batch_norm_activation.h"
 
@@ -10,15 +12,19 @@ namespace decant::reference {
 template <class T>
 void channel_moments(const T* x, int64_t pixels, int64_t channels, double* mean, double* variance) {
   parallel_for(channels, [&](int64_t c) {
+    const auto count = static_cast<double>(pixels);
     double sum = 0;
     for (int64_t i = 0; i < pixels; ++i) sum += static_cast<double>(x[i * channels + c]);
-    mean[c] = sum / static_cast<double>(pixels);
+    const double about = sum / count;
+    double rest = 0;
     double squares = 0;
     for (int64_t i = 0; i < pixels; ++i) {
-      const double d = static_cast<double>(x[i * channels + c]) - mean[c];
+      const double d = static_cast<double>(x[i * channels + c]) - about;
+      rest += d;
       squares += d * d;
     }
-    variance[c] = squares / static_cast<double>(pixels);
+    mean[c] = about + rest / count;
+    variance[c] = std::max(0.0, squares - rest * rest / count) / count;
   });
 }
 

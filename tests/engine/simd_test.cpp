@@ -11,6 +11,7 @@
 #include "engine/cpu/conv.h"
 #include "engine/cpu/gemm.h"
 #include "engine/cpu/level.h"
+#include "engine/cpu/moments.h"
 
 using namespace decant;
 
@@ -236,6 +237,26 @@ TEST_CASE("sgemm agrees with float64 loops at every level") {
       });
     }
   }
+}
+
+// 19 channels: whole vectors and a rest at every level.
+TEST_CASE("the moments of channels of one value are that value and 0 at every level") {
+  constexpr int64_t kPixels = 8 * 64 * 64;
+  constexpr int64_t kChannels = 19;
+  const Floats x(kPixels * kChannels, 1000.1F);
+  // The first sum of a tile is off by at most `off` per pixel; of its square, which is taken away,
+  // the roundings of as many additions stay.
+  const auto n = static_cast<double>(cpu::pixels_per_tile(kChannels));
+  const double off = n / 2 * 0x1p-24 * 1000.1;
+  const double allowed = off * off * n * 0x1p-24;
+  at_every_level([&] {
+    Doubles mean(kChannels);
+    Doubles variance(kChannels);
+    cpu::channel_moments(x.data(), kPixels, kChannels, mean.data(), variance.data());
+    CHECK(mean == Doubles(kChannels, 1000.1F));
+    for (const double v : variance) CHECK(v <= allowed);
+    return Floats(mean.begin(), mean.end());
+  });
 }
 
 TEST_CASE("a level that the processor cannot run is refused") {
