@@ -97,7 +97,7 @@ void shrink_cache(Pool& p, size_t keep) {
 // A step that repeats fills its size classes at different times, so more is needed than its peak:
 // 1.4 times for Unet-resnet18. Beyond twice it is leftovers: of images of many sizes, say.
 size_t worth_caching(const Pool& p) {
-  return 2 * p.statistics.peak_in_use_bytes - p.statistics.in_use_bytes;
+  return 2 * p.statistics.most_in_use_bytes - p.statistics.in_use_bytes;
 }
 
 [[noreturn]] void out_of_memory(const Pool& p, size_t requested) {
@@ -124,7 +124,8 @@ void* allocate(size_t bytes) {
       throw Error("allocate: memory beside an earlier tensor was overwritten");
     MemoryStatistics& s = p.statistics;
     block = take_cached(p, rounded);
-    if (block == nullptr) {
+    const bool fresh = block == nullptr;
+    if (fresh) {
       const bool fits = p.limit == 0 || s.in_use_bytes + s.cached_bytes + rounded <= p.limit;
       if (fits) block = system_allocate(rounded);
       if (block == nullptr) {  // one more try without the cache
@@ -138,6 +139,8 @@ void* allocate(size_t bytes) {
     }
     s.in_use_bytes += rounded;
     s.peak_in_use_bytes = std::max(s.peak_in_use_bytes, s.in_use_bytes);
+    s.most_in_use_bytes = std::max(s.most_in_use_bytes, s.in_use_bytes);
+    if (fresh) shrink_cache(p, worth_caching(p));
   }
   auto* start = static_cast<unsigned char*>(block);
   for (const auto zone : red_zones(start, bytes)) std::ranges::fill(zone, kRedZoneByte);

@@ -8,7 +8,8 @@ namespace decant {
 struct MemoryStatistics {
   size_t in_use_bytes = 0;       ///< handed out and not yet given back, rounded up to size classes
   size_t cached_bytes = 0;       ///< given back, kept for the next request
-  size_t peak_in_use_bytes = 0;  ///< the most that was ever in use at once
+  size_t peak_in_use_bytes = 0;  ///< the most that was in use at once since reset_peak()
+  size_t most_in_use_bytes = 0;  ///< the most that was ever in use at once
   uint64_t system_requests = 0;  ///< how often the operating system was asked
 };
 
@@ -30,6 +31,7 @@ void* allocate(size_t bytes);
 void release(void* data, size_t bytes) noexcept;
 
 MemoryStatistics statistics();
+/// Measures peak_in_use_bytes anew; what is kept for reuse does not depend on it.
 void reset_peak();
 /// Gives cached blocks back to the system.
 void release_cache();

@@ -1,7 +1,10 @@
 #include "engine/core/tensor.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
+#include <type_traits>
 
 #include "engine/core/allocator.h"
 #include "engine/core/cuda_memory.h"
@@ -9,6 +12,24 @@
 
 namespace decant {
 // `if constexpr (kWithCuda)` leaves cuda_memory unnamed where nobody defines it.
+
+namespace {
+
+// Whether the conversion is defined: fractions are cut off, real types go to infinity.
+bool holds(DType dtype, double value) {
+  return with_type(dtype, [value]<class T>() {
+    if constexpr (std::is_integral_v<T>) {
+      constexpr int kBits = std::numeric_limits<T>::digits;
+      const double whole = std::trunc(value);
+      return whole >= static_cast<double>(std::numeric_limits<T>::min()) &&
+             whole < std::ldexp(1.0, kBits);
+    } else {
+      return true;
+    }
+  });
+}
+
+}  // namespace
 
 Storage::Storage(size_t bytes, Device device) : bytes_(bytes), device_(device) {
   check(kWithCuda || device == Device::cpu, "Storage: this program was built without CUDA");
@@ -56,6 +77,7 @@ double Tensor::item() const {
 }
 
 Tensor Tensor::reshape(Shape shape) const {
+  shape = Shape(shape.extents());  // checked again, as above
   check(shape.size() == size(), "reshape: sizes differ, from ", shape_, " to ", shape);
   Tensor t = *this;
   t.shape_ = shape;
@@ -63,6 +85,7 @@ Tensor Tensor::reshape(Shape shape) const {
 }
 
 Tensor Tensor::view(int64_t offset, Shape shape) const {
+  shape = Shape(shape.extents());
   check(offset >= 0 && offset <= size() - shape.size(), "view: expected elements of ", shape_,
         ", got ", shape, " from element ", offset);
   Tensor t = *this;
@@ -101,6 +124,8 @@ Tensor Tensor::to(Device device) const {
 
 void Tensor::fill(double value) {
   check_defined();
+  check(holds(dtype_, value), "Tensor::fill: expected a number that ", dtype_, " holds, got ",
+        value);
   if constexpr (kWithCuda)
     if (device_ == Device::cuda) {
       ++storage_->version;

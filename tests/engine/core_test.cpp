@@ -108,6 +108,28 @@ TEST_CASE("sizes that do not fit are refused, not wrapped") {
   CHECK_THROWS_AS(Tensor({4}).view(std::numeric_limits<int64_t>::max(), {2}), Error);
 }
 
+TEST_CASE("extents set one by one are checked wherever a tensor takes them") {
+  Shape turned = {2, 3};  // its size is right
+  turned[0] = -2;
+  turned[1] = -3;
+  CHECK_THROWS_AS(Tensor({6}).reshape(turned), Error);
+  CHECK_THROWS_AS(Tensor({6}).view(0, turned), Error);
+  CHECK_THROWS_AS(Tensor({turned}), Error);
+}
+
+TEST_CASE("a number that a whole type cannot hold is refused where it is written") {
+  CHECK_THROWS_WITH_AS(Tensor::full({1}, 300, DType::u8),
+                       "Tensor::fill: expected a number that uint8 holds, got 300", Error);
+  CHECK_THROWS_AS(Tensor::full({1}, -1, DType::u8), Error);
+  CHECK_THROWS_AS(Tensor::full({1}, std::nan(""), DType::i32), Error);
+  CHECK_THROWS_AS(Tensor::full({1}, 0x1p31, DType::i32), Error);
+  CHECK_THROWS_AS(Tensor::full({1}, 0x1p63, DType::i64), Error);
+  CHECK(Tensor::full({1}, 255, DType::u8).item() == 255);
+  CHECK(Tensor::full({1}, -0x1p31, DType::i32).item() == -0x1p31);
+  CHECK(Tensor::full({1}, -0x1p63, DType::i64).item() == -0x1p63);
+  CHECK(Tensor::full({1}, INFINITY).item() == INFINITY);
+}
+
 TEST_CASE("a tensor that was only declared is refused where values are needed") {
   Tensor none;
   CHECK_THROWS_AS(none.clone(), Error);
@@ -118,13 +140,49 @@ TEST_CASE("a tensor that was only declared is refused where values are needed") 
 }
 
 #ifndef __SANITIZE_ADDRESS__
+namespace {
+
+void expect_bounded_cache() {
+  const auto s = cpu_memory::statistics();
+  CHECK(s.in_use_bytes + s.cached_bytes <= 2 * s.most_in_use_bytes);
+}
+
+// Bytes of which no test before this one had so many in use.
+int64_t more_than_ever() {
+  return static_cast<int64_t>(size_class(cpu_memory::statistics().most_in_use_bytes + 1));
+}
+
+void take_and_release(int64_t bytes) {
+  const Tensor t({bytes}, DType::u8);
+}
+
+}  // namespace
+
 TEST_CASE("in use and cached are at most twice the most that was ever in use") {
   cpu_memory::release_cache();
+  for (int64_t i = 1; i <= 60; ++i) take_and_release(i * 400'000);  // 60 sizes, one at a time
+  expect_bounded_cache();
+  CHECK(cpu_memory::statistics().cached_bytes > 0);
+
+  // Nothing of the cache fits the last request, which leaves less room for it.
+  cpu_memory::release_cache();
+  const int64_t size = more_than_ever();
+  take_and_release(size);
+  take_and_release(size / 4 * 3);
+  const Tensor t({size / 2}, DType::u8);
+  expect_bounded_cache();
+}
+
+TEST_CASE("a peak that is measured anew leaves the cache alone") {
+  cpu_memory::release_cache();
+  const int64_t size = more_than_ever();
+  take_and_release(size);
   cpu_memory::reset_peak();
-  for (int64_t i = 1; i <= 60; ++i) const Tensor t({i, 100'000});  // 60 sizes, one at a time
+  take_and_release(1000);
   const auto s = cpu_memory::statistics();
-  CHECK(s.in_use_bytes + s.cached_bytes <= 2 * s.peak_in_use_bytes);
-  CHECK(s.cached_bytes > 0);
+  CHECK(s.peak_in_use_bytes < static_cast<size_t>(size));
+  CHECK(s.cached_bytes >= static_cast<size_t>(size));
+  CHECK(s.most_in_use_bytes >= static_cast<size_t>(size));
 }
 #endif
 
