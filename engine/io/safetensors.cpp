@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -33,11 +34,12 @@ constexpr FileType kTypes[] = {
     {"U8", 1, DType::u8},   {"F16", 2, DType::f32}, {"BF16", 2, DType::f32}, {"BOOL", 1, DType::u8},
 };
 
-std::string_view file_name_of(DType dtype) {
+std::string_view file_name_of(const NamedTensor& named) {
   // The native types stand first.
   for (const FileType& type : kTypes)
-    if (type.dtype == dtype) return type.name;
-  throw Error("safetensors: unknown dtype");
+    if (type.dtype == named.tensor.dtype()) return type.name;
+  throw Error(str("safetensors: expected \"", named.name,
+                  "\" of float32, float64, int32, int64 or uint8, got ", named.tensor.dtype()));
 }
 
 float from_half(uint16_t bits) {
@@ -57,21 +59,28 @@ float from_bfloat(uint16_t bits) {
   return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
 }
 
-Tensor decode(const FileType& type, const Shape& shape, const std::byte* source) {
+/// Where a file's bytes come from: fills `to` with those from `offset` on, all of which exist.
+using ReadBytes = std::function<void(uint64_t offset, std::span<std::byte> to)>;
+
+/// Reads a tensor whose data begins at `offset`, straight into its memory; half types by way of a
+/// buffer.
+Tensor read_tensor(const FileType& type, const Shape& shape, uint64_t offset,
+                   const ReadBytes& read) {
   Tensor tensor(shape, type.dtype);
-  const auto count = static_cast<size_t>(tensor.size());
-  if (count == 0) return tensor;
-  if (type.bytes == 2) {
-    auto* out = tensor.mutable_data<float>();
-    for (size_t i = 0; i < count; ++i) {
-      uint16_t bits = 0;
-      std::memcpy(&bits, source + 2 * i, 2);
-      out[i] = type.name == "F16" ? from_half(bits) : from_bfloat(bits);
-    }
+  if (type.bytes != 2) {
+    with_type(type.dtype,
+              [&]<class T>() { read(offset, std::as_writable_bytes(tensor.mutable_values<T>())); });
     return tensor;
   }
-  with_type(type.dtype,
-            [&]<class T>() { std::memcpy(tensor.mutable_data<T>(), source, count * sizeof(T)); });
+  std::vector<uint16_t> buffer(1U << 16U);
+  std::span<float> rest = tensor.mutable_values<float>();
+  while (!rest.empty()) {
+    const auto part = std::span(buffer).first(std::min(buffer.size(), rest.size()));
+    read(offset, std::as_writable_bytes(part));
+    std::ranges::transform(part, rest.begin(), type.name == "F16" ? from_half : from_bfloat);
+    offset += part.size_bytes();
+    rest = rest.subspan(part.size());
+  }
   return tensor;
 }
 
@@ -215,20 +224,24 @@ const Tensor& TensorFile::at(std::string_view name) const {
   return *tensor;
 }
 
-TensorFile parse_safetensors(std::span<const std::byte> bytes, std::string_view what) {
-  check(bytes.size() >= kLengthBytes, what, ": expected a safetensors file, got ", bytes.size(),
-        " bytes");
-  uint64_t header_bytes = 0;
-  std::memcpy(&header_bytes, bytes.data(), kLengthBytes);
-  const std::span<const std::byte> rest = bytes.subspan(kLengthBytes);
-  const std::string_view text(reinterpret_cast<const char*>(rest.data()), rest.size());
-  check(header_bytes >= 2 && header_bytes <= kMaxHeaderBytes && text.starts_with('{'), what,
-        ": not a safetensors file (no header at byte 8)");
-  check(header_bytes <= rest.size(), what, ": expected a header of ", header_bytes, " bytes, got ",
-        rest.size(), " (the file is cut short)");
+namespace {
 
-  const Json header = parse_header(text.substr(0, header_bytes), what);
-  const std::span<const std::byte> data = rest.subspan(header_bytes);
+/// Nothing is taken from memory for data before the header has passed every check against `size`.
+TensorFile read_file(uint64_t size, std::string_view what, const ReadBytes& read) {
+  check(size >= kLengthBytes, what, ": expected a safetensors file, got ", size, " bytes");
+  uint64_t header_bytes = 0;
+  char first = 0;
+  read(0, std::as_writable_bytes(std::span(&header_bytes, 1)));
+  if (size > kLengthBytes) read(kLengthBytes, std::as_writable_bytes(std::span(&first, 1)));
+  check(header_bytes >= 2 && header_bytes <= kMaxHeaderBytes && first == '{', what,
+        ": not a safetensors file (no header at byte 8)");
+  const uint64_t rest = size - kLengthBytes;
+  check(header_bytes <= rest, what, ": expected a header of ", header_bytes, " bytes, got ", rest,
+        " (the file is cut short)");
+
+  std::string text(header_bytes, '\0');
+  read(kLengthBytes, std::as_writable_bytes(std::span(text)));
+  const Json header = parse_header(text, what);
   TensorFile file;
   std::vector<Entry> entries;
   for (const auto& [name, value] : header.items()) {
@@ -237,11 +250,26 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes, std::string_view 
     else
       entries.push_back(read_entry(name, value, what));
   }
-  check_ranges(entries, data.size(), what);
-  for (const Entry& entry : entries)
-    file.tensors.push_back(
-        {entry.name, decode(*entry.type, entry.shape, data.data() + entry.begin)});
+  check_ranges(entries, rest - header_bytes, what);
+  const uint64_t data = kLengthBytes + header_bytes;
+  for (const Entry& entry : entries) {
+    try {
+      file.tensors.push_back(
+          {entry.name, read_tensor(*entry.type, entry.shape, data + entry.begin, read)});
+    } catch (const Error& error) {
+      throw Error(str(what, ": cannot read \"", entry.name, "\" of ", entry.type->name, ' ',
+                      entry.shape, ": ", error.what()));
+    }
+  }
   return file;
+}
+
+}  // namespace
+
+TensorFile parse_safetensors(std::span<const std::byte> bytes, std::string_view what) {
+  return read_file(bytes.size(), what, [bytes](uint64_t offset, std::span<std::byte> to) {
+    std::ranges::copy(bytes.subspan(offset, to.size()), to.begin());
+  });
 }
 
 TensorFile read_safetensors(const std::filesystem::path& path) {
@@ -250,11 +278,13 @@ TensorFile read_safetensors(const std::filesystem::path& path) {
   check(!reason, path.string(), ": cannot read: ", reason.message());
   std::ifstream in(path, std::ios::binary);
   check(in.good(), path.string(), ": cannot be opened for reading");
-  std::vector<std::byte> bytes(size);
-  in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size));
-  check(in.gcount() == static_cast<std::streamsize>(size), path.string(), ": expected ", size,
-        " bytes, got ", in.gcount());
-  return parse_safetensors(bytes, path.string());
+  return read_file(size, path.string(), [&](uint64_t offset, std::span<std::byte> to) {
+    const auto count = static_cast<std::streamsize>(to.size());
+    in.seekg(static_cast<std::streamoff>(offset));
+    in.read(reinterpret_cast<char*>(to.data()), count);
+    check(in.good(), path.string(), ": expected ", count, " bytes at byte ", offset, ", got ",
+          in.gcount());
+  });
 }
 
 std::vector<std::byte> safetensors_bytes(const TensorFile& file) {
@@ -284,9 +314,10 @@ std::vector<std::byte> safetensors_bytes(const TensorFile& file) {
 
   Json header = Json::object();
   if (!file.metadata.empty()) header["__metadata__"] = file.metadata;
-  for (const auto& [name, tensor] : file.tensors) {
+  for (const NamedTensor& named : file.tensors) {
+    const auto& [name, tensor] = named;
     const uint64_t begin = begins[name];
-    header[name] = {{"dtype", file_name_of(tensor.dtype())},
+    header[name] = {{"dtype", file_name_of(named)},
                     {"shape", tensor.shape().extents()},
                     {"data_offsets", {begin, begin + bytes_of(tensor)}}};
   }

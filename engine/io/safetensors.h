@@ -33,15 +33,17 @@ struct TensorFile {
 /// Strict: throws Error naming the path and what is wrong where the file is shorter than its header
 /// says, the header is no JSON object, over 100 MB or nested deeper than entries need, a name
 /// stands there twice, an entry lacks a field, ranges overlap, leave holes or do not fit their
-/// shapes, or bytes are left over. Source: the README of the safetensors format, which the reader's
-/// checks follow.
+/// shapes, or bytes are left over; and where a tensor does not fit into memory. Tensors are read
+/// straight into their memory, once the header has passed. Source: the README of the safetensors
+/// format, which the reader's checks follow.
 TensorFile read_safetensors(const std::filesystem::path& path);
 /// The same of bytes in memory; `what` stands for the path in messages.
 TensorFile parse_safetensors(std::span<const std::byte> bytes, std::string_view what);
 
 /// The bytes of a file: header in the order given, padded with spaces to a multiple of 8; data of
 /// wider types first, so that every tensor lies aligned. Equal contents give equal bytes.
-/// Throws Error where a name appears twice, and where a name or metadata is not UTF-8.
+/// Throws Error where a name appears twice, where a name or metadata is not UTF-8, and naming the
+/// tensor where one is of a type that read_safetensors does not give (bfloat16: cast it first).
 std::vector<std::byte> safetensors_bytes(const TensorFile& file);
 
 /// Writes the bytes above, whole or not at all (write_file_atomically).

@@ -1,11 +1,17 @@
 #include "engine/io/safetensors.h"
 
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <limits>
+
+#include "engine/core/allocator.h"
 
 namespace decant {
 namespace {
@@ -191,6 +197,66 @@ TEST_CASE("safetensors: text that is no UTF-8 is not written, and its place is n
   file.metadata.clear();
   file.tensors = {{"w\xFF", Tensor({1})}};
   CHECK_THROWS_WITH_AS(safetensors_bytes(file), doctest::Contains("a tensor's name"), Error);
+}
+
+// Seven terabytes, of which the disk holds a page.
+TEST_CASE("safetensors: a file that memory cannot hold is refused by name, not by the system") {
+  const std::filesystem::path path =
+      std::filesystem::temp_directory_path() / str("decant_", ::getpid(), "_huge.safetensors");
+  constexpr uint64_t kHuge = uint64_t{7} << 40U;
+  const auto refusal_of = [&](const std::string& header) {
+    const std::vector<std::byte> bytes = file_of(header, 0);
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
+    std::filesystem::resize_file(path, kHuge);
+    std::string message = "accepted";
+    try {
+      read_safetensors(path);
+    } catch (const Error& error) {
+      message = error.what();
+    }
+    std::filesystem::remove(path);
+    return message;
+  };
+  CHECK(refusal_of("") == path.string() + ": not a safetensors file (no header at byte 8)");
+  CHECK(contains(refusal_of(R"({"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})"),
+                 "expected 8 bytes of data, got 7696581394"));
+  // All is in order but the size. The header is padded to a length of two digits.
+  std::string header =
+      R"({"t":{"dtype":"U8","shape":[7696581394336],"data_offsets":[0,7696581394336]}})";
+  header.resize(88, ' ');
+  cpu_memory::set_limit(uint64_t{1} << 40U);
+  const std::string message = refusal_of(header);
+  cpu_memory::set_limit(0);
+  CHECK(
+      message.starts_with(path.string() + ": cannot read \"t\" of U8 [7696581394336]: allocate:"));
+}
+
+TEST_CASE("safetensors: a tensor of a type that files do not hold is refused by name") {
+  TensorFile file;
+  file.tensors = {{"w", Tensor({1}, DType::bf16)}};
+  CHECK_THROWS_WITH_AS(safetensors_bytes(file),
+                       "safetensors: expected \"w\" of float32, float64, int32, int64 or uint8, "
+                       "got bfloat16",
+                       Error);
+}
+
+TEST_CASE("safetensors: half types are read in parts") {
+  constexpr size_t kCount = 150'001;  // several buffers and a rest
+  const std::string header = str(R"({"h":{"dtype":"BF16","shape":[)", kCount,
+                                 R"(],"data_offsets":[0,)", 2 * kCount, "]}}");
+  std::vector<std::byte> bytes = file_of(header, 2 * kCount);
+  for (size_t i = 0; i < kCount; ++i) {
+    const auto bits = static_cast<uint16_t>(0x3F80 + i % 1000);
+    std::memcpy(bytes.data() + 8 + header.size() + 2 * i, &bits, 2);
+  }
+  const TensorFile file = parse_safetensors(bytes, "file");
+  const auto values = file.at("h").values<float>();
+  size_t wrong = 0;
+  for (size_t i = 0; i < kCount; ++i)
+    wrong += values[i] != std::bit_cast<float>(static_cast<uint32_t>(0x3F80 + i % 1000) << 16U);
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("safetensors: no prefix of a file is taken for a file") {
