@@ -10,7 +10,8 @@ namespace decant {
 // converted. A mask holds 1 where an element counts and 0 where it does not, never anything else;
 // undefined means that all count. An element that does not count leaves the sum *and* the divisor.
 // All losses throw Error where shapes disagree (both are named) and where nothing counts: a mean
-// over no elements has no value.
+// over no elements has no value. Only the mask decides what counts: NaN among logits that do, or a
+// row of them that is nothing but -infinity, is NaN in the loss.
 // On cuda nothing waits to look at masks, labels and targets. What would be an Error for one of
 // their values is NaN in the loss and in its gradient there; where nothing counts both are 0.
 

@@ -1,4 +1,6 @@
 // Losses of which each row is a distribution: cross_entropy and kl_div_rows.
+#include <algorithm>
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -12,22 +14,26 @@ namespace decant {
 namespace {
 
 // log softmax(x / T) of one row in float64; masked positions get -infinity, probability 0. False
-// where no position is left.
+// where the mask leaves no position. NaN, and a row of nothing but -infinity, show in every one.
 template <class T>
 bool log_softmax_row(const T* x, const uint8_t* mask, int64_t length, double temperature,
                      double* out) {
   constexpr double kNothing = -std::numeric_limits<double>::infinity();
+  const auto counts = [mask](int64_t i) { return mask == nullptr || mask[i] != 0; };
+  bool any = false;
   double largest = kNothing;
   for (int64_t i = 0; i < length; ++i) {
-    const bool counts = mask == nullptr || mask[i] != 0;
-    out[i] = counts ? static_cast<double>(x[i]) / temperature : kNothing;
-    if (!(out[i] <= largest)) largest = out[i];  // also where it is NaN, so that NaN shows
+    out[i] = counts(i) ? static_cast<double>(x[i]) / temperature : kNothing;
+    any = any || counts(i);
+    largest = std::max(largest, out[i]);
   }
-  if (largest == kNothing) return false;
+  if (!any) return false;
   double sum = 0;
-  for (int64_t i = 0; i < length; ++i) sum += std::exp(out[i] - largest);
+  for (int64_t i = 0; i < length; ++i)
+    if (counts(i)) sum += std::exp(out[i] - largest);
   const double shift = largest + std::log(sum);
-  for (int64_t i = 0; i < length; ++i) out[i] -= shift;
+  for (int64_t i = 0; i < length; ++i)
+    if (counts(i)) out[i] -= shift;
   return true;
 }
 

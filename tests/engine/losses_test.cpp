@@ -1,6 +1,9 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
+#include <span>
 
 #include "engine/ops/losses.h"
 #include "engine/ops/reduce.h"
@@ -129,4 +132,59 @@ TEST_CASE("losses survive logits far beyond the range of exp") {
   CHECK(kl_div_rows(Variable(far), Variable(near)).value().item() == doctest::Approx(500));
   CHECK(bce_with_logits(Variable(far), Tensor::of<float>({1, 2}, {0, 1})).value().item() ==
         doctest::Approx(250));
+}
+
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kNothing = -std::numeric_limits<double>::infinity();
+
+bool all_nan(std::span<const double> values) {
+  return std::ranges::all_of(values, [](double v) { return std::isnan(v); });
+}
+
+}  // namespace
+
+// A row whose logits have all run off is no masked one: only the mask decides what counts.
+TEST_CASE("a row of nothing but -infinity is NaN, as its softmax is, and not 0") {
+  const Tensor fine = Tensor::of<double>({2, 2}, {1, 2, 3, 4});
+  const Tensor gone = Tensor::of<double>({2, 2}, {kNothing, kNothing, 0, 1});
+  const Variable student = Variable::leaf(gone);
+  const Variable loss = kl_div_rows(Variable(fine), student);
+  CHECK(std::isnan(loss.value().item()));
+  CHECK(std::isnan(kl_div_rows(Variable(gone), Variable(fine)).value().item()));
+  backward(loss);
+  CHECK(all_nan(student.grad().values<double>().first(2)));
+  CHECK_FALSE(all_nan(student.grad().values<double>().last(2)));
+
+  const Variable logits = Variable::leaf(gone);
+  const Variable entropy = cross_entropy(logits, Tensor::of<int64_t>({2}, {0, 1}));
+  CHECK(std::isnan(entropy.value().item()));
+  backward(entropy);
+  CHECK(all_nan(logits.grad().values<double>().first(2)));
+}
+
+TEST_CASE("a masked position has gradient 0, whatever stands in its row") {
+  const Variable student = Variable::leaf(Tensor::of<double>({2, 3}, {1, kNan, 2, kNothing, 3, 4}));
+  const Tensor teacher = Tensor::of<double>({2, 3}, {1, 2, 3, 4, 5, 6});
+  const Tensor mask = Tensor::of<uint8_t>({2, 3}, {0, 1, 1, 0, 1, 1});
+  backward(kl_div_rows(Variable(teacher), student, {}, mask));
+  const auto d = student.grad().values<double>();
+  CHECK(d[0] == 0);
+  CHECK(all_nan(d.subspan(1, 2)));
+  CHECK(d[3] == 0);
+  CHECK(std::isfinite(d[4]));
+}
+
+TEST_CASE("NaN among the logits shows in the loss, wherever it stands") {
+  const Tensor fine = Tensor::of<double>({1, 3}, {1, 2, 3});
+  for (const Tensor& bad :
+       {Tensor::of<double>({1, 3}, {kNan, 2, 3}), Tensor::of<double>({1, 3}, {1, kNan, 3}),
+        Tensor::of<double>({1, 3}, {1, 2, kNan}), Tensor::full({1, 3}, kNan, DType::f64)}) {
+    CHECK(std::isnan(kl_div_rows(Variable(fine), Variable(bad)).value().item()));
+    CHECK(std::isnan(kl_div_rows(Variable(bad), Variable(fine)).value().item()));
+    for (const int64_t label : {0, 1, 2})
+      CHECK(std::isnan(
+          cross_entropy(Variable(bad), Tensor::of<int64_t>({1}, {label})).value().item()));
+  }
 }
