@@ -112,12 +112,12 @@ struct SizeOptions {
 PoolOptions checked(const OpInfo& op, const Tensor& x, PoolOptions pool) {
   expect_image(op, x);
   if (pool.stride == 0) pool.stride = pool.kernel;
-  check(
-      pool.kernel >= 1 && pool.stride >= 1 && pool.padding >= 0 && 2 * pool.padding <= pool.kernel,
-      op.name,
-      ": expected kernel and stride of at least 1 and padding of at most half the "
-      "kernel, got kernel ",
-      pool.kernel, ", stride ", pool.stride, ", padding ", pool.padding);
+  constexpr int64_t kLargest = 46340;  // whose places an int32 counts
+  check(pool.kernel >= 1 && pool.kernel <= kLargest && pool.stride >= 1 && pool.padding >= 0 &&
+            pool.padding <= pool.kernel / 2,
+        op.name, ": expected a kernel from 1 to ", kLargest,
+        ", a stride of at least 1 and padding of at most half the kernel, got kernel ", pool.kernel,
+        ", stride ", pool.stride, ", padding ", pool.padding);
   check(x.shape()[1] + 2 * pool.padding >= pool.kernel &&
             x.shape()[2] + 2 * pool.padding >= pool.kernel,
         op.name, ": expected an image that holds a window of ", pool.kernel, " with padding ",

@@ -5,7 +5,7 @@
 namespace decant {
 
 struct PoolOptions {
-  int64_t kernel = 2;   ///< window height and width
+  int64_t kernel = 2;   ///< window height and width, at most 46340
   int64_t stride = 0;   ///< 0: the same as kernel
   int64_t padding = 0;  ///< on all four sides, at most kernel / 2
 
@@ -18,9 +18,9 @@ struct PoolOptions {
 
 /// Maximum over square windows.
 ///   x [N, H, W, C] -> y [N, OH, OW, C], OH = floor((H + 2 padding - kernel) / stride) + 1
-/// Padding is -infinity: it never wins. The gradient goes to the first maximum of the window in
-/// row-major order.
-/// Throws Error where no window fits or padding exceeds half the kernel.
+/// Padding is -infinity: it never wins. NaN is larger than any number. The gradient goes to the
+/// first maximum of the window in row-major order. Throws Error where no window fits or padding
+/// exceeds half the kernel.
 Variable max_pool2d(const Variable& x, const PoolOptions& options);
 
 /// Mean over square windows; shapes and errors as max_pool2d.

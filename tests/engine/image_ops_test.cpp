@@ -96,6 +96,17 @@ TEST_CASE("a warp moves the image forward, and borders are as named") {
                {1, 1, 1, 1, 0, 0});
 }
 
+// Positions are read as at most 1e9 away: what does not fit an integer has no place of its own.
+TEST_CASE("a warp from beyond any image sees the border") {
+  const Variable x = counting({1, 6, 6, 1});
+  const Affine away = Affine::translation(1e30, 0);  // samples at -1e9 = 0 modulo the period 10
+  const WarpOptions seven = {.border = Border::constant, .value = 7};
+  check_values(affine_warp(x, {&away, 1}, 1, 2), {1, 1, 2, 1}, {0, 0});
+  check_values(affine_warp(x, {&away, 1}, 1, 2, seven), {1, 1, 2, 1}, {7, 7});
+  const Affine back = Affine::translation(3, 1e30);
+  check_values(affine_warp(x, {&back, 1}, 1, 2), {1, 1, 2, 1}, {3, 2});
+}
+
 TEST_CASE("reductions over neighbouring and separate axes") {
   const Variable x = counting({2, 3, 2});
   check_values(sum(x), {}, {66});
@@ -109,6 +120,36 @@ TEST_CASE("max gives its gradient to the first of equals") {
   const Variable x = Variable::leaf(Tensor::of<double>({2, 3}, {1, 5, 5, 5, 0, 5}));
   backward(max(x));
   check_values(Variable(x.grad()), {2, 3}, {0, 1, 0, 0, 0, 0});
+}
+
+TEST_CASE("NaN is the maximum, wherever it stands") {
+  const double nan = std::nan("");
+  const double patterns[][4] = {
+      {nan, 1, 2, 3}, {1, nan, 3, 2}, {4, 3, nan, 1}, {1, 2, 3, nan}, {nan, nan, nan, nan}};
+  for (const auto& p : patterns)
+    for (const DType dtype : {DType::f32, DType::f64}) {
+      const Tensor values = Tensor::of<double>({1, 2, 2, 1}, p).to(dtype);
+      const Variable x = Variable::leaf(values);
+      const Variable pooled = max_pool2d(x, {});
+      CHECK(std::isnan(pooled.value().item()));
+      CHECK(std::isnan(max(Variable(values)).value().item()));
+      CHECK(std::isnan(max(Variable(values), {1}).value().to(DType::f64).values<double>()[0]) ==
+            (std::isnan(p[0]) || std::isnan(p[2])));
+      // The gradient goes where the NaN came from.
+      backward(pooled, Tensor::full({1, 1, 1, 1}, 1, dtype));
+      const Tensor gradient = x.grad().to(DType::f64);
+      double at_nan = 0;
+      for (size_t i = 0; i < 4; ++i)
+        if (std::isnan(p[i])) at_nan += gradient.values<double>()[i];
+      CHECK(at_nan == 1);
+    }
+}
+
+TEST_CASE("max gives its gradient to the first NaN") {
+  const double nan = std::nan("");
+  const Variable x = Variable::leaf(Tensor::of<double>({4}, {9, nan, 9, nan}));
+  backward(max(x));
+  check_values(Variable(x.grad()), {4}, {0, 1, 0, 0});
 }
 
 TEST_CASE("float32 sums of many terms keep float64 accuracy") {

@@ -46,6 +46,25 @@ TEST_CASE("Adam and AdamW take PyTorch's steps") {
   }
 }
 
+// Gradients of 1e-8: eps stands beside sqrt(v), corrected for its start, and not inside of it. With
+// the same g each time both averages are g and g^2, and each step is rate g / (g + eps).
+TEST_CASE("Adam adds eps to the corrected deviation") {
+  const double g = 1e-8;
+  Tensor w = Tensor::full({1}, 1, DType::f64);
+  Tensor m = Tensor::zeros({1}, DType::f64);
+  Tensor v = Tensor::zeros({1}, DType::f64);
+  for (const double eps : {1e-8, 3e-8}) {
+    w.fill(1);
+    m.fill(0);
+    v.fill(0);
+    for (int step = 1; step <= 3; ++step) {
+      adam_step(w, Tensor::full({1}, g, DType::f64), m, v,
+                {.learning_rate = 0.1, .eps = eps, .step = step});
+      CHECK(std::abs(w.item() - (1 - step * 0.1 * g / (g + eps))) < 1e-12);
+    }
+  }
+}
+
 TEST_CASE("buffer ops do what their formulas say, on views as well") {
   Tensor flat = Tensor::of<double>({4}, {3, 4, 1, 2});
   CHECK(squared_norm(flat.view(0, {2})) == 25);
