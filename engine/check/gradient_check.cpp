@@ -502,11 +502,13 @@ CheckResult check_accumulation(const OpRow& row) {
   return result.passed ? check_shared(row, leaves) : result;
 }
 
-// A row that never calls its op proves nothing about it.
+// A row that never calls its op proves nothing about it. Only ops that record leave a trace.
 CheckResult check_called(const OpRow& row) {
   const auto ops = registered_ops();
   const auto op = std::ranges::find(ops, row.op, &OpInfo::name);
-  if (op == ops.end() || !(*op)->differentiable) return {};
+  if (op == ops.end()) return {.check = "", .message = "not applicable: no op of this name"};
+  if (!(*op)->differentiable)
+    return {.check = "", .message = "not applicable: the op records nothing"};
   const Trace trace;
   const Tensors inputs = inputs_as(row, DType::f64);
   row.call(std::vector<Variable>(inputs.begin(), inputs.end()));

@@ -11,7 +11,7 @@ namespace decant {
 
 /// One check of one row: what it measured, against what it allows.
 struct CheckResult {
-  /// "gradient", "float32", "same bits", "written", "frozen", "accumulation", "cuda"
+  /// "called", "gradient", "float32", "same bits", "written", "frozen", "accumulation", "cuda"
   std::string check;
   bool passed = true;
   double error = 0;
@@ -29,6 +29,8 @@ struct RowReport {
 };
 
 /// All checks of one row:
+///   called        the op it is named after is called; not applicable to composed terms and to ops
+///                 that record nothing, which the result's message says
 ///   gradient      float64, random weighting of the outputs, central differences with
 ///                 h = 1e-5 max(1, |x|), error |a - n| / max(1, |n|) <= 1e-7; large rows along
 ///                 random directions

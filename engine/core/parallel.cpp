@@ -4,6 +4,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -53,17 +54,18 @@ struct Loop {
 // aside delays nobody.
 class Pool {
  public:
-  /// Throws Error where the system gives fewer threads.
+  /// Starts as many threads as the system gives, at most `threads` with the caller's.
   explicit Pool(int threads) {
     try {
       for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { serve(); });
     } catch (const std::system_error& error) {
-      const size_t started = workers_.size() + 1;
-      stop();
-      throw Error(str("set_num_threads: expected ", threads, " threads, got ", started,
-                      " from the system: ", error.what()));
+      refusal_ = error.what();
     }
   }
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  /// The system's reason for giving fewer threads.
+  const std::string& refusal() const { return refusal_; }
 
   ~Pool() { stop(); }
 
@@ -121,6 +123,7 @@ class Pool {
   }
 
   std::vector<std::thread> workers_;
+  std::string refusal_;
   std::atomic<Loop*> loop_ = nullptr;
   std::atomic<int64_t> entered_ = 0;  // workers inside the loop, plus kOpen while more may come
   std::atomic<uint64_t> generation_ = 0;
@@ -152,7 +155,12 @@ void set_num_threads(int count) {
   const std::scoped_lock lock(holder().mutex);
   holder().pool.reset();
   holder().threads = 1;  // what holds if the system does not give more
-  if (count > 1) holder().pool = std::make_unique<Pool>(count);
+  if (count > 1) {
+    auto pool = std::make_unique<Pool>(count);
+    check(pool->threads() == count, "set_num_threads: expected ", count, " threads, got ",
+          pool->threads(), " from the system: ", pool->refusal());
+    holder().pool = std::move(pool);
+  }
   holder().threads = count;
 }
 
@@ -170,7 +178,10 @@ void run_chunks(int64_t count, void (*call)(void*, int64_t), void* context) {
     for (int64_t i = 0; i < count; ++i) call(context, i);
     return;
   }
-  if (!h.pool) h.pool = std::make_unique<Pool>(h.threads.load());
+  if (!h.pool) {  // nobody asked for a number of threads: what the system gives will do
+    h.pool = std::make_unique<Pool>(h.threads.load());
+    h.threads = h.pool->threads();
+  }
   Loop loop;
   loop.count = count;
   loop.call = call;

@@ -212,6 +212,10 @@ TEST_CASE(
   OpRow other = row_of([](const Variable& x) { return sum(x); });
   other.op = "mean";
   CHECK(caught(run_row(other), "called"));
+  other.op = "maen";
+  const CheckResult called = run_row(other).checks.at(0);
+  CHECK(called.check == "called");
+  CHECK(called.message == "not applicable: no op of this name");
 }
 
 TEST_CASE("a reject row fails where the call is accepted or says something else") {
