@@ -79,11 +79,12 @@ void add_in_place(Tensor& into, const Tensor& term) {
   });
 }
 
-// Adds a term to what a node has gathered. Memory that an op or a caller still holds is never
-// written to: the first term is kept as it came, and copied only once a second one arrives.
+// Adds a term to what a node has gathered. A term, which an op or a caller may still hold, is never
+// written to: the first is kept as it came, and copied only once a second one arrives. A leaf has
+// memory of its own, or a view of a flat buffer, and writes to it whoever looks on.
 void gather(Node& node, const Tensor& term) {
   const bool leaf = node.op == nullptr;
-  if (leaf && node.gradient.defined()) {  // memory of its own, or a view of a flat buffer
+  if (leaf && node.gradient.defined()) {
     node.holds_gradient ? add_in_place(node.gradient, term) : node.gradient.copy_from(term);
   } else if (leaf) {
     node.gradient = term.clone();

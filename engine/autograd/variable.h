@@ -58,7 +58,8 @@ class Variable {
   Variable detach() const;
 
   /// Of a leaf: what backward() has added up since the last clear_grad(). Undefined where nothing
-  /// has arrived. Throws Error for anything but a leaf.
+  /// has arrived. Valid until the next backward(), which writes to the same memory: clone it to
+  /// keep it. Throws Error for anything but a leaf.
   const Tensor& grad() const;
   /// Of a leaf: the next gradient is written instead of added.
   void clear_grad();

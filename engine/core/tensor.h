@@ -109,12 +109,14 @@ class Tensor {
   /// `shape.size()` consecutive elements from `offset` on; shares storage.
   Tensor view(int64_t offset, Shape shape) const;
   Tensor clone() const;
-  /// The values converted to `dtype`; this tensor itself where it has that type already. On the
-  /// CPU only: the op `cast` converts on both.
+  /// The values converted to `dtype`; this tensor itself where it has that type already. To a whole
+  /// type fractions are cut off, and values that it cannot hold are not defined. On the CPU only:
+  /// the op `cast` converts on both.
   Tensor to(DType dtype) const;
   /// A copy on `device`; this tensor itself where it lies there already.
   Tensor to(Device device) const;
 
+  /// Throws Error for a number that a whole type cannot hold.
   void fill(double value);
   /// Copies values from a tensor of the same shape and type. From the other device it is an upload
   /// or a download, of which the latter waits.

@@ -129,7 +129,8 @@ struct NormArgs {
 };
 
 /// The kernels of one instruction set. All work on float32, all are deterministic: an element's
-/// sum runs in the order of the formula, whatever the tile it falls into.
+/// sum runs in the order of the formula, whatever the tile it falls into. The moments are sums of
+/// even and of odd pixels, added up at the end.
 struct Kernels {
   int64_t lanes;      // of a vector
   int64_t max_width;  // of a packed panel
