@@ -5,6 +5,7 @@
 #include <numbers>
 #include <vector>
 
+#include "engine/check/op_row.h"
 #include "engine/ops/affine_warp.h"
 #include "engine/ops/arithmetic.h"
 #include "engine/ops/dropout.h"
@@ -158,6 +159,21 @@ TEST_CASE("float32 sums of many terms keep float64 accuracy") {
   const auto tenth = static_cast<double>(0.1F);
   const double expected = tenth * static_cast<double>(n);
   CHECK(std::abs(sum(Variable(x)).value().item() - expected) < expected * 0x1p-23);
+}
+
+TEST_CASE("float32 means over many pixels are rounded once") {
+  const Tensor x = uniform({2, 60, 61, 5}, 0, 1).to(DType::f32);
+  const auto check_rounded = [&](const auto& op) {
+    const Tensor single = op(Variable(x)).value().to(DType::f64);
+    const Tensor exact = op(Variable(x.to(DType::f64))).value();
+    for (size_t i = 0; i < static_cast<size_t>(exact.size()); ++i) {
+      const double y = exact.values<double>()[i];
+      CHECK(std::abs(single.values<double>()[i] - y) <= y * (0x1p-24 + 0x1p-40));
+    }
+  };
+  check_rounded([](const Variable& v) { return adaptive_avg_pool2d(v, 1, 1); });
+  check_rounded([](const Variable& v) { return adaptive_avg_pool2d(v, 3, 4); });
+  check_rounded([](const Variable& v) { return avg_pool2d(v, {.kernel = 12, .stride = 5}); });
 }
 
 TEST_CASE("arithmetic broadcasts as NumPy does") {
