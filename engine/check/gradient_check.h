@@ -16,7 +16,7 @@ struct CheckResult {
   bool passed = true;
   double error = 0;
   double tolerance = 0;
-  std::string message;  ///< why it failed; or, of "cuda", which kernel is not written yet
+  std::string message;  ///< why it failed
 };
 
 struct RowReport {

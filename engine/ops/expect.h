@@ -39,7 +39,6 @@ inline void expect_eps(const OpInfo& op, double eps) {
 /// per target; nullptr: all count) holds 0 for are not looked at.
 inline void expect_probabilities(std::string_view op, const Tensor& targets,
                                  const uint8_t* counts = nullptr) {
-  expect_on_host(op, targets);
   with_type(targets.dtype(), [&]<class T>() {
     const T* t = targets.data<T>();
     for (int64_t i = 0; i < targets.size(); ++i)
