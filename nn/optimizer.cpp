@@ -36,6 +36,10 @@ class MomentOptimizer : public Optimizer {
   void begin_step(double learning_rate) override {
     ++steps_;
     learning_rate_ = learning_rate;
+    if (parameters_.device() == Device::cpu) return;
+    const Tensor numbers = numbers_now();
+    if (!now_.defined()) now_ = Tensor(numbers.shape(), numbers.dtype(), parameters_.device());
+    now_.copy_from(numbers);
   }
 
   void load_state(const std::vector<NamedTensor>& state) override {
@@ -50,11 +54,14 @@ class MomentOptimizer : public Optimizer {
 
  protected:
   const Tensor& moment(size_t i) const { return moments_[i].tensor; }
+  /// What the step that has begun gives the op's kernels, on the host.
+  virtual Tensor numbers_now() const = 0;
 
   ParameterSet& parameters_;
   OptimizerOptions options_;
   int64_t steps_ = 0;  ///< begun
   double learning_rate_ = 0;
+  Tensor now_;  ///< numbers_now() on cuda, where a recorded step reads them; undefined on the CPU
 
  private:
   static const Tensor& entry(const std::vector<NamedTensor>& state, const std::string& name,
@@ -78,14 +85,20 @@ class Sgd : public MomentOptimizer {
       : MomentOptimizer(parameters, options, {"momentum"}) {}
 
   void apply() override {
-    const SgdOptions options{.learning_rate = learning_rate_,
-                             .momentum = options_.momentum,
-                             .nesterov = options_.nesterov,
-                             .weight_decay = options_.weight_decay};
     for (const ParameterSet::Range& range : parameters_.trainable())
       sgd_step(part(parameters_.values(), range), part(parameters_.gradients(), range),
-               part(moment(0), range), options, steps_ == 1);
+               part(moment(0), range), options_now(), is_first(), now_);
   }
+
+ private:
+  SgdOptions options_now() const {
+    return {.learning_rate = learning_rate_,
+            .momentum = options_.momentum,
+            .nesterov = options_.nesterov,
+            .weight_decay = options_.weight_decay};
+  }
+  bool is_first() const { return steps_ == 1; }
+  Tensor numbers_now() const override { return step_numbers(options_now(), is_first()); }
 };
 
 class Adam : public MomentOptimizer {
@@ -94,17 +107,22 @@ class Adam : public MomentOptimizer {
       : MomentOptimizer(parameters, options, {"m", "v"}) {}
 
   void apply() override {
-    const AdamOptions options{.learning_rate = learning_rate_,
-                              .beta1 = options_.beta1,
-                              .beta2 = options_.beta2,
-                              .eps = options_.eps,
-                              .weight_decay = options_.weight_decay,
-                              .decoupled = options_.name == "adamw",
-                              .step = steps_};
     for (const ParameterSet::Range& range : parameters_.trainable())
       adam_step(part(parameters_.values(), range), part(parameters_.gradients(), range),
-                part(moment(0), range), part(moment(1), range), options);
+                part(moment(0), range), part(moment(1), range), options_now(), now_);
   }
+
+ private:
+  AdamOptions options_now() const {
+    return {.learning_rate = learning_rate_,
+            .beta1 = options_.beta1,
+            .beta2 = options_.beta2,
+            .eps = options_.eps,
+            .weight_decay = options_.weight_decay,
+            .decoupled = options_.name == "adamw",
+            .step = steps_};
+  }
+  Tensor numbers_now() const override { return step_numbers(options_now()); }
 };
 
 }  // namespace
@@ -131,12 +149,11 @@ double gradient_norm(ParameterSet& parameters) {
 
 Tensor clip_gradients(ParameterSet& parameters, double limit) {
   check(limit >= 0, "clip_gradients: expected a limit of at least 0, got ", limit);
-  const double norm = gradient_norm(parameters);
-  const double factor = limit / (norm + 1e-6);
-  if (limit > 0 && factor < 1)
-    for (const ParameterSet::Range& range : parameters.trainable())
-      scale_in_place(part(parameters.gradients(), range), factor);
-  return Tensor::full({}, norm, DType::f64);
+  std::vector<Tensor> gradients;
+  for (const ParameterSet::Range& range : parameters.trainable())
+    gradients.push_back(part(parameters.gradients(), range));
+  if (gradients.empty()) return Tensor::zeros({}, DType::f32, parameters.device());
+  return clip_norm(gradients, limit);
 }
 
 }  // namespace decant::nn

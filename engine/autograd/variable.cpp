@@ -68,8 +68,10 @@ thread_local bool grad_mode = true;
 void add_in_place(Tensor& into, const Tensor& term) {
   if constexpr (kWithCuda)
     if (into.device() == Device::cuda)
-      return cuda_memory::add(into.mutable_device_data<float>(), term.device_data<float>(),
-                              into.size());
+      return with_stored_type(into.dtype(), [&]<class T>() {
+        cuda_memory::add(into.mutable_device_data<T>(), term.device_data<T>(), into.size(),
+                         into.dtype());
+      });
   with_real_type(into.dtype(), [&]<class T>() {
     T* sum = into.mutable_data<T>();
     const T* t = term.data<T>();

@@ -48,8 +48,8 @@ Tensors inputs_as(const OpRow& row, DType dtype) {
 }
 
 // The random weighting of the outputs: a plain sum would be blind to whatever an op conserves (a
-// softmax sums to 1 whatever its input is). Exact in float32, so that all types share it.
-Tensor weighting(const Shape& shape, DType dtype) {
+// softmax sums to 1 whatever its input is). Exact in `exact_in`, so that all wider types share it.
+Tensor weighting(const Shape& shape, DType dtype, DType exact_in = DType::f32) {
   // A row asks for the same one dozens of times, and drawing it costs more than most ops.
   thread_local Tensor single;
   thread_local Tensor twice;
@@ -57,6 +57,7 @@ Tensor weighting(const Shape& shape, DType dtype) {
     single = randn(shape, 77).to(DType::f32);
     twice = single.to(DType::f64);
   }
+  if (exact_in != DType::f32) return single.to(exact_in).to(dtype);
   return dtype == DType::f32 ? single : twice;
 }
 
@@ -69,10 +70,12 @@ Variable call_with_leaves(const OpRow& row, const Tensors& inputs,
 }
 
 // Forward, and backward into the inputs named by `leaves`.
-Outcome run(const OpRow& row, const Tensors& inputs, const std::vector<size_t>& leaves) {
+Outcome run(const OpRow& row, const Tensors& inputs, const std::vector<size_t>& leaves,
+            DType weights = DType::f32) {
   std::vector<Variable> variables;
   const Variable y = call_with_leaves(row, inputs, leaves, variables);
-  if (y.requires_grad()) backward(y, weighting(y.shape(), y.dtype()).to(y.value().device()));
+  if (y.requires_grad())
+    backward(y, weighting(y.shape(), y.dtype(), weights).to(y.value().device()));
   Outcome outcome = {y.value(), {}};
   for (const Variable& x : variables)
     outcome.gradients.push_back(x.requires_grad() ? x.grad() : Tensor());
@@ -249,32 +252,45 @@ double relative_distance(const Tensor& single, const Tensor& reference) {
   return std::sqrt(squares) / (scale > kNothing ? scale : 1);
 }
 
-// What the op gives in float64 for its inputs as float32: what is measured is the op, not the
-// conversion.
-Outcome run_reference(const OpRow& row) {
+// The inputs of a row that are given to a device, and what the weighting of its output is exact in.
+struct Given {
   Tensors inputs;
-  for (const Tensor& x : inputs_as(row, DType::f32)) inputs.push_back(to_real(x, DType::f64));
-  return run(row, inputs, differentiable_inputs(row));
+  DType weights = DType::f32;
+};
+
+// In float64 what an op gives for what was `given`: what is measured is the op, not the conversion.
+Outcome run_reference(const OpRow& row, const Given& given) {
+  Tensors inputs;
+  for (size_t i = 0; i < given.inputs.size(); ++i)
+    inputs.push_back(is_real(row.inputs[i].dtype()) ? given.inputs[i].to(DType::f64)
+                                                    : given.inputs[i]);
+  return run(row, inputs, differentiable_inputs(row), given.weights);
 }
 
-CheckResult compare_with_reference(const OpRow& row, const Outcome& single) {
+CheckResult compare_with_reference(const OpRow& row, const Given& given, const Outcome& single) {
   const std::vector<size_t> leaves = differentiable_inputs(row);
-  const Outcome reference = run_reference(row);
+  const Outcome reference = run_reference(row, given);
 
   // Each product of a sum contributes a rounding of 2^-24, which add up like a random walk. The
   // factor is for what happens to an entry besides: up to four rounded operations before and after
   // the sum (an exp or a division counts as one), each at most 2^-24 of the entry.
   constexpr double kRoundings = 4;
+  // A result that is stored as bfloat16 was rounded once more, to 8 bits: by at most 2^-8 of each
+  // entry. As much again is for what it is computed from and was rounded before: a value that was
+  // kept, a product before its sum. One stored as float32 beside them was not.
+  constexpr double kStored = 2 * 0x1p-8;
   CheckResult result = {.check = "", .tolerance = 1, .message = ""};
   // What is reported is the quantity nearest to its tolerance, or furthest beyond.
   const auto measure = [&](const Tensor& a, const Tensor& b, double products,
                            const std::string& what) {
-    if (a.dtype() != DType::f32) {
-      result.message = str(what, " of float32 inputs is ", a.dtype());
+    const bool stored = a.dtype() == DType::bf16 && given.weights == DType::bf16;
+    if (a.dtype() != DType::f32 && !stored) {
+      result.message = str(what, " of ", given.weights, " inputs is ", a.dtype());
       return;
     }
     const double error = relative_distance(a, b);
-    const double tolerance = row.kappa * (std::sqrt(products) + kRoundings) * 0x1p-24;
+    const double tolerance =
+        row.kappa * (std::sqrt(products) + kRoundings) * 0x1p-24 + (stored ? kStored : 0);
     if (error / tolerance < result.error / result.tolerance) return;
     result.error = error;
     result.tolerance = tolerance;
@@ -294,8 +310,8 @@ CheckResult compare_with_reference(const OpRow& row, const Outcome& single) {
 }
 
 CheckResult check_float32(const OpRow& row) {
-  return compare_with_reference(row,
-                                run(row, inputs_as(row, DType::f32), differentiable_inputs(row)));
+  const Given given = {inputs_as(row, DType::f32)};
+  return compare_with_reference(row, given, run(row, given.inputs, differentiable_inputs(row)));
 }
 
 // ---- same bits, written -------------------------------------------------------------------------
@@ -355,10 +371,10 @@ CheckResult check_written(const OpRow& row) {
 
 // ---- cuda ---------------------------------------------------------------------------------------
 
-Outcome run_on_cuda(const OpRow& row) {
+Outcome run_on_cuda(const OpRow& row, const Given& given) {
   Tensors inputs;
-  for (const Tensor& x : inputs_as(row, DType::f32)) inputs.push_back(x.to(Device::cuda));
-  Outcome outcome = run(row, inputs, differentiable_inputs(row));
+  for (const Tensor& x : given.inputs) inputs.push_back(x.to(Device::cuda));
+  Outcome outcome = run(row, inputs, differentiable_inputs(row), given.weights);
   check(outcome.y.device() == Device::cuda, row.op, ": the value does not lie on cuda");
   outcome.y = outcome.y.to(Device::cpu);
   for (Tensor& dx : outcome.gradients)
@@ -385,24 +401,38 @@ struct OtherSchedule {};
 
 // Fresh memory is full of NaN, so that an element which is read or left unwritten shows; and the
 // second run takes another order where the device lets us choose it.
-CheckResult run_twice_on_cuda(const OpRow& row) {
+CheckResult check_on_cuda(const OpRow& row, const Given& given) {
   const Poison poison;
-  const Outcome first = run_on_cuda(row);
+  const Outcome first = run_on_cuda(row, given);
   {
     [[maybe_unused]] const OtherSchedule guard;
-    if (const std::string d = difference(first, run_on_cuda(row)); !d.empty())
+    if (const std::string d = difference(first, run_on_cuda(row, given)); !d.empty())
       return failed(str("run twice, ", d, " differs"));
   }
-  return compare_with_reference(row, first);
+  return compare_with_reference(row, given, first);
 }
 
 CheckResult check_cuda(const OpRow& row) {
-  try {
-    return run_twice_on_cuda(row);
-  } catch (const Error& e) {
-    if (std::string_view(e.what()).find(kNoKernelYet) == std::string_view::npos) throw;
-    return {.check = "", .message = e.what()};
-  }
+  return check_on_cuda(row, {inputs_as(row, DType::f32)});
+}
+
+const OpInfo* op_of(const OpRow& row) {
+  const auto ops = registered_ops();
+  const auto op = std::ranges::find(ops, row.op, &OpInfo::name);
+  return op == ops.end() ? nullptr : *op;
+}
+
+InputSet stored_inputs(const OpRow& row) {
+  const OpInfo* op = op_of(row);
+  return op == nullptr ? kNoInput : op->stored;
+}
+
+CheckResult check_bf16(const OpRow& row) {
+  Given given = {inputs_as(row, DType::f32), DType::bf16};
+  for (size_t i = 0; i < given.inputs.size(); ++i)
+    if ((stored_inputs(row) >> i & 1U) != 0)
+      given.inputs[i] = to_real(given.inputs[i], DType::bf16);
+  return check_on_cuda(row, given);
 }
 
 // ---- frozen, accumulation -----------------------------------------------------------------------
@@ -504,16 +534,15 @@ CheckResult check_accumulation(const OpRow& row) {
 
 // A row that never calls its op proves nothing about it. Only ops that record leave a trace.
 CheckResult check_called(const OpRow& row) {
-  const auto ops = registered_ops();
-  const auto op = std::ranges::find(ops, row.op, &OpInfo::name);
-  if (op == ops.end()) return {.check = "", .message = "not applicable: no op of this name"};
-  if (!(*op)->differentiable)
+  const OpInfo* op = op_of(row);
+  if (op == nullptr) return {.check = "", .message = "not applicable: no op of this name"};
+  if (!op->differentiable)
     return {.check = "", .message = "not applicable: the op records nothing"};
   const Trace trace;
   const Tensors inputs = inputs_as(row, DType::f64);
   row.call(std::vector<Variable>(inputs.begin(), inputs.end()));
   const bool called =
-      std::ranges::any_of(trace.steps(), [&](const auto& step) { return step.op == *op; });
+      std::ranges::any_of(trace.steps(), [&](const auto& step) { return step.op == op; });
   return called ? CheckResult{} : failed("the row never calls this op");
 }
 
@@ -548,7 +577,10 @@ RowReport run_row(const OpRow& row) {
   add_check(report, "float32", [&] { return check_float32(row); });
   add_check(report, "same bits", [&] { return check_same_bits(row); });
   add_check(report, "written", [&] { return check_written(row); });
-  if constexpr (kWithCuda) add_check(report, "cuda", [&] { return check_cuda(row); });
+  if constexpr (kWithCuda) {
+    add_check(report, "cuda", [&] { return check_cuda(row); });
+    if (stored_inputs(row) != kNoInput) add_check(report, "bf16", [&] { return check_bf16(row); });
+  }
   return report;
 }
 

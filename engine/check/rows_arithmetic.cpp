@@ -78,7 +78,7 @@ std::vector<RejectRow> rejects() {
           {.op = "div",
            .what = "an absent operand",
            .call = [] { div(zeros({2}), Variable()); },
-           .message = "expected float32 or float64 values, got none"}};
+           .message = "expected float32 or float64 values, on cuda perhaps bfloat16, got none"}};
 }
 
 [[maybe_unused]] const bool kRegistered = register_rows(rows, rejects);

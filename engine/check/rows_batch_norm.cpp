@@ -78,8 +78,9 @@ std::vector<OpRow> rows() {
                      .inputs = inputs,
                      .call =
                          [o = c.options, channels](const std::vector<Variable>& x) {
-                           Tensor mean = uniform(channels, -0.5, 0.5, 5).to(x[0].dtype());
-                           Tensor var = uniform(channels, 0.5, 1.5, 6).to(x[0].dtype());
+                           const Device device = x[0].value().device();
+                           Tensor mean = uniform(channels, -0.5, 0.5, 5).to(x[1].dtype()).to(device);
+                           Tensor var = uniform(channels, 0.5, 1.5, 6).to(x[1].dtype()).to(device);
                            return batch_norm(x[0], x[1], x[2], mean, var, o,
                                              x.size() > 3 ? x[3] : Variable{});
                          },

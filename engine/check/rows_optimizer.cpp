@@ -117,11 +117,6 @@ void add_buffers(std::vector<OpRow>& table, int64_t size) {
     ema_update(x, y, 0.9);
     return x;
   });
-  add(
-      "cast", [](const Tensor& x, const Tensor&) { return cast(cast(x, DType::bf16), x.dtype()); },
-      "to bfloat16 and back");
-  // To float32 and back, which changes nothing in what is float32 already.
-  add("cast", [](const Tensor& x, const Tensor&) { return cast(cast(x, DType::f32), x.dtype()); });
 }
 
 std::vector<OpRow> rows() {
@@ -230,10 +225,6 @@ std::vector<RejectRow> rejects() {
        .what = "another shape",
        .call = [] { ema_update(zeros({3}), zeros({4}), 0.9); },
        .message = "float32 [3], got float32 [4]"},
-      {.op = "cast",
-       .what = "whole numbers to cast to",
-       .call = [] { cast(zeros({3}), DType::i64); },
-       .message = "to cast to, got int64"},
   };
 }
 

@@ -1,4 +1,5 @@
 #include "engine/check/op_row.h"
+#include "engine/ops/cast.h"
 #include "engine/ops/pointwise.h"
 
 namespace decant {
@@ -13,6 +14,31 @@ struct Case {
   double high = 4;
   std::initializer_list<double> kinks = {};
 };
+
+// Of float32 and float64 to itself, of bfloat16 to float32; then there and back, which is a step
+// function, to be looked at and not to be differenced.
+void add_casts(std::vector<OpRow>& table) {
+  for (const int64_t size : {7, 20011}) {
+    table.push_back({.op = "cast",
+                     .variant = str("to float, ", size),
+                     .inputs = {randn({size})},
+                     .call =
+                         [](const std::vector<Variable>& x) {
+                           const bool wide = x[0].dtype() == DType::f64;
+                           return cast(x[0], wide ? DType::f64 : DType::f32);
+                         },
+                     .large = size > 100});
+    for (const DType narrow : {DType::f32, DType::bf16})
+      table.push_back({.op = "cast",
+                       .variant = str("to ", narrow, " and back, ", size),
+                       .inputs = {randn({size})},
+                       .call =
+                           [narrow](const std::vector<Variable>& x) {
+                             return cast(cast(x[0], narrow), x[0].dtype());
+                           },
+                       .constants = {0}});
+  }
+}
 
 std::vector<OpRow> rows() {
   const Case cases[] = {
@@ -62,18 +88,25 @@ std::vector<OpRow> rows() {
                    .inputs = {clear_of(uniform({5, 10007}, -3, 3), {0})},
                    .call = [](const std::vector<Variable>& x) { return leaky_relu(x[0], 0.1); },
                    .large = true});
+  add_casts(table);
   return table;
 }
 
 std::vector<RejectRow> rejects() {
-  return {{.op = "relu",
-           .what = "whole numbers",
-           .call = [] { relu(Variable(Tensor::zeros({2}, DType::i32))); },
-           .message = "relu: expected float32 or float64 values, got int32"},
-          {.op = "leaky_relu",
-           .what = "an absent input",
-           .call = [] { leaky_relu(Variable(), 0.1); },
-           .message = "leaky_relu: expected float32 or float64 values, got none"}};
+  return {
+      {.op = "cast",
+       .what = "whole numbers to cast to",
+       .call = [] { cast(Variable(Tensor::zeros({3})), DType::i64); },
+       .message = "cast: expected float32, float64 or bfloat16 to cast to, got int64"},
+      {.op = "relu",
+       .what = "whole numbers",
+       .call = [] { relu(Variable(Tensor::zeros({2}, DType::i32))); },
+       .message = "relu: expected float32 or float64 values, on cuda perhaps bfloat16, got int32"},
+      {.op = "leaky_relu",
+       .what = "an absent input",
+       .call = [] { leaky_relu(Variable(), 0.1); },
+       .message =
+           "leaky_relu: expected float32 or float64 values, on cuda perhaps bfloat16, got none"}};
 }
 
 [[maybe_unused]] const bool kRegistered = register_rows(rows, rejects);

@@ -30,7 +30,7 @@ void upload(void* device, const void* host, size_t bytes);
 void download(void* host, const void* device, size_t bytes);
 void copy(void* to, const void* from, size_t bytes);
 void fill(void* data, int64_t count, DType dtype, double value);
-/// sum += term, elementwise.
-void add(float* sum, const float* term, int64_t count);
+/// sum += term, elementwise, of float32 or bfloat16.
+void add(void* sum, const void* term, int64_t count, DType dtype);
 
 }  // namespace decant::cuda_memory

@@ -58,6 +58,12 @@ constexpr bool is_real(DType dtype) {
   return dtype == DType::f32 || dtype == DType::f64;
 }
 
+/// The type of parameters and of their gradients beside activations of this type: bf16 is for
+/// activations only.
+constexpr DType parameter_type(DType activations) {
+  return activations == DType::bf16 ? DType::f32 : activations;
+}
+
 template <class T>
 struct DTypeOf;
 template <>

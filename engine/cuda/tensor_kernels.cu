@@ -1,7 +1,7 @@
 // What tensors and the backward pass do themselves (see core/cuda_memory.h). One thread per
 // element.
 #include "engine/core/cuda_memory.h"
-#include "engine/cuda/kernel.cuh"
+#include "engine/cuda/map.cuh"
 
 namespace decant::cuda {
 namespace {
@@ -11,9 +11,9 @@ __global__ void fill_kernel(T* data, int64_t count, T value) {
   for (int64_t i = global_thread(); i < count; i += all_threads()) data[i] = value;
 }
 
-__global__ void add_kernel(float* __restrict__ sum, const float* __restrict__ term, int64_t count) {
-  for (int64_t i = global_thread(); i < count; i += all_threads()) sum[i] += term[i];
-}
+struct Add {
+  __device__ float operator()(int64_t /*i*/, float a, float b) const { return a + b; }
+};
 
 }  // namespace
 }  // namespace decant::cuda
@@ -28,8 +28,12 @@ void fill(void* data, int64_t count, DType dtype, double value) {
   });
 }
 
-void add(float* sum, const float* term, int64_t count) {
-  cuda::launch("accumulate", cuda::add_kernel, cuda::grid_over(count), sum, term, count);
+void add(void* sum, const void* term, int64_t count, DType dtype) {
+  with_stored_type(dtype, [&]<class T>() {
+    T* into = static_cast<T*>(sum);
+    cuda::map_elements("accumulate", cuda::Add(), count, into, static_cast<const T*>(into),
+                       static_cast<const T*>(term));
+  });
 }
 
 }  // namespace decant::cuda_memory

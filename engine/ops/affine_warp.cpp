@@ -220,6 +220,7 @@ Tensor warp_table(std::span<const Affine> source_to_result) {
 
 Variable affine_warp(const Variable& x, std::span<const Affine> source_to_result, int64_t h,
                      int64_t w, const WarpOptions& options) {
+  expect_real(kWarp, x.value());
   expect_image(kWarp, x.value());
   expect_size(kWarp, h, w);
   expect_maps(x.value(), source_to_result.size());
@@ -229,6 +230,7 @@ Variable affine_warp(const Variable& x, std::span<const Affine> source_to_result
 
 Variable affine_warp(const Variable& x, const Tensor& table, int64_t h, int64_t w,
                      const WarpOptions& options) {
+  expect_real(kWarp, x.value());
   expect_image(kWarp, x.value());
   expect_size(kWarp, h, w);
   const WarpMaps maps = maps_of(kWarp, table);

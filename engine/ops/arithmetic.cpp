@@ -96,14 +96,18 @@ void scale_add(const Tensor& x, double factor, double c, Tensor& y) {
 
 namespace {
 
-const OpInfo& kAdd = register_op({.name = "add", .formula = "y = a + b", .source = "elementary"});
-const OpInfo& kSub = register_op({.name = "sub", .formula = "y = a - b", .source = "elementary"});
-const OpInfo& kMul = register_op({.name = "mul", .formula = "y = a b", .source = "elementary"});
-const OpInfo& kDiv = register_op({.name = "div", .formula = "y = a / b", .source = "elementary"});
-const OpInfo& kScale =
-    register_op({.name = "scale", .formula = "y = factor x", .source = "elementary"});
-const OpInfo& kAddScalar =
-    register_op({.name = "add_scalar", .formula = "y = x + c", .source = "elementary"});
+const OpInfo& kAdd = register_op(
+    {.name = "add", .formula = "y = a + b", .source = "elementary", .stored = kEveryInput});
+const OpInfo& kSub = register_op(
+    {.name = "sub", .formula = "y = a - b", .source = "elementary", .stored = kEveryInput});
+const OpInfo& kMul = register_op(
+    {.name = "mul", .formula = "y = a b", .source = "elementary", .stored = kEveryInput});
+const OpInfo& kDiv = register_op(
+    {.name = "div", .formula = "y = a / b", .source = "elementary", .stored = kEveryInput});
+const OpInfo& kScale = register_op(
+    {.name = "scale", .formula = "y = factor x", .source = "elementary", .stored = kEveryInput});
+const OpInfo& kAddScalar = register_op(
+    {.name = "add_scalar", .formula = "y = x + c", .source = "elementary", .stored = kEveryInput});
 
 template <class F>
 Tensor pair(const Tensor& a, const Tensor& b, const Shape& shape) {
@@ -188,7 +192,7 @@ struct AddScalarOptions {
 }  // namespace
 
 Variable scale(const Variable& x, double factor) {
-  expect_real(kScale, x.value());
+  expect_stored(kScale, x.value());
   return record(kScale, ScaleOptions{factor}, scaled(x.value(), factor, 0), {x},
                 [factor](const Tensor& dy, const Wanted&) {
                   return std::vector<Tensor>{scaled(dy, factor, 0)};
@@ -196,7 +200,7 @@ Variable scale(const Variable& x, double factor) {
 }
 
 Variable add_scalar(const Variable& x, double c) {
-  expect_real(kAddScalar, x.value());
+  expect_stored(kAddScalar, x.value());
   return record(kAddScalar, AddScalarOptions{c}, scaled(x.value(), 1, c), {x},
                 [](const Tensor& dy, const Wanted&) { return std::vector<Tensor>{dy}; });
 }

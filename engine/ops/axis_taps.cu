@@ -1,11 +1,11 @@
-// One thread per result, or per four neighbouring channels: it computes the taps of its row and its
-// column and gathers. Reads x once from memory (what neighbours share comes from the cache) and
-// writes y: bound by memory for few taps, by arithmetic for the gradients of bilinear maps.
+// One thread per result, or per 16 bytes of neighbouring channels: it computes the taps of its row
+// and its column and gathers. Reads x once from memory (what neighbours share comes from the cache)
+// and writes y: bound by memory for few taps, by arithmetic for the gradients of bilinear maps.
 #include "engine/cuda/kernel.cuh"
+#include "engine/cuda/vectors.cuh"
 #include "engine/ops/axis_taps.h"
 #include "engine/ops/image_place.cuh"
 #include "engine/ops/reduce_kernels.h"
-#include "engine/ops/vectors.cuh"
 
 namespace decant::cuda {
 namespace {
@@ -122,9 +122,9 @@ struct Slice {
   int64_t h, w, stride;
 };
 
-template <class Direction, int kWidth>
-__global__ void apply_taps_kernel(AxisMap rows, AxisMap columns, const float* __restrict__ x,
-                                  Slice from, float* __restrict__ y, Slice to, ImageSize size) {
+template <class Direction, int kWidth, class T>
+__global__ void apply_taps_kernel(AxisMap rows, AxisMap columns, const T* __restrict__ x,
+                                  Slice from, T* __restrict__ y, Slice to, ImageSize size) {
   for (int64_t i = global_thread(); i < size.count(); i += all_threads()) {
     const ImagePlace place(size, i);
     const Direction row = Direction::of(rows, place.h);
@@ -133,7 +133,7 @@ __global__ void apply_taps_kernel(AxisMap rows, AxisMap columns, const float* __
     const Range along_columns = column.range();
     Floats<kWidth> sum = {};
     for (int64_t h = along_rows.first; h < along_rows.end; ++h) {
-      const float* in = x + (place.n * from.h + h) * from.w * from.stride + place.c * kWidth;
+      const T* in = x + (place.n * from.h + h) * from.w * from.stride + place.c * kWidth;
       Floats<kWidth> part = {};
       for (int64_t w = along_columns.first; w < along_columns.end; ++w) {
         const Floats<kWidth> values = load<kWidth>(in + w * from.stride);
@@ -169,15 +169,17 @@ void apply_taps(const AxisTaps& rows, const AxisTaps& columns, const Tensor& x, 
     sum_middle(x, {from[0], from[1] * from[2], from[3]}, weight, y);
     return;
   }
-  const float* in = x.device_data<float>() + slice.x_channel;
-  float* out = y.mutable_device_data<float>() + slice.y_channel;
-  with_width(in_fours({slice.channels, from[3], to[3]}, {in, out}), [&]<int kWidth>() {
-    const ImageSize size = {to[0], to[1], to[2], slice.channels / kWidth};
-    launch("apply_taps",
-           rows.is_transposed ? apply_taps_kernel<Transposed, kWidth>
-                              : apply_taps_kernel<Forward, kWidth>,
-           grid_over(size.count()), rows.map, columns.map, in, Slice{from[1], from[2], from[3]},
-           out, Slice{to[1], to[2], to[3]}, size);
+  with_stored_type(x.dtype(), [&]<class T>() {
+    const T* in = x.device_data<T>() + slice.x_channel;
+    T* out = y.mutable_device_data<T>() + slice.y_channel;
+    with_width<T>({slice.channels, from[3], to[3]}, {in, out}, [&]<int kWidth>() {
+      const ImageSize size = {to[0], to[1], to[2], slice.channels / kWidth};
+      launch("apply_taps",
+             rows.is_transposed ? apply_taps_kernel<Transposed, kWidth, T>
+                                : apply_taps_kernel<Forward, kWidth, T>,
+             grid_over(size.count()), rows.map, columns.map, in, Slice{from[1], from[2], from[3]},
+             out, Slice{to[1], to[2], to[3]}, size);
+    });
   });
 }
 

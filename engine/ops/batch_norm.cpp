@@ -7,23 +7,26 @@
 namespace decant {
 namespace {
 
+constexpr InputSet kInputAndResidual = kFirstInput | kFirstInput << 3U;
+
 const OpInfo& kBatchNorm =
     register_op({.name = "batch_norm",
                  .formula = "y = act((x - mean) / sqrt(var + eps) scale + shift + residual)",
-                 .source = "Ioffe & Szegedy 2015, algorithm 1"});
+                 .source = "Ioffe & Szegedy 2015, algorithm 1",
+                 .stored = kInputAndResidual});
 
 void check_operands(const Variable& x, const Variable& scale, const Variable& shift,
                     const Tensor& running_mean, const Tensor& running_var,
                     const BatchNormOptions& options, const Variable& residual) {
-  check(is_real(x.dtype()), "batch_norm: expected float32 or float64, got ", x.dtype());
+  expect_stored(kBatchNorm, x.value());
   check(x.shape().rank() >= 1 && x.value().size() > 0, "batch_norm: expected x [.., C], got x ",
         x.shape());
   const Shape channels = {x.shape()[-1]};
   const auto check_channels = [&](const char* name, const Tensor& t) {
     check(t.shape() == channels, "batch_norm: expected ", name, " ", channels, " for x ", x.shape(),
           ", got ", t.shape());
-    check(t.dtype() == x.dtype(), "batch_norm: expected ", name, " of type ", x.dtype(), ", got ",
-          t.dtype());
+    check(t.dtype() == parameter_type(x.dtype()), "batch_norm: expected ", name, " of type ",
+          parameter_type(x.dtype()), ", got ", t.dtype());
   };
   check_channels("scale", scale.value());
   check_channels("shift", shift.value());
@@ -65,13 +68,13 @@ Variable batch_norm(const Variable& x, const Variable& scale, const Variable& sh
   Tensor mean;
   Tensor inverse;  // 1 / sqrt(var + eps)
   if (options.training) {
-    mean = Tensor(scale.shape(), x.dtype(), x.value().device());
-    inverse = Tensor(scale.shape(), x.dtype(), x.value().device());
+    mean = Tensor(scale.shape(), scale.dtype(), x.value().device());
+    inverse = Tensor(scale.shape(), scale.dtype(), x.value().device());
     ON_DEVICE(x.value(), batch_norm_moments, x.value(), options, mean, inverse, running_mean,
               running_var);
   } else {
     mean = running_mean.clone();
-    inverse = Tensor(scale.shape(), x.dtype(), x.value().device());
+    inverse = Tensor(scale.shape(), scale.dtype(), x.value().device());
     ON_DEVICE(x.value(), batch_norm_inverse, running_var, options.eps, inverse);
   }
   Tensor y(x.shape(), x.dtype(), x.value().device());
@@ -104,8 +107,8 @@ Variable batch_norm(const Variable& x, const Variable& scale, const Variable& sh
                       .training = training};
                   BatchNormGradients d;
                   if (wanted[0]) d.x = Tensor(dy.shape(), dy.dtype(), dy.device());
-                  if (wanted[1]) d.scale = Tensor(mean.shape(), dy.dtype(), dy.device());
-                  if (wanted[2]) d.shift = Tensor(mean.shape(), dy.dtype(), dy.device());
+                  if (wanted[1]) d.scale = Tensor(mean.shape(), mean.dtype(), dy.device());
+                  if (wanted[2]) d.shift = Tensor(mean.shape(), mean.dtype(), dy.device());
                   if (wanted[3]) d.residual = Tensor(dy.shape(), dy.dtype(), dy.device());
                   ON_DEVICE(dy, batch_norm_backward, saved, dy, d);
                   return std::vector<Tensor>{d.x, d.scale, d.shift, d.residual};

@@ -1,7 +1,8 @@
-// x [pixels, channels] as columns.cuh cuts it: a thread stays with one channel or four neighbouring
-// ones, whose moments and parameters it keeps in registers, and strides over pixels. All passes are
-// bound by memory: training forward reads x twice and writes y; backward reads x and dy twice and
-// writes dx; a residual adds one read to each pass, its gradient one write.
+// x [pixels, channels] as columns.cuh cuts it: a thread stays with one channel or 16 bytes of
+// neighbouring ones, whose moments and parameters it keeps in registers, and strides over pixels.
+// All passes are bound by memory: training forward reads x twice and writes y; backward reads x and
+// dy twice and writes dx; a residual adds one read to each pass, its gradient one write.
+// Activations and their gradients are of type T, all else is float.
 #include "engine/ops/batch_norm_activation.h"
 #include "engine/ops/batch_norm_passes.h"
 #include "engine/ops/columns.cuh"
@@ -33,8 +34,9 @@ struct Moments {
   }
 };
 
+template <class T>
 struct AddToMoments {
-  const float* x;
+  const T* x;
   template <int kWidth>
   __device__ void add(Moments (&states)[kWidth], int64_t at, int64_t /*column*/) const {
     const Floats<kWidth> values = load<kWidth>(x + at);
@@ -72,9 +74,14 @@ __global__ void inverse_kernel(const float* __restrict__ var, float eps,
 // ---- normalization ------------------------------------------------------------------------------
 
 // One pass's view of the operands.
+struct Parameters {
+  const float *mean, *inverse, *scale, *shift;
+};
+template <class T>
 struct Normalization {
-  const float *x, *mean, *inverse, *scale, *shift;
-  const float* residual;  // or null
+  const T* x;
+  const T* residual;  // or null
+  Parameters of;
   Activation activation;
 };
 
@@ -83,7 +90,7 @@ template <int kWidth>
 struct Channels {
   Floats<kWidth> mean, gain, shift;
 
-  __device__ Channels(const Normalization& n, int64_t c)
+  __device__ Channels(const Parameters& n, int64_t c)
       : mean(load<kWidth>(n.mean + c)),
         gain(load<kWidth>(n.scale + c)),
         shift(load<kWidth>(n.shift + c)) {
@@ -94,8 +101,8 @@ struct Channels {
 };
 
 // z = (x - mean) gain + shift + residual, of the elements from `at` on; leaves x - mean in centred.
-template <int kWidth>
-__device__ Floats<kWidth> normalized(const Normalization& n, const Channels<kWidth>& channels,
+template <int kWidth, class T>
+__device__ Floats<kWidth> normalized(const Normalization<T>& n, const Channels<kWidth>& channels,
                                      int64_t at, Floats<kWidth>& centred) {
   centred = load<kWidth>(n.x + at);
   Floats<kWidth> z;
@@ -113,9 +120,9 @@ __device__ Floats<kWidth> normalized(const Normalization& n, const Channels<kWid
 }
 
 // dz = dy act'(z), and x - mean.
-template <int kWidth>
-__device__ Floats<kWidth> activation_gradient(const Normalization& n,
-                                              const Channels<kWidth>& channels, const float* dy,
+template <int kWidth, class T>
+__device__ Floats<kWidth> activation_gradient(const Normalization<T>& n,
+                                              const Channels<kWidth>& channels, const T* dy,
                                               int64_t at, Floats<kWidth>& centred) {
   const Floats<kWidth> z = normalized(n, channels, at, centred);
   Floats<kWidth> dz = load<kWidth>(dy + at);
@@ -124,11 +131,11 @@ __device__ Floats<kWidth> activation_gradient(const Normalization& n,
   return dz;
 }
 
-template <int kWidth>
-__global__ void normalize_kernel(Tiles t, Normalization n, float* __restrict__ y) {
+template <int kWidth, class T>
+__global__ void normalize_kernel(Tiles t, Normalization<T> n, T* __restrict__ y) {
   const Spot s = spot_of(t);
   if (!s.inside) return;
-  const Channels<kWidth> channels(n, s.column * kWidth);
+  const Channels<kWidth> channels(n.of, s.column * kWidth);
 #pragma unroll 4
   for (int64_t row = s.first; row < s.end; row += t.slots) {
     const int64_t at = (row * t.inner + s.column) * kWidth;
@@ -152,14 +159,15 @@ struct GradientSums {
   }
 };
 
+template <class T>
 struct AddGradients {
-  Normalization n;
-  const float* dy;
-  float* dz;  // or null
+  Normalization<T> n;
+  const T* dy;
+  T* dz;  // or null
 
   template <int kWidth>
   __device__ void add(GradientSums (&states)[kWidth], int64_t at, int64_t column) const {
-    const Channels<kWidth> channels(n, column);
+    const Channels<kWidth> channels(n.of, column);
     Floats<kWidth> centred;
     const Floats<kWidth> d = activation_gradient(n, channels, dy, at, centred);
 #pragma unroll
@@ -190,13 +198,13 @@ struct StoreGradients {
   }
 };
 
-template <int kWidth>
-__global__ void input_gradient_kernel(Tiles t, Normalization n, const float* __restrict__ dy,
+template <int kWidth, class T>
+__global__ void input_gradient_kernel(Tiles t, Normalization<T> n, const T* __restrict__ dy,
                                       const float* __restrict__ slope,
-                                      const float* __restrict__ offset, float* __restrict__ dx) {
+                                      const float* __restrict__ offset, T* __restrict__ dx) {
   const Spot s = spot_of(t);
   if (!s.inside) return;
-  const Channels<kWidth> channels(n, s.column * kWidth);
+  const Channels<kWidth> channels(n.of, s.column * kWidth);
   Floats<kWidth> slopes = {};
   Floats<kWidth> offsets = {};
   if (slope != nullptr) {
@@ -222,27 +230,33 @@ Middle pixels_and_channels(const Tensor& x) {
   return {1, x.size() / channels, channels};
 }
 
-const float* data_or_null(const Tensor& t) {
-  return t.defined() ? t.device_data<float>() : nullptr;
+template <class T>
+const T* data_or_null(const Tensor& t) {
+  return t.defined() ? t.device_data<T>() : nullptr;
 }
-float* mutable_data_or_null(Tensor& t) {
-  return t.defined() ? t.mutable_device_data<float>() : nullptr;
+template <class T>
+T* mutable_data_or_null(Tensor& t) {
+  return t.defined() ? t.mutable_device_data<T>() : nullptr;
 }
 
-Normalization normalization_of(const BatchNormOperands& n) {
-  return {.x = n.x.device_data<float>(),
-          .mean = n.mean.device_data<float>(),
-          .inverse = n.inverse.device_data<float>(),
-          .scale = n.scale.device_data<float>(),
-          .shift = n.shift.device_data<float>(),
-          .residual = data_or_null(n.residual),
+template <class T>
+Normalization<T> normalization_of(const BatchNormOperands& n) {
+  return {.x = n.x.device_data<T>(),
+          .residual = data_or_null<T>(n.residual),
+          .of = {.mean = n.mean.device_data<float>(),
+                 .inverse = n.inverse.device_data<float>(),
+                 .scale = n.scale.device_data<float>(),
+                 .shift = n.shift.device_data<float>()},
           .activation = n.activation};
 }
 
-// Parameters may be views at any offset of a larger buffer.
-bool in_fours(const Normalization& n, Middle m, std::initializer_list<const void*> others) {
-  return cuda::in_fours({m.inner}, {n.x, n.mean, n.inverse, n.scale, n.shift, n.residual}) &&
-         cuda::in_fours({}, others);
+// As with_width of all that a pass reads, and of what else it reads or writes. Parameters may be
+// views at any offset of a larger buffer.
+template <class T, class F>
+void with_width_of(const Normalization<T>& n, Middle m, const T* other, const T* another, F&& f) {
+  with_width<T>({m.inner},
+                {n.x, n.residual, n.of.mean, n.of.inverse, n.of.scale, n.of.shift, other, another},
+                f);
 }
 
 // For passes that write as much as they read: as many blocks as there are rows for.
@@ -250,12 +264,61 @@ Tiles elementwise_tiles(Middle m, int width) {
   return tiles_of(m, width, INT64_MAX);
 }
 
+template <class T>
+void forward(const BatchNormOperands& operands, Tensor& y) {
+  const Normalization<T> n = normalization_of<T>(operands);
+  const Middle m = pixels_and_channels(operands.x);
+  T* out = y.mutable_device_data<T>();
+  with_width_of<T>(n, m, out, nullptr, [&]<int kWidth>() {
+    const Tiles tiles = elementwise_tiles(m, kWidth);
+    launch("batch_norm", normalize_kernel<kWidth, T>, tiles.grid(), tiles, n, out);
+  });
+}
+
+template <class T>
+void backward(const BatchNormOperands& operands, const Tensor& dy, BatchNormGradients& d) {
+  Normalization<T> n = normalization_of<T>(operands);
+  const Middle m = pixels_and_channels(operands.x);
+  const T* gradient = dy.device_data<T>();
+  T* dz = mutable_data_or_null<T>(d.residual);
+  Tensor slope;
+  Tensor offset;
+  if (operands.training) {
+    slope = Tensor(operands.scale.shape(), DType::f32, Device::cuda);
+    offset = Tensor(operands.scale.shape(), DType::f32, Device::cuda);
+  }
+  if (operands.training || d.scale.defined() || d.shift.defined() || dz != nullptr) {
+    const AddGradients<T> source = {.n = n, .dy = gradient, .dz = dz};
+    const StoreGradients sink = {.scale = n.of.scale,
+                                 .inverse = n.of.inverse,
+                                 .dscale = mutable_data_or_null<float>(d.scale),
+                                 .dshift = mutable_data_or_null<float>(d.shift),
+                                 .slope = mutable_data_or_null<float>(slope),
+                                 .offset = mutable_data_or_null<float>(offset),
+                                 .pixels = static_cast<float>(m.length)};
+    with_width_of<T>(n, m, gradient, dz, [&]<int kWidth>() {
+      reduce_middle<GradientSums, kWidth>("batch_norm backward", m, source, sink);
+    });
+  }
+  if (!d.x.defined()) return;
+  if (dz != nullptr) {  // what remains is linear in it
+    gradient = dz;
+    n.activation = Activation::none;
+    n.residual = nullptr;
+  }
+  T* dx = d.x.mutable_device_data<T>();
+  with_width_of<T>(n, m, gradient, dx, [&]<int kWidth>() {
+    const Tiles tiles = elementwise_tiles(m, kWidth);
+    launch("batch_norm backward", input_gradient_kernel<kWidth, T>, tiles.grid(), tiles, n,
+           gradient, data_or_null<float>(slope), data_or_null<float>(offset), dx);
+  });
+}
+
 }  // namespace
 
 void batch_norm_moments(const Tensor& x, const BatchNormOptions& options, Tensor& mean,
                         Tensor& inverse, Tensor& running_mean, Tensor& running_var) {
   const Middle m = pixels_and_channels(x);
-  const AddToMoments source = {x.device_data<float>()};
   const auto pixels = static_cast<double>(m.length);
   const StoreMoments sink = {.mean = mean.mutable_device_data<float>(),
                              .inverse = inverse.mutable_device_data<float>(),
@@ -266,8 +329,12 @@ void batch_norm_moments(const Tensor& x, const BatchNormOptions& options, Tensor
                              .eps = static_cast<float>(options.eps),
                              .keep = static_cast<float>(1 - options.momentum),
                              .take = static_cast<float>(options.momentum)};
-  with_width(cuda::in_fours({m.inner}, {source.x}),
-             [&]<int kWidth>() { reduce_middle<Moments, kWidth>("batch_norm", m, source, sink); });
+  with_stored_type(x.dtype(), [&]<class T>() {
+    const AddToMoments<T> source = {x.device_data<T>()};
+    with_width<T>({m.inner}, {source.x}, [&]<int kWidth>() {
+      reduce_middle<Moments, kWidth>("batch_norm", m, source, sink);
+    });
+  });
 }
 
 void batch_norm_inverse(const Tensor& var, double eps, Tensor& inverse) {
@@ -276,52 +343,12 @@ void batch_norm_inverse(const Tensor& var, double eps, Tensor& inverse) {
 }
 
 void batch_norm_forward(const BatchNormOperands& operands, Tensor& y) {
-  const Normalization n = normalization_of(operands);
-  const Middle m = pixels_and_channels(operands.x);
-  float* out = y.mutable_device_data<float>();
-  with_width(in_fours(n, m, {out}), [&]<int kWidth>() {
-    const Tiles tiles = elementwise_tiles(m, kWidth);
-    launch("batch_norm", normalize_kernel<kWidth>, tiles.grid(), tiles, n, out);
-  });
+  with_stored_type(y.dtype(), [&]<class T>() { forward<T>(operands, y); });
 }
 
 void batch_norm_backward(const BatchNormOperands& operands, const Tensor& dy,
                          BatchNormGradients& d) {
-  Normalization n = normalization_of(operands);
-  const Middle m = pixels_and_channels(operands.x);
-  const float* gradient = dy.device_data<float>();
-  float* dz = mutable_data_or_null(d.residual);
-  Tensor slope;
-  Tensor offset;
-  if (operands.training) {
-    slope = Tensor(operands.scale.shape(), DType::f32, Device::cuda);
-    offset = Tensor(operands.scale.shape(), DType::f32, Device::cuda);
-  }
-  if (operands.training || d.scale.defined() || d.shift.defined() || dz != nullptr) {
-    const AddGradients source = {.n = n, .dy = gradient, .dz = dz};
-    const StoreGradients sink = {.scale = n.scale,
-                                 .inverse = n.inverse,
-                                 .dscale = mutable_data_or_null(d.scale),
-                                 .dshift = mutable_data_or_null(d.shift),
-                                 .slope = mutable_data_or_null(slope),
-                                 .offset = mutable_data_or_null(offset),
-                                 .pixels = static_cast<float>(m.length)};
-    with_width(in_fours(n, m, {gradient, dz}), [&]<int kWidth>() {
-      reduce_middle<GradientSums, kWidth>("batch_norm backward", m, source, sink);
-    });
-  }
-  if (!d.x.defined()) return;
-  if (dz != nullptr) {  // what remains is linear in it
-    gradient = dz;
-    n.activation = Activation::none;
-    n.residual = nullptr;
-  }
-  float* dx = d.x.mutable_device_data<float>();
-  with_width(in_fours(n, m, {gradient, dx}), [&]<int kWidth>() {
-    const Tiles tiles = elementwise_tiles(m, kWidth);
-    launch("batch_norm backward", input_gradient_kernel<kWidth>, tiles.grid(), tiles, n, gradient,
-           data_or_null(slope), data_or_null(offset), dx);
-  });
+  with_stored_type(dy.dtype(), [&]<class T>() { backward<T>(operands, dy, d); });
 }
 
 }  // namespace decant::cuda

@@ -30,7 +30,7 @@ void batch_norm_backward(const BatchNormOperands& n, const Tensor& dy, BatchNorm
 
 }  // namespace cpu
 
-/// The same, float32 only.
+/// The same in float; activations and their gradients of float or bf16.
 namespace cuda {
 
 void batch_norm_moments(const Tensor& x, const BatchNormOptions& options, Tensor& mean,

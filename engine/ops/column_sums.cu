@@ -22,8 +22,8 @@ struct Columns {
   int half_lanes;  // the largest power of 2 below lanes, or 0
 };
 
-__global__ void column_sums_kernel(const float* __restrict__ x, float* __restrict__ sums,
-                                   Columns c) {
+template <class T>
+__global__ void column_sums_kernel(const T* __restrict__ x, float* __restrict__ sums, Columns c) {
   SHARED(partial, float[kThreads]);
   const int thread = static_cast<int>(threadIdx.x);
   const int row_lane = thread / c.width;
@@ -35,7 +35,7 @@ __global__ void column_sums_kernel(const float* __restrict__ x, float* __restric
   if (active) {
 #pragma unroll 8
     for (int64_t row = begin + row_lane; row < end; row += c.lanes)
-      sum += x[row * c.columns + column];
+      sum += float(x[row * c.columns + column]);
   }
   partial[thread] = sum;
   __syncthreads();
@@ -47,10 +47,11 @@ __global__ void column_sums_kernel(const float* __restrict__ x, float* __restric
   if (row_lane == 0 && active) sums[blockIdx.y * c.columns + column] = partial[thread];
 }
 
-void launch_sums(const char* op, const float* x, float* sums, Columns c, int64_t parts) {
+template <class T>
+void launch_sums(const char* op, const T* x, float* sums, Columns c, int64_t parts) {
   const Grid grid = {.blocks = dim3(blocks_for(c.columns, c.width), static_cast<unsigned>(parts)),
                      .threads = kThreads};
-  launch(op, column_sums_kernel, grid, x, sums, c);
+  launch(op, column_sums_kernel<T>, grid, x, sums, c);
 }
 
 }  // namespace
@@ -70,12 +71,13 @@ void column_sums(const char* op, const Tensor& x, int64_t rows, int64_t columns,
   const int64_t share = (rows + kMaxParts - 1) / kMaxParts;
   c.rows_per_part = std::max(share, kMinRows * c.lanes);
   const int64_t parts = std::max<int64_t>(1, (rows + c.rows_per_part - 1) / c.rows_per_part);
-  if (parts == 1) {
-    launch_sums(op, x.device_data<float>(), sums.mutable_device_data<float>(), c, 1);
-    return;
-  }
-  Tensor partial({parts, columns}, DType::f32, Device::cuda);
-  launch_sums(op, x.device_data<float>(), partial.mutable_device_data<float>(), c, parts);
+  Tensor partial;
+  if (parts > 1) partial = Tensor({parts, columns}, DType::f32, Device::cuda);
+  Tensor& first = parts > 1 ? partial : sums;
+  with_stored_type(x.dtype(), [&]<class T>() {
+    launch_sums(op, x.device_data<T>(), first.mutable_device_data<float>(), c, parts);
+  });
+  if (parts == 1) return;
   c.rows = parts;
   c.rows_per_part = parts;
   launch_sums(op, partial.device_data<float>(), sums.mutable_device_data<float>(), c, 1);

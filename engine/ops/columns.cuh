@@ -1,8 +1,8 @@
 #pragma once
 
 #include "engine/cuda/kernel.cuh"
+#include "engine/cuda/vectors.cuh"
 #include "engine/ops/reduce_kernels.h"
-#include "engine/ops/vectors.cuh"
 
 // Kernels over x [outer, length, inner] that meet all rows of a column: each thread stays with
 // kWidth neighbouring columns of inner and takes every slots-th row of its block's chunk. Threads

@@ -4,6 +4,7 @@
 #include "engine/cpu/column_sums.h"
 #include "engine/ops/conv2d_passes.h"
 #include "engine/ops/conv2d_reference.h"
+#include "engine/ops/expect.h"
 
 namespace decant {
 namespace cpu {
@@ -55,8 +56,10 @@ void conv2d_bias_gradient(const Tensor& dy, Tensor& db) {
 
 void check_conv_operands(const char* op, const Tensor& x, const Tensor& w, const Tensor& b,
                          int64_t channels) {
-  check(is_real(x.dtype()) && x.dtype() == w.dtype() && (!b.defined() || b.dtype() == x.dtype()),
-        op, ": expected one real type, got x ", x.dtype(), " and w ", w.dtype());
+  check(is_stored(x) && w.dtype() == parameter_type(x.dtype()) &&
+            (!b.defined() || b.dtype() == w.dtype()),
+        op, ": expected one real type, or bfloat16 x on cuda and float32 w, got x ", x.dtype(),
+        " and w ", w.dtype());
   check(!b.defined() || b.shape() == Shape({channels}), op, ": expected b [", channels, "] for w ",
         w.shape(), ", got b ", b.defined() ? b.shape() : Shape());
 }
@@ -66,7 +69,8 @@ namespace {
 const OpInfo& kConvolution = register_op(
     {.name = "conv2d",
      .formula = "y[n,i,j,o] = b[o] + sum x[n, i stride + r dilation - top, ..] w[o,r,s,c]",
-     .source = "Dumoulin & Visin 2016"});
+     .source = "Dumoulin & Visin 2016",
+     .stored = kFirstInput});
 
 ConvShape geometry(const Shape& x, const Shape& w, const Conv2dOptions& o) {
   check(x.rank() == 4 && w.rank() == 4,
@@ -131,11 +135,11 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& b,
           ON_DEVICE(dy, conv2d_input_gradient, s, dy, w.get(), Tensor{}, dx);
         }
         if (wanted[1]) {
-          dw = Tensor(ws, dy.dtype(), dy.device());
+          dw = Tensor(ws, parameter_type(dy.dtype()), dy.device());
           ON_DEVICE(dy, conv2d_weight_gradient, s, x.get(), dy, dw);
         }
         if (wanted[2]) {
-          db = Tensor({s.c_out}, dy.dtype(), dy.device());
+          db = Tensor({s.c_out}, parameter_type(dy.dtype()), dy.device());
           ON_DEVICE(dy, conv2d_bias_gradient, dy, db);
         }
         return std::vector<Tensor>{dx, dw, db};

@@ -1,15 +1,12 @@
 // Which kernel takes which convolution; the kernels are in conv2d_*.cu.
-#include "engine/cuda/blas.h"
+#include "engine/ops/cast_kernels.h"
 #include "engine/ops/column_sums.h"
 #include "engine/ops/conv2d_cases.h"
 #include "engine/ops/conv2d_passes.h"
+#include "engine/ops/matmul_kernels.h"
 
 namespace decant::cuda {
 namespace {
-
-const float* data_or_null(const Tensor& t) {
-  return t.defined() ? t.device_data<float>() : nullptr;
-}
 
 // A matrix product of pixels and weights.
 bool is_pointwise(const ConvShape& s) {
@@ -17,66 +14,60 @@ bool is_pointwise(const ConvShape& s) {
          s.top == 0 && s.left == 0;
 }
 
+// Images and weights as matrices: a row is a pixel or an output channel.
+Tensor rows_of(const Tensor& t, int64_t columns) {
+  return t.reshape({t.size() / columns, columns});
+}
+
+// Weights as products want them beside images of this type.
+Tensor stored_as(DType images, const Tensor& w) {
+  if (w.dtype() == images) return w;
+  Tensor rounded(w.shape(), images, Device::cuda);
+  convert(w, rounded);
+  return rounded;
+}
+
 }  // namespace
 
 void conv2d_forward(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& bias,
                     Tensor& y) {
-  const auto* in = x.device_data<float>();
-  const auto* weights = w.device_data<float>();
-  auto* out = y.mutable_device_data<float>();
-  if (is_pointwise(s))
-    product({.m = s.n * s.h * s.w,
-             .n = s.c_out,
-             .k = s.c_in,
-             .transpose_b = true,
-             .bias = data_or_null(bias),
-             .precision = precision()},
-            in, weights, out);
-  else if (depthwise::takes(s, in, out))
-    depthwise::forward(s, in, weights, data_or_null(bias), out);
-  else if (gemm::takes(s))
-    gemm::forward(s, in, weights, data_or_null(bias), out);
-  else
-    simple::forward(s, in, weights, data_or_null(bias), out);
+  if (is_pointwise(s)) {
+    Tensor pixels = rows_of(y, s.c_out);
+    product(rows_of(x, s.c_in), false, rows_of(w, s.c_in), true, bias, pixels);
+  } else if (depthwise::takes(s, x, y)) {
+    depthwise::forward(s, x, w, bias, y);
+  } else if (gemm::takes(s)) {
+    gemm::forward(s, x, stored_as(x.dtype(), w), bias, y);
+  } else {
+    simple::forward(s, x, w, bias, y);
+  }
 }
 
 void conv2d_input_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w,
                            const Tensor& bias, Tensor& dx) {
-  const auto* in = dy.device_data<float>();
-  const auto* weights = w.device_data<float>();
-  auto* out = dx.mutable_device_data<float>();
-  if (is_pointwise(s))
-    product({.m = s.n * s.h * s.w,
-             .n = s.c_in,
-             .k = s.c_out,
-             .bias = data_or_null(bias),
-             .precision = precision()},
-            in, weights, out);
-  else if (depthwise::takes(s, in, out))
-    depthwise::input_gradient(s, in, weights, data_or_null(bias), out);
-  else if (gemm::takes(s))
-    gemm::input_gradient(s, in, weights, data_or_null(bias), out);
-  else
-    simple::input_gradient(s, in, weights, data_or_null(bias), out);
+  if (is_pointwise(s)) {
+    Tensor pixels = rows_of(dx, s.c_in);
+    product(rows_of(dy, s.c_out), false, rows_of(w, s.c_in), false, bias, pixels);
+  } else if (depthwise::takes(s, dy, dx)) {
+    depthwise::input_gradient(s, dy, w, bias, dx);
+  } else if (gemm::takes(s)) {
+    gemm::input_gradient(s, dy, stored_as(dy.dtype(), w), bias, dx);
+  } else {
+    simple::input_gradient(s, dy, w, bias, dx);
+  }
 }
 
 void conv2d_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& dy, Tensor& dw) {
-  const auto* in = x.device_data<float>();
-  const auto* gradient = dy.device_data<float>();
-  auto* out = dw.mutable_device_data<float>();
-  if (is_pointwise(s))
-    product({.m = s.c_out,
-             .n = s.c_in,
-             .k = s.n * s.h * s.w,
-             .transpose_a = true,
-             .precision = precision()},
-            gradient, in, out);
-  else if (depthwise::takes(s, in, gradient))
-    depthwise::weight_gradient(s, in, gradient, out);
-  else if (gemm::takes(s))
-    gemm::weight_gradient(s, in, gradient, out);
-  else
-    simple::weight_gradient(s, in, gradient, out);
+  if (is_pointwise(s)) {
+    Tensor filters = rows_of(dw, s.c_in);
+    product(rows_of(dy, s.c_out), true, rows_of(x, s.c_in), false, {}, filters);
+  } else if (depthwise::takes(s, x, dy)) {
+    depthwise::weight_gradient(s, x, dy, dw);
+  } else if (gemm::takes(s)) {
+    gemm::weight_gradient(s, x, dy, dw);
+  } else {
+    simple::weight_gradient(s, x, dy, dw);
+  }
 }
 
 void conv2d_bias_gradient(const Tensor& dy, Tensor& db) {

@@ -39,6 +39,7 @@ struct Conv2dOptions {
 /// where c runs over the channels of o's group; x is zero outside of the image.
 ///   Ho = (H + top + bottom - dilation (kH - 1) - 1) / stride + 1, rounded down; Wo likewise.
 /// groups == Cin == Cout is a depthwise convolution.
+/// On cuda x may be bf16 beside float32 w and b: y is then, and w where tensor cores multiply it.
 /// Throws Error if shapes or options do not agree, or Ho or Wo would not be positive.
 /// Source: Dumoulin & Visin 2016, "A guide to convolution arithmetic". Weights lie as
 /// [Cout, kH, kW, Cin/groups] where PyTorch has [Cout, Cin/groups, kH, kW].

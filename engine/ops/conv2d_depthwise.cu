@@ -2,6 +2,7 @@
 // strip of four results along a line, so that what a line of taps reads is read once; neighbouring
 // threads take neighbouring channels. Bound by the bytes of x and y where the caches hold the
 // filter's rows. Float32 in all modes, since arithmetic costs nothing here.
+#include "engine/cuda/ptx.cuh"
 #include "engine/ops/conv2d_gather.cuh"
 
 namespace decant::cuda::depthwise {
@@ -13,11 +14,12 @@ constexpr int kBlockChannels = 4 * kWarp;  // at most
 constexpr int64_t kMaxBlocks = 16 * kBlocksToFill;
 
 /// y from x by w, or in its place dx from dy: filters are turned round then.
+template <class T>
 struct Filter {
-  const float* x;
+  const T* x;
   const float* w;
   const float* bias;
-  float* y;
+  T* y;
   int64_t strips;  // of all lines
   int h, wide, ho, wo, channels;
   int top, left;
@@ -26,8 +28,20 @@ struct Filter {
   int lanes;
 };
 
+// Four neighbouring channels.
 __device__ float4 load4(const float* from) {
   return *reinterpret_cast<const float4*>(from);
+}
+__device__ float4 load4(const bf16* from) {
+  const uint2 pairs = *reinterpret_cast<const uint2*>(from);  // the lower half comes first
+  return make_float4(__uint_as_float(pairs.x << 16U), __uint_as_float(pairs.x & 0xFFFF0000U),
+                     __uint_as_float(pairs.y << 16U), __uint_as_float(pairs.y & 0xFFFF0000U));
+}
+__device__ void store4(float* to, const float4& v) {
+  *reinterpret_cast<float4*>(to) = v;
+}
+__device__ void store4(bf16* to, const float4& v) {
+  *reinterpret_cast<uint2*>(to) = make_uint2(pack_bf16(v.x, v.y), pack_bf16(v.z, v.w));
 }
 
 __device__ void add_product(float4& sum, const float4& a, const float4& b) {
@@ -38,8 +52,8 @@ __device__ void add_product(float4& sum, const float4& a, const float4& b) {
 }
 
 // Weights [channels, taps] of this block's channels to shared memory as [taps, channels].
-template <int kTaps, class Weights>
-__device__ void fetch_weights(Weights& weights, const Filter& f, int first_channel) {
+template <int kTaps, class Weights, class T>
+__device__ void fetch_weights(Weights& weights, const Filter<T>& f, int first_channel) {
   const int left = f.channels - first_channel;
   const int channels = left < f.block_channels ? left : f.block_channels;
   for (int i = static_cast<int>(threadIdx.x); i < channels * kTaps; i += kThreads) {
@@ -49,8 +63,8 @@ __device__ void fetch_weights(Weights& weights, const Filter& f, int first_chann
   __syncthreads();
 }
 
-template <int kSize, int kStride>
-__global__ __launch_bounds__(kThreads) void strip_kernel(Filter f) {
+template <class T, int kSize, int kStride>
+__global__ __launch_bounds__(kThreads) void strip_kernel(Filter<T> f) {
   SHARED(weights, float[kSize * kSize * kBlockChannels]);
   const int first_channel = static_cast<int>(blockIdx.y) * f.block_channels;
   fetch_weights<kSize * kSize>(weights, f, first_channel);
@@ -78,7 +92,7 @@ __global__ __launch_bounds__(kThreads) void strip_kernel(Filter f) {
     for (int r = 0; r < kSize; ++r) {
       const int h = i * kStride + r - f.top;
       if (h < 0 || h >= f.h) continue;
-      const float* row = f.x + (image * f.h + h) * f.wide * f.channels + channel;
+      const T* row = f.x + (image * f.h + h) * f.wide * f.channels + channel;
       float4 window[(kStrip - 1) * kStride + kSize];
 #pragma unroll
       for (int q = 0; q < (kStrip - 1) * kStride + kSize; ++q) {
@@ -93,17 +107,17 @@ __global__ __launch_bounds__(kThreads) void strip_kernel(Filter f) {
         for (int t = 0; t < kStrip; ++t) add_product(sums[t], window[t * kStride + s], weight);
       }
     }
-    float* to = f.y + (line * f.wo + j) * f.channels + channel;
+    T* to = f.y + (line * f.wo + j) * f.channels + channel;
 #pragma unroll
     for (int t = 0; t < kStrip; ++t)
-      if (j + t < f.wo) *reinterpret_cast<float4*>(to + int64_t{t} * f.channels) = sums[t];
+      if (j + t < f.wo) store4(to + int64_t{t} * f.channels, sums[t]);
   }
 }
 
 // Input gradient of stride 2, a pixel per thread: only every other tap of every other line meets
 // it. x is dy here and y is dx.
-template <int kSize>
-__global__ __launch_bounds__(kThreads) void stride2_gradient_kernel(Filter f) {
+template <class T, int kSize>
+__global__ __launch_bounds__(kThreads) void stride2_gradient_kernel(Filter<T> f) {
   SHARED(weights, float[kSize * kSize * kBlockChannels]);
   const int first_channel = static_cast<int>(blockIdx.y) * f.block_channels;
   fetch_weights<kSize * kSize>(weights, f, first_channel);
@@ -128,7 +142,7 @@ __global__ __launch_bounds__(kThreads) void stride2_gradient_kernel(Filter f) {
     for (int r = 0; r < kSize; ++r) {
       const int from = h + f.top - r;
       if (from < 0 || from % 2 != 0 || from / 2 >= f.h) continue;
-      const float* row = f.x + (image * f.h + from / 2) * f.wide * f.channels + channel;
+      const T* row = f.x + (image * f.h + from / 2) * f.wide * f.channels + channel;
 #pragma unroll
       for (int s = 0; s < kSize; ++s) {
         const int across = v + f.left - s;
@@ -137,15 +151,16 @@ __global__ __launch_bounds__(kThreads) void stride2_gradient_kernel(Filter f) {
                     load4(&weights[(r * kSize + s) * kBlockChannels + in_block]));
       }
     }
-    *reinterpret_cast<float4*>(f.y + pixel * f.channels + channel) = sum;
+    store4(f.y + pixel * f.channels + channel, sum);
   }
 }
 
 // A thread adds up all taps of one channel over some strips, then a block over its threads; parts
 // are added up in order afterwards. y is dy here.
+template <class T>
 struct FilterGradient {
-  const float* x;
-  const float* dy;
+  const T* x;
+  const T* dy;
   float* partial;  // [parts, channels, taps]
   int64_t strips;
   int h, wide, ho, wo, channels;
@@ -153,8 +168,8 @@ struct FilterGradient {
   int block_channels, lanes;
 };
 
-template <int kSize, int kStride>
-__global__ __launch_bounds__(kThreads) void weight_gradient_kernel(FilterGradient f) {
+template <class T, int kSize, int kStride>
+__global__ __launch_bounds__(kThreads) void weight_gradient_kernel(FilterGradient<T> f) {
   SHARED(partial, float[kThreads]);
   const int thread = static_cast<int>(threadIdx.x);
   const int channel = static_cast<int>(blockIdx.y) * f.block_channels + thread % f.block_channels;
@@ -171,17 +186,17 @@ __global__ __launch_bounds__(kThreads) void weight_gradient_kernel(FilterGradien
     float d[kStrip];
 #pragma unroll
     for (int t = 0; t < kStrip; ++t)
-      d[t] = j + t < f.wo ? f.dy[(line * f.wo + j + t) * f.channels + channel] : 0.0F;
+      d[t] = j + t < f.wo ? float(f.dy[(line * f.wo + j + t) * f.channels + channel]) : 0.0F;
 #pragma unroll
     for (int r = 0; r < kSize; ++r) {
       const int h = i * kStride + r - f.top;
       if (h < 0 || h >= f.h) continue;
-      const float* row = f.x + (image * f.h + h) * f.wide * f.channels + channel;
+      const T* row = f.x + (image * f.h + h) * f.wide * f.channels + channel;
       float window[(kStrip - 1) * kStride + kSize];
 #pragma unroll
       for (int q = 0; q < (kStrip - 1) * kStride + kSize; ++q) {
         const int v = j * kStride + q - f.left;
-        window[q] = v >= 0 && v < f.wide ? row[static_cast<int64_t>(v) * f.channels] : 0.0F;
+        window[q] = v >= 0 && v < f.wide ? float(row[static_cast<int64_t>(v) * f.channels]) : 0.0F;
       }
 #pragma unroll
       for (int s = 0; s < kSize; ++s)
@@ -224,7 +239,8 @@ void with_size(const ConvShape& s, F&& f) {
 }
 
 // Deals channels and `work`, a number per channel, to blocks.
-Grid deal(Filter& f, int64_t work) {
+template <class T>
+Grid deal(Filter<T>& f, int64_t work) {
   f.strips = work;
   f.block_channels = static_cast<int>(channels_of_block(f.channels, kBlockChannels, 4));
   f.lanes = kThreads / (f.block_channels / 4);
@@ -239,94 +255,103 @@ int64_t strips_of(int64_t lines, int64_t columns) {
 
 }  // namespace
 
-bool takes(const ConvShape& s, const float* x, const float* y) {
-  return is_aligned(x, 16) && is_aligned(y, 16) && s.groups == s.c_in && s.groups == s.c_out &&
+bool takes(const ConvShape& s, const Tensor& x, const Tensor& y) {
+  const auto in_fours = [](const Tensor& t) {
+    return with_stored_type(
+        t.dtype(), [&]<class T>() { return is_aligned(t.device_data<T>(), 4 * sizeof(T)); });
+  };
+  return in_fours(x) && in_fours(y) && s.groups == s.c_in && s.groups == s.c_out &&
          s.groups % 4 == 0 && s.kh == s.kw && (s.kh == 3 || s.kh == 5) && s.stride <= 2 &&
          s.dilation == 1;
 }
 
-void forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y) {
-  Filter f = {.x = x,
-              .w = w,
-              .bias = bias,
-              .y = y,
-              .strips = 0,
-              .h = static_cast<int>(s.h),
-              .wide = static_cast<int>(s.w),
-              .ho = static_cast<int>(s.ho),
-              .wo = static_cast<int>(s.wo),
-              .channels = static_cast<int>(s.c_in),
-              .top = static_cast<int>(s.top),
-              .left = static_cast<int>(s.left),
-              .turned = false,
-              .block_channels = 0,
-              .lanes = 0};
-  const Grid grid = deal(f, strips_of(s.n * s.ho, s.wo));
-  with_size(s, [&](auto size, auto stride) {
-    launch("conv2d", strip_kernel<size(), stride()>, grid, f);
+void forward(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& bias, Tensor& y) {
+  with_stored_type(x.dtype(), [&]<class T>() {
+    Filter<T> f = {.x = x.device_data<T>(),
+                   .w = w.device_data<float>(),
+                   .bias = data_or_null(bias),
+                   .y = y.mutable_device_data<T>(),
+                   .strips = 0,
+                   .h = static_cast<int>(s.h),
+                   .wide = static_cast<int>(s.w),
+                   .ho = static_cast<int>(s.ho),
+                   .wo = static_cast<int>(s.wo),
+                   .channels = static_cast<int>(s.c_in),
+                   .top = static_cast<int>(s.top),
+                   .left = static_cast<int>(s.left),
+                   .turned = false,
+                   .block_channels = 0,
+                   .lanes = 0};
+    const Grid grid = deal(f, strips_of(s.n * s.ho, s.wo));
+    with_size(s, [&](auto size, auto stride) {
+      launch("conv2d", strip_kernel<T, size(), stride()>, grid, f);
+    });
   });
 }
 
-void input_gradient(const ConvShape& s, const float* dy, const float* w, const float* bias,
-                    float* dx) {
-  Filter f = {.x = dy,
-              .w = w,
-              .bias = bias,
-              .y = dx,
-              .strips = 0,
-              .h = static_cast<int>(s.ho),
-              .wide = static_cast<int>(s.wo),
-              .ho = static_cast<int>(s.h),
-              .wo = static_cast<int>(s.w),
-              .channels = static_cast<int>(s.c_in),
-              .top = static_cast<int>(s.top),
-              .left = static_cast<int>(s.left),
-              .turned = false,
-              .block_channels = 0,
-              .lanes = 0};
-  if (s.stride == 1) {  // the forward pass of the filters turned round
-    f.turned = true;
-    f.top = static_cast<int>(s.kh - 1 - s.top);
-    f.left = static_cast<int>(s.kw - 1 - s.left);
-  }
-  const Grid grid = deal(f, s.stride == 1 ? strips_of(s.n * s.h, s.w) : s.n * s.h * s.w);
-  with_size(s, [&](auto size, auto stride) {
-    if constexpr (stride() == 1)
-      launch("conv2d, input gradient", strip_kernel<size(), 1>, grid, f);
-    else
-      launch("conv2d, input gradient", stride2_gradient_kernel<size()>, grid, f);
+void input_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w, const Tensor& bias,
+                    Tensor& dx) {
+  with_stored_type(dy.dtype(), [&]<class T>() {
+    Filter<T> f = {.x = dy.device_data<T>(),
+                   .w = w.device_data<float>(),
+                   .bias = data_or_null(bias),
+                   .y = dx.mutable_device_data<T>(),
+                   .strips = 0,
+                   .h = static_cast<int>(s.ho),
+                   .wide = static_cast<int>(s.wo),
+                   .ho = static_cast<int>(s.h),
+                   .wo = static_cast<int>(s.w),
+                   .channels = static_cast<int>(s.c_in),
+                   .top = static_cast<int>(s.top),
+                   .left = static_cast<int>(s.left),
+                   .turned = false,
+                   .block_channels = 0,
+                   .lanes = 0};
+    if (s.stride == 1) {  // the forward pass of the filters turned round
+      f.turned = true;
+      f.top = static_cast<int>(s.kh - 1 - s.top);
+      f.left = static_cast<int>(s.kw - 1 - s.left);
+    }
+    const Grid grid = deal(f, s.stride == 1 ? strips_of(s.n * s.h, s.w) : s.n * s.h * s.w);
+    with_size(s, [&](auto size, auto stride) {
+      if constexpr (stride() == 1)
+        launch("conv2d, input gradient", strip_kernel<T, size(), 1>, grid, f);
+      else
+        launch("conv2d, input gradient", stride2_gradient_kernel<T, size()>, grid, f);
+    });
   });
 }
 
-void weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw) {
-  FilterGradient f = {
-      .x = x,
-      .dy = dy,
-      .partial = nullptr,
-      .strips = strips_of(s.n * s.ho, s.wo),
-      .h = static_cast<int>(s.h),
-      .wide = static_cast<int>(s.w),
-      .ho = static_cast<int>(s.ho),
-      .wo = static_cast<int>(s.wo),
-      .channels = static_cast<int>(s.c_in),
-      .top = static_cast<int>(s.top),
-      .left = static_cast<int>(s.left),
-      .block_channels = static_cast<int>(channels_of_block(s.c_in, kWarp, 1)),
-      .lanes = 0,
-  };
-  constexpr int64_t kMinStrips = 8;  // of a thread, so that adding up dwarfs writing
-  f.lanes = kThreads / f.block_channels;
-  const unsigned columns = blocks_for(f.channels, f.block_channels);
-  const int64_t parts =
-      std::min<int64_t>(blocks_for(f.strips, kMinStrips * f.lanes), kMaxBlocks / columns + 1);
-  Tensor partial({parts, s.c_out, s.kh * s.kw}, DType::f32, Device::cuda);
-  f.partial = partial.mutable_device_data<float>();
-  const Grid grid = {.blocks = dim3(static_cast<unsigned>(parts), columns), .threads = kThreads};
-  with_size(s, [&](auto size, auto stride) {
-    launch("conv2d, weight gradient", weight_gradient_kernel<size(), stride()>, grid, f);
+void weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& dy, Tensor& dw) {
+  with_stored_type(x.dtype(), [&]<class T>() {
+    FilterGradient<T> f = {
+        .x = x.device_data<T>(),
+        .dy = dy.device_data<T>(),
+        .partial = nullptr,
+        .strips = strips_of(s.n * s.ho, s.wo),
+        .h = static_cast<int>(s.h),
+        .wide = static_cast<int>(s.w),
+        .ho = static_cast<int>(s.ho),
+        .wo = static_cast<int>(s.wo),
+        .channels = static_cast<int>(s.c_in),
+        .top = static_cast<int>(s.top),
+        .left = static_cast<int>(s.left),
+        .block_channels = static_cast<int>(channels_of_block(s.c_in, kWarp, 1)),
+        .lanes = 0,
+    };
+    constexpr int64_t kMinStrips = 8;  // of a thread, so that adding up dwarfs writing
+    f.lanes = kThreads / f.block_channels;
+    const unsigned columns = blocks_for(f.channels, f.block_channels);
+    const int64_t parts =
+        std::min<int64_t>(blocks_for(f.strips, kMinStrips * f.lanes), kMaxBlocks / columns + 1);
+    Tensor partial({parts, dw.size()}, DType::f32, Device::cuda);
+    f.partial = partial.mutable_device_data<float>();
+    const Grid grid = {.blocks = dim3(static_cast<unsigned>(parts), columns), .threads = kThreads};
+    with_size(s, [&](auto size, auto stride) {
+      launch("conv2d, weight gradient", weight_gradient_kernel<T, size(), stride()>, grid, f);
+    });
+    sum_parts("conv2d, weight gradient", partial, {}, dw);
   });
-  sum_parts("conv2d, weight gradient", partial.device_data<float>(), static_cast<int>(parts),
-            s.c_out * s.kh * s.kw, nullptr, 1, dw);
 }
 
 }  // namespace decant::cuda::depthwise

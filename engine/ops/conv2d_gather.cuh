@@ -124,9 +124,9 @@ __device__ inline Part part_of(int steps, int parts, int part) {
   return {.first = first, .count = steps - first < each ? steps - first : each};
 }
 
-/// y = partial[0] + partial[1] + .. + bias[.. mod channels], each of `size` elements.
-void sum_parts(const char* op, const float* partial, int parts, int64_t size, const float* bias,
-               int64_t channels, float* y);
+/// y = partial[0] + partial[1] + .. + bias[.. mod channels], each of y's size; bias may be
+/// undefined.
+void sum_parts(const char* op, const Tensor& partial, const Tensor& bias, Tensor& y);
 
 /// Blocks that keep the largest card busy. A constant, so that no sum depends on the card.
 inline constexpr int64_t kBlocksToFill = 132;
@@ -134,18 +134,23 @@ inline constexpr int64_t kBlocksToFill = 132;
 /// How many parts to cut a sum of `steps` steps into, where `blocks` blocks would each add up all.
 int parts_for(int64_t blocks, int64_t steps);
 
-/// Calls f with the mode of precision() as a constant: f(Mode<Precision::tf32>()).
+/// Calls f with the mode of precision() as a constant: f(Mode<Precision::tf32>()). What is stored
+/// as bf16 needs no rounding, and has but one mode.
 template <Precision kPrecision>
 struct Mode {};
-template <class F>
+template <class T, class F>
 void in_mode(F&& f) {
-  switch (precision()) {
-    case Precision::f32:
-      return f(Mode<Precision::f32>());
-    case Precision::tf32:
-      return f(Mode<Precision::tf32>());
-    case Precision::bf16:
-      return f(Mode<Precision::bf16>());
+  if constexpr (std::is_same_v<T, bf16>) {
+    f(Mode<Precision::bf16>());
+  } else {
+    switch (precision()) {
+      case Precision::f32:
+        return f(Mode<Precision::f32>());
+      case Precision::tf32:
+        return f(Mode<Precision::tf32>());
+      case Precision::bf16:
+        return f(Mode<Precision::bf16>());
+    }
   }
 }
 

@@ -19,12 +19,14 @@ struct Phase {
   int first_h, first_w;
 };
 
+template <class T>
 struct GatherProduct {
-  const float* source;
-  const float* weights;
+  const T* source;
+  const T* weights;
   const float* bias;
-  float* result;
-  int64_t part_size;  // of the result, where there are several parts
+  T* result;
+  float* partial;  // [parts, size of the result], written in its place where there are several
+  int64_t part_size;
   int parts;
   int phases;
   std::array<Phase, kMaxStride * kMaxStride> phase;
@@ -43,9 +45,9 @@ struct GatherProduct {
 /// of its groups. Weights lie as [outputs, kh, kw, channels of a group] in the
 /// forward pass, in the input gradient as [channels, kh, kw, outputs of a
 /// group].
-template <bool kAlongDepth>
-const __device__ float* weight(const GatherProduct& g, const Gather& from, int bundle, int k,
-                               int output) {
+template <bool kAlongDepth, class T>
+const __device__ T* weight(const GatherProduct<T>& g, const Gather& from, int bundle, int k,
+                           int output) {
   if (k >= from.rows.count * from.columns.count * g.channels || output >= g.outputs) return nullptr;
   int tap = k;
   const int channel = g.by_channels.split(tap);
@@ -64,11 +66,11 @@ const __device__ float* weight(const GatherProduct& g, const Gather& from, int b
 }
 
 template <Precision kPrecision, class B, bool kWeightsAlongDepth, bool kAligned>
-__global__ __launch_bounds__(B::kThreads, kPrecision == Precision::f32
-                                              ? 1
-                                              : 2) void gather_kernel(GatherProduct g) {
-  using Left = tile::Operand<B::kM, B::kDepth, true>;
-  using Right = tile::Operand<B::kN, B::kDepth, kWeightsAlongDepth>;
+__global__ __launch_bounds__(B::kThreads, kPrecision == Precision::f32 ? 1 : 2) void gather_kernel(
+    GatherProduct<typename B::Stored> g) {
+  using T = typename B::Stored;
+  using Left = tile::Operand<T, B::kM, true>;
+  using Right = tile::Operand<T, B::kN, kWeightsAlongDepth>;
   const int part = static_cast<int>(blockIdx.z) % g.parts;
   const Phase& phase = g.phase[blockIdx.z / static_cast<unsigned>(g.parts)];
   const Gather& from = phase.gather;
@@ -80,12 +82,12 @@ __global__ __launch_bounds__(B::kThreads, kPrecision == Precision::f32
 
   // The pixels that this thread fetches, in the order in which tile::fetch asks
   // for them.
-  constexpr int kFetched = B::kM * Left::kChunks / B::kThreads;
+  constexpr int kFetched = B::kM * Left::kCopies / B::kThreads;
   Gather::Pixel fetched[kFetched];
 #pragma unroll
   for (int i = 0; i < kFetched; ++i) {
     const int index =
-        first_pixel + static_cast<int>(threadIdx.x) / Left::kChunks + i * (B::kM / kFetched);
+        first_pixel + static_cast<int>(threadIdx.x) / Left::kCopies + i * (B::kM / kFetched);
     fetched[i] = from.pixel(index);
     if (index >= from.pixels) fetched[i].i = -(1 << 20);  // outside for every tap
   }
@@ -93,9 +95,9 @@ __global__ __launch_bounds__(B::kThreads, kPrecision == Precision::f32
   const int depth = from.rows.count * from.columns.count * g.channels;
   const Part mine = part_of((depth + B::kDepth - 1) / B::kDepth, g.parts, part);
   tile::Sums<B> sums;
-  tile::accumulate<kPrecision, B, Left, Right>(mine.count, sums, [&](int step, float* a, float* b) {
+  tile::accumulate<kPrecision, B, Left, Right>(mine.count, sums, [&](int step, T* a, T* b) {
     const int first = (mine.first + step) * B::kDepth;
-    tile::fetch<B, Left, kAligned>(a, g.source, [&](int /*row*/, int k, int i) -> const float* {
+    tile::fetch<B, Left, kAligned>(a, g.source, [&](int /*row*/, int k, int i) -> const T* {
       if (first + k >= depth) return nullptr;
       int tap = first + k;
       const int channel = g.by_channels.split(tap);
@@ -110,17 +112,21 @@ __global__ __launch_bounds__(B::kThreads, kPrecision == Precision::f32
     });
   });
 
-  float* result = g.result + part * g.part_size + bundle * g.outputs;
-  tile::store<B>(
-      sums, first_output, g.outputs, g.bias == nullptr ? nullptr : g.bias + bundle * g.outputs,
-      g.pairs, [&](int row) -> float* {
-        if (first_pixel + row >= from.pixels) return nullptr;
-        const Gather::Pixel p = from.pixel(first_pixel + row);
-        const int h = phase.first_h + p.i * g.step;
-        const int w = phase.first_w + p.j * g.step;
-        return result + static_cast<int64_t>((p.image * g.result_h + h) * g.result_w + w) *
-                            g.result_channels;
-      });
+  const auto write = [&](auto* result, const float* bias) {
+    result += bundle * g.outputs;
+    tile::store<B>(sums, first_output, g.outputs, bias, g.pairs, [&](int row) -> decltype(result) {
+      if (first_pixel + row >= from.pixels) return nullptr;
+      const Gather::Pixel p = from.pixel(first_pixel + row);
+      const int h = phase.first_h + p.i * g.step;
+      const int w = phase.first_w + p.j * g.step;
+      return result +
+             static_cast<int64_t>((p.image * g.result_h + h) * g.result_w + w) * g.result_channels;
+    });
+  };
+  if (g.parts > 1)
+    write(g.partial + part * g.part_size, nullptr);
+  else
+    write(g.result, g.bias == nullptr ? nullptr : g.bias + bundle * g.outputs);
 }
 
 constexpr int kRows = 128;  // of all tiles
@@ -128,18 +134,18 @@ enum class Columns { wide = 128, medium = 64, narrow = 32 };
 
 // With tensor cores few warps of large parts, which read less from shared memory; without them many
 // warps, since a lane has no room for more sums.
-template <Precision kPrecision>
+template <class T, Precision kPrecision>
 struct Tiles {
   static constexpr bool kCores = kPrecision != Precision::f32;
-  using Wide = tile::Block<kRows, 128, 2, kCores ? 2 : 4>;
-  using Medium = tile::Block<kRows, 64, kCores ? 2 : 4, 2>;
-  using Narrow = tile::Block<kRows, 32, 4, kCores ? 1 : 2>;
+  using Wide = tile::Block<T, kRows, 128, 2, kCores ? 2 : 4>;
+  using Medium = tile::Block<T, kRows, 64, kCores ? 2 : 4, 2>;
+  using Narrow = tile::Block<T, kRows, 32, 4, kCores ? 1 : 2>;
 };
 
 template <Precision kPrecision, class B, bool kWeightsAlongDepth, bool kAligned>
-void launch_tiles(const char* op, GatherProduct g, int64_t pixels) {
-  using Left = tile::Operand<B::kM, B::kDepth, true>;
-  using Right = tile::Operand<B::kN, B::kDepth, kWeightsAlongDepth>;
+void launch_tiles(const char* op, GatherProduct<typename B::Stored> g, int64_t pixels) {
+  using Left = tile::Operand<typename B::Stored, B::kM, true>;
+  using Right = tile::Operand<typename B::Stored, B::kN, kWeightsAlongDepth>;
   const unsigned column_tiles = blocks_for(g.outputs, B::kN);
   g.by_column_tiles = Divider(column_tiles);
   const Grid grid = {
@@ -151,7 +157,8 @@ void launch_tiles(const char* op, GatherProduct g, int64_t pixels) {
 }
 
 // The tile that suits a product, as a function of its shape alone.
-Columns columns_for(const GatherProduct& g, int64_t pixels, bool aligned) {
+template <class T>
+Columns columns_for(const GatherProduct<T>& g, int64_t pixels, bool aligned) {
   if (!aligned) return Columns::medium;
   if (g.outputs <= static_cast<int>(Columns::narrow)) return Columns::narrow;
   if (g.outputs <= static_cast<int>(Columns::medium)) return Columns::medium;
@@ -160,22 +167,35 @@ Columns columns_for(const GatherProduct& g, int64_t pixels, bool aligned) {
   return blocks < kBlocksToFill ? Columns::medium : Columns::wide;
 }
 
-template <Precision kPrecision, bool kAlongDepth>
-void launch_in_mode(const char* op, const GatherProduct& g, int64_t pixels, Columns columns,
+template <Precision kPrecision, bool kAlongDepth, class T>
+void launch_in_mode(const char* op, const GatherProduct<T>& g, int64_t pixels, Columns columns,
                     bool aligned) {
-  using T = Tiles<kPrecision>;
+  using Sized = Tiles<T, kPrecision>;
   if (!aligned)
-    launch_tiles<kPrecision, typename T::Medium, kAlongDepth, false>(op, g, pixels);
+    launch_tiles<kPrecision, typename Sized::Medium, kAlongDepth, false>(op, g, pixels);
   else if (columns == Columns::wide)
-    launch_tiles<kPrecision, typename T::Wide, kAlongDepth, true>(op, g, pixels);
+    launch_tiles<kPrecision, typename Sized::Wide, kAlongDepth, true>(op, g, pixels);
   else if (columns == Columns::medium)
-    launch_tiles<kPrecision, typename T::Medium, kAlongDepth, true>(op, g, pixels);
+    launch_tiles<kPrecision, typename Sized::Medium, kAlongDepth, true>(op, g, pixels);
   else
-    launch_tiles<kPrecision, typename T::Narrow, kAlongDepth, true>(op, g, pixels);
+    launch_tiles<kPrecision, typename Sized::Narrow, kAlongDepth, true>(op, g, pixels);
 }
 
-template <bool kAlongDepth>
-void multiply(const char* op, GatherProduct g, bool aligned) {
+// What is left to say of a product whose shape and phases are there.
+template <bool kAlongDepth, class T>
+void multiply(const char* op, GatherProduct<T> g, const Tensor& source, const Tensor& weights,
+              const Tensor& bias, Tensor& result) {
+  g.source = source.device_data<T>();
+  g.weights = weights.device_data<T>();
+  g.bias = data_or_null(bias);
+  g.result = result.mutable_device_data<T>();
+  g.part_size = result.size();
+  g.pairs = g.group_outputs % 2 == 0 && is_aligned(g.result, 2 * sizeof(T));
+  // Copies of several channels of the source and, of the weights, of channels or outputs.
+  const bool aligned = g.group_channels % tile::kCopied<T> == 0 &&
+                       (kAlongDepth || g.group_outputs % tile::kCopied<T> == 0) &&
+                       is_aligned(g.source, tile::kCopyBytes) &&
+                       is_aligned(g.weights, tile::kCopyBytes);
   int64_t pixels = 0;
   int64_t depth = 0;
   for (int i = 0; i < g.phases; ++i) {
@@ -186,28 +206,22 @@ void multiply(const char* op, GatherProduct g, bool aligned) {
   const Columns columns = columns_for(g, pixels, aligned);
   const int64_t blocks = int64_t{blocks_for(pixels, kRows)} *
                          blocks_for(g.outputs, static_cast<int>(columns)) * g.bundles;
-  g.parts = parts_for(blocks * g.phases, blocks_for(depth, tile::kDepth));
-  const auto run = [&](const GatherProduct& product) {
-    in_mode([&]<Precision kPrecision>(Mode<kPrecision>) {
-      launch_in_mode<kPrecision, kAlongDepth>(op, product, pixels, columns, aligned);
-    });
-  };
-  if (g.parts == 1) {
-    run(g);
-    return;
+  g.parts = parts_for(blocks * g.phases, blocks_for(depth, tile::kDepthOf<T>));
+  Tensor partial;
+  if (g.parts > 1) {
+    partial = Tensor({g.parts, g.part_size}, DType::f32, Device::cuda);
+    g.partial = partial.mutable_device_data<float>();
   }
-  Tensor partial({g.parts, g.part_size}, DType::f32, Device::cuda);
-  GatherProduct in_parts = g;
-  in_parts.bias = nullptr;
-  in_parts.result = partial.mutable_device_data<float>();
-  run(in_parts);
-  sum_parts(op, partial.device_data<float>(), g.parts, g.part_size, g.bias, g.result_channels,
-            g.result);
+  in_mode<T>([&]<Precision kPrecision>(Mode<kPrecision>) {
+    launch_in_mode<kPrecision, kAlongDepth>(op, g, pixels, columns, aligned);
+  });
+  if (g.parts > 1) sum_parts(op, partial, bias, result);
 }
 
 // All that both passes have in common; w is read from one side or from the
 // other.
-GatherProduct product_of(const ConvShape& s, int64_t source_channels, int64_t result_channels) {
+template <class T>
+GatherProduct<T> product_of(const ConvShape& s, int64_t source_channels, int64_t result_channels) {
   const int64_t channels = source_channels / s.groups;
   const int64_t outputs = result_channels / s.groups;
   // As many groups side by side as fill the narrow tile.
@@ -215,7 +229,7 @@ GatherProduct product_of(const ConvShape& s, int64_t source_channels, int64_t re
       std::min(s.groups, static_cast<int>(Columns::narrow) / std::max(channels, outputs));
   while (bundle > 1 && s.groups % bundle != 0) --bundle;
   bundle = std::max<int64_t>(1, bundle);
-  GatherProduct g = {};
+  GatherProduct<T> g = {};
   g.source_channels = static_cast<int>(source_channels);
   g.channels = static_cast<int>(channels * bundle);
   g.group_channels = static_cast<int>(channels);
@@ -239,51 +253,41 @@ bool takes(const ConvShape& s) {
          s.kh * s.kw * std::max(s.c_in, s.c_out) < kMost && s.groups < (1 << 16);
 }
 
-void forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y) {
-  GatherProduct g = product_of(s, s.c_in, s.c_out);
-  g.source = x;
-  g.weights = w;
-  g.bias = bias;
-  g.result = y;
-  g.part_size = s.n * s.ho * s.wo * s.c_out;
-  g.result_h = static_cast<int>(s.ho);
-  g.result_w = static_cast<int>(s.wo);
-  g.step = 1;
-  g.phases = 1;
-  g.phase[0] = {.gather = gather(s.n, s.ho, s.wo, forward_taps(s, s.kh, s.top),
-                                 forward_taps(s, s.kw, s.left), s.h, s.w),
-                .first_h = 0,
-                .first_w = 0};
-  g.pairs = g.group_outputs % 2 == 0 && is_aligned(y, 8);
-  multiply<true>("conv2d", g, g.group_channels % 4 == 0 && is_aligned(x, 16) && is_aligned(w, 16));
+void forward(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& bias, Tensor& y) {
+  with_stored_type(x.dtype(), [&]<class T>() {
+    GatherProduct<T> g = product_of<T>(s, s.c_in, s.c_out);
+    g.result_h = static_cast<int>(s.ho);
+    g.result_w = static_cast<int>(s.wo);
+    g.step = 1;
+    g.phases = 1;
+    g.phase[0] = {.gather = gather(s.n, s.ho, s.wo, forward_taps(s, s.kh, s.top),
+                                   forward_taps(s, s.kw, s.left), s.h, s.w),
+                  .first_h = 0,
+                  .first_w = 0};
+    multiply<true>("conv2d", g, x, w, bias, y);
+  });
 }
 
-void input_gradient(const ConvShape& s, const float* dy, const float* w, const float* bias,
-                    float* dx) {
-  GatherProduct g = product_of(s, s.c_out, s.c_in);
-  g.source = dy;
-  g.weights = w;
-  g.bias = bias;
-  g.result = dx;
-  g.part_size = s.n * s.h * s.w * s.c_in;
-  g.result_h = static_cast<int>(s.h);
-  g.result_w = static_cast<int>(s.w);
-  g.step = static_cast<int>(s.stride);
-  g.pairs = g.group_outputs % 2 == 0 && is_aligned(dx, 8);
-  const bool aligned = g.group_channels % 4 == 0 && g.group_outputs % 4 == 0 &&
-                       is_aligned(dy, 16) && is_aligned(w, 16);
+void input_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w, const Tensor& bias,
+                    Tensor& dx) {
   const auto pixels_from = [&](int64_t first, int64_t size) {
     return (size - first + s.stride - 1) / s.stride;
   };
-  for (int64_t h = 0; h < std::min(s.stride, s.h); ++h)
-    for (int64_t v = 0; v < std::min(s.stride, s.w); ++v)
-      g.phase[static_cast<size_t>(g.phases++)] = {
-          .gather = gather(s.n, pixels_from(h, s.h), pixels_from(v, s.w),
-                           input_gradient_taps(s, s.kh, s.top, h),
-                           input_gradient_taps(s, s.kw, s.left, v), s.ho, s.wo),
-          .first_h = static_cast<int>(h),
-          .first_w = static_cast<int>(v)};
-  multiply<false>("conv2d, input gradient", g, aligned);
+  with_stored_type(dy.dtype(), [&]<class T>() {
+    GatherProduct<T> g = product_of<T>(s, s.c_out, s.c_in);
+    g.result_h = static_cast<int>(s.h);
+    g.result_w = static_cast<int>(s.w);
+    g.step = static_cast<int>(s.stride);
+    for (int64_t h = 0; h < std::min(s.stride, s.h); ++h)
+      for (int64_t v = 0; v < std::min(s.stride, s.w); ++v)
+        g.phase[static_cast<size_t>(g.phases++)] = {
+            .gather = gather(s.n, pixels_from(h, s.h), pixels_from(v, s.w),
+                             input_gradient_taps(s, s.kh, s.top, h),
+                             input_gradient_taps(s, s.kw, s.left, v), s.ho, s.wo),
+            .first_h = static_cast<int>(h),
+            .first_w = static_cast<int>(v)};
+    multiply<false>("conv2d, input gradient", g, dy, w, bias, dx);
+  });
 }
 
 }  // namespace decant::cuda::gemm

@@ -5,22 +5,26 @@
 namespace decant::cuda {
 namespace {
 
-__global__ void sum_parts_kernel(const float* __restrict__ partial, int parts, int64_t size,
+template <class T>
+__global__ void sum_parts_kernel(const float* __restrict__ partial, int64_t parts, int64_t size,
                                  const float* __restrict__ bias, int64_t channels,
-                                 float* __restrict__ y) {
+                                 T* __restrict__ y) {
   for (int64_t i = global_thread(); i < size; i += all_threads()) {
     float sum = bias == nullptr ? 0.0F : bias[i % channels];
 #pragma unroll 4
-    for (int part = 0; part < parts; ++part) sum += partial[part * size + i];
-    y[i] = sum;
+    for (int64_t part = 0; part < parts; ++part) sum += partial[part * size + i];
+    y[i] = T(sum);
   }
 }
 
 }  // namespace
 
-void sum_parts(const char* op, const float* partial, int parts, int64_t size, const float* bias,
-               int64_t channels, float* y) {
-  launch(op, sum_parts_kernel, grid_over(size), partial, parts, size, bias, channels, y);
+void sum_parts(const char* op, const Tensor& partial, const Tensor& bias, Tensor& y) {
+  with_stored_type(y.dtype(), [&]<class T>() {
+    launch(op, sum_parts_kernel<T>, grid_over(y.size()), partial.device_data<float>(),
+           partial.size() / y.size(), y.size(), data_or_null(bias),
+           bias.defined() ? bias.size() : 1, y.mutable_device_data<T>());
+  });
 }
 
 int parts_for(int64_t blocks, int64_t steps) {

@@ -24,7 +24,8 @@ void conv2d_bias_gradient(const Tensor& dy, Tensor& db);
 
 namespace cuda {
 
-/// In the mode of decant::precision().
+/// In the mode of decant::precision(). Images may be bf16, all of a call; w, bias, dw and db are
+/// float32.
 void conv2d_forward(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& bias,
                     Tensor& y);
 void conv2d_input_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w,
@@ -34,7 +35,8 @@ void conv2d_bias_gradient(const Tensor& dy, Tensor& db);
 
 }  // namespace cuda
 
-/// Throws Error naming `op` unless the types are one real type and b, where defined, is [channels].
+/// Throws Error naming `op` unless the types are one real type, or x is bf16 on cuda and the others
+/// float32, and b, where defined, is [channels].
 void check_conv_operands(const char* op, const Tensor& x, const Tensor& w, const Tensor& b,
                          int64_t channels);
 

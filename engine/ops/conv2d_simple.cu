@@ -18,8 +18,9 @@ __device__ int64_t reader(int64_t h, int64_t r, const ConvShape& s, int64_t offs
   return from >= 0 && from % s.stride == 0 && from / s.stride < size ? from / s.stride : -1;
 }
 
-__global__ void forward_kernel(const float* __restrict__ x, const float* __restrict__ w,
-                               const float* __restrict__ bias, float* __restrict__ y, ConvShape s) {
+template <class T>
+__global__ void forward_kernel(const T* __restrict__ x, const float* __restrict__ w,
+                               const float* __restrict__ bias, T* __restrict__ y, ConvShape s) {
   const int64_t cg = s.c_in / s.groups;
   const int64_t og = s.c_out / s.groups;
   for (int64_t at = global_thread(); at < s.n * s.ho * s.wo * s.c_out; at += all_threads()) {
@@ -33,16 +34,17 @@ __global__ void forward_kernel(const float* __restrict__ x, const float* __restr
         const int64_t h = source(i, r, s, s.top, s.h);
         const int64_t v = source(j, t, s, s.left, s.w);
         if (h < 0 || v < 0) continue;
-        const float* in = x + ((n * s.h + h) * s.w + v) * s.c_in + o / og * cg;
+        const T* in = x + ((n * s.h + h) * s.w + v) * s.c_in + o / og * cg;
         const float* filter = w + ((o * s.kh + r) * s.kw + t) * cg;
-        for (int64_t c = 0; c < cg; ++c) sum += in[c] * filter[c];
+        for (int64_t c = 0; c < cg; ++c) sum += float(in[c]) * filter[c];
       }
-    y[at] = sum;
+    y[at] = T(sum);
   }
 }
 
-__global__ void input_gradient_kernel(const float* __restrict__ dy, const float* __restrict__ w,
-                                      const float* __restrict__ bias, float* __restrict__ dx,
+template <class T>
+__global__ void input_gradient_kernel(const T* __restrict__ dy, const float* __restrict__ w,
+                                      const float* __restrict__ bias, T* __restrict__ dx,
                                       ConvShape s) {
   const int64_t cg = s.c_in / s.groups;
   const int64_t og = s.c_out / s.groups;
@@ -58,15 +60,16 @@ __global__ void input_gradient_kernel(const float* __restrict__ dy, const float*
         const int64_t i = reader(h, r, s, s.top, s.ho);
         const int64_t j = reader(v, t, s, s.left, s.wo);
         if (i < 0 || j < 0) continue;
-        const float* in = dy + ((n * s.ho + i) * s.wo + j) * s.c_out;
+        const T* in = dy + ((n * s.ho + i) * s.wo + j) * s.c_out;
         for (int64_t o = first; o < first + og; ++o)
-          sum += in[o] * w[((o * s.kh + r) * s.kw + t) * cg + c % cg];
+          sum += float(in[o]) * w[((o * s.kh + r) * s.kw + t) * cg + c % cg];
       }
-    dx[at] = sum;
+    dx[at] = T(sum);
   }
 }
 
-__global__ void weight_gradient_kernel(const float* __restrict__ x, const float* __restrict__ dy,
+template <class T>
+__global__ void weight_gradient_kernel(const T* __restrict__ x, const T* __restrict__ dy,
                                        float* __restrict__ dw, ConvShape s) {
   const int64_t cg = s.c_in / s.groups;
   const int64_t og = s.c_out / s.groups;
@@ -82,8 +85,8 @@ __global__ void weight_gradient_kernel(const float* __restrict__ x, const float*
       for (int64_t j = 0; j < s.wo; ++j) {
         const int64_t v = source(j, t, s, s.left, s.w);
         if (v < 0) continue;
-        sum += dy[(line * s.wo + j) * s.c_out + o] *
-               x[((line / s.ho * s.h + h) * s.w + v) * s.c_in + c];
+        sum += float(dy[(line * s.wo + j) * s.c_out + o]) *
+               float(x[((line / s.ho * s.h + h) * s.w + v) * s.c_in + c]);
       }
     }
     dw[at] = sum;
@@ -92,19 +95,27 @@ __global__ void weight_gradient_kernel(const float* __restrict__ x, const float*
 
 }  // namespace
 
-void forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y) {
-  launch("conv2d", forward_kernel, grid_over(s.n * s.ho * s.wo * s.c_out), x, w, bias, y, s);
+void forward(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& bias, Tensor& y) {
+  with_stored_type(x.dtype(), [&]<class T>() {
+    launch("conv2d", forward_kernel<T>, grid_over(y.size()), x.device_data<T>(),
+           w.device_data<float>(), data_or_null(bias), y.mutable_device_data<T>(), s);
+  });
 }
 
-void input_gradient(const ConvShape& s, const float* dy, const float* w, const float* bias,
-                    float* dx) {
-  launch("conv2d, input gradient", input_gradient_kernel, grid_over(s.n * s.h * s.w * s.c_in), dy,
-         w, bias, dx, s);
+void input_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w, const Tensor& bias,
+                    Tensor& dx) {
+  with_stored_type(dy.dtype(), [&]<class T>() {
+    launch("conv2d, input gradient", input_gradient_kernel<T>, grid_over(dx.size()),
+           dy.device_data<T>(), w.device_data<float>(), data_or_null(bias),
+           dx.mutable_device_data<T>(), s);
+  });
 }
 
-void weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw) {
-  launch("conv2d, weight gradient", weight_gradient_kernel,
-         grid_over(s.c_out * s.kh * s.kw * s.c_in / s.groups), x, dy, dw, s);
+void weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& dy, Tensor& dw) {
+  with_stored_type(x.dtype(), [&]<class T>() {
+    launch("conv2d, weight gradient", weight_gradient_kernel<T>, grid_over(dw.size()),
+           x.device_data<T>(), dy.device_data<T>(), dw.mutable_device_data<float>(), s);
+  });
 }
 
 }  // namespace decant::cuda::simple

@@ -1,24 +1,34 @@
 #pragma once
 
+#include <type_traits>
+
+#include "engine/core/bf16.h"
 #include "engine/core/precision.h"
 #include "engine/cuda/kernel.cuh"
 #include "engine/cuda/ptx.cuh"
 
 // What the convolutions as matrix products share: one block's tile of C [M, N] = A [M, K] B [K, N].
-// Pieces of A and B, kDepth deep, pass through a ring of buffers in shared memory, copied there
-// while earlier ones are multiplied. Each warp adds up its part of the tile in registers, as 16 x 8
-// pieces spread over its lanes like the result of a matrix instruction (see ptx.cuh); without
-// tensor cores a lane adds up the very same elements.
+// Pieces of A and B, kDepth deep, float or bf16 as they are stored, pass through a ring of buffers
+// in shared memory, copied there while earlier ones are multiplied. Each warp adds up its part of
+// the tile in registers, as 16 x 8 pieces spread over its lanes like the result of a matrix
+// instruction (see ptx.cuh); without tensor cores a lane adds up the very same elements.
 
 namespace decant::cuda::tile {
 
-inline constexpr int kDepth = 32;
+// Bytes of an operand's line that a step takes, and of one copy. What lies in memory is T.
+inline constexpr int kLineBytes = 128;
+inline constexpr int kCopyBytes = 16;
+template <class T>
+inline constexpr int kDepthOf = kLineBytes / sizeof(T);
+template <class T>
+inline constexpr int kCopied = kCopyBytes / sizeof(T);
 
-template <int kRows, int kColumns, int kWarpRows, int kWarpColumns>
+template <class T, int kRows, int kColumns, int kWarpRows, int kWarpColumns>
 struct Block {
+  using Stored = T;
   static constexpr int kM = kRows;
   static constexpr int kN = kColumns;
-  static constexpr int kDepth = tile::kDepth;
+  static constexpr int kDepth = kDepthOf<T>;
   static constexpr int kStages = 3;
   static constexpr int kThreads = kWarp * kWarpRows * kWarpColumns;
   static constexpr int kWarpM = kM / kWarpRows;  // a warp's part
@@ -37,12 +47,14 @@ using Sums = float[B::kPiecesM][B::kPiecesN][4];
 /// An operand's piece in shared memory; a row is a row of A or a column of B. Contiguous along the
 /// depth or along the rows, whichever its source is, and padded so that the lanes' reads fall into
 /// different banks.
-template <int kRows, int kDepth, bool kAlongDepth_>
+template <class T, int kRows, bool kAlongDepth_>
 struct Operand {
+  using Stored = T;
   static constexpr bool kAlongDepth = kAlongDepth_;
-  static constexpr int kStride = kAlongDepth ? kDepth + 4 : kRows + 8;
-  static constexpr int kFloats = kStride * (kAlongDepth ? kRows : kDepth);
-  static constexpr int kChunks = (kAlongDepth ? kDepth : kRows) / 4;  // of 16 bytes, on a line
+  static constexpr int kDepth = kDepthOf<T>;
+  static constexpr int kStride = kAlongDepth ? kDepth + kCopied<T> : kRows + 8;
+  static constexpr int kSize = kStride * (kAlongDepth ? kRows : kDepth);
+  static constexpr int kCopies = (kAlongDepth ? kDepth : kRows) / kCopied<T>;  // of a line
   static constexpr int kLines = kAlongDepth ? kRows : kDepth;
 
   static __device__ int at(int row, int k) {
@@ -52,64 +64,85 @@ struct Operand {
 
 // ---- copying ------------------------------------------------------------------------------------
 
-/// Four neighbours from global to shared memory: those that address(0..3) points to, zero where it
-/// is null. Where all lie side by side and aligned only address(0) is asked for.
-template <bool kAligned, class Address>
-__device__ void fetch4(float* to, const float* anywhere, Address address) {
+template <class T>
+struct alignas(kCopyBytes) Copied {
+  T at[kCopied<T>];
+};
+
+/// Neighbours from global to shared memory: those that address(0), address(1), .. point to, zero
+/// where it is null. Where all lie side by side and aligned only address(0) is asked for.
+template <bool kAligned, class T, class Address>
+__device__ void fetch_neighbours(T* to, const T* anywhere, Address address) {
   if constexpr (kAligned) {
-    const float* from = address(0);
-    cp_async16(to, from == nullptr ? anywhere : from, from == nullptr ? 0 : 16);
+    const T* from = address(0);
+    cp_async16(to, from == nullptr ? anywhere : from, from == nullptr ? 0 : kCopyBytes);
   } else {
+    Copied<T> values;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const float* from = address(i);
-      to[i] = from == nullptr ? 0.0F : *from;
+    for (int i = 0; i < kCopied<T>; ++i) {
+      const T* from = address(i);
+      values.at[i] = from == nullptr ? T(0.0F) : *from;
     }
+    *reinterpret_cast<Copied<T>*>(to) = values;
   }
 }
 
-/// All of a block's threads copy one piece: element(row, k) points to an element, or is null.
+/// All of a block's threads copy one piece: element(row, k, i) points to an element, or is null;
+/// i counts the lines that this thread takes.
 template <class B, class Tile, bool kAligned, class Element>
-__device__ void fetch(float* tile, const float* anywhere, Element element) {
-  constexpr int kLinesAtOnce = B::kThreads / Tile::kChunks;
-  static_assert(B::kThreads % Tile::kChunks == 0 && Tile::kLines % kLinesAtOnce == 0);
-  const int chunk = 4 * (static_cast<int>(threadIdx.x) % Tile::kChunks);
-  const int first = static_cast<int>(threadIdx.x) / Tile::kChunks;
+__device__ void fetch(typename Tile::Stored* tile, const typename Tile::Stored* anywhere,
+                      Element element) {
+  constexpr int kLinesAtOnce = B::kThreads / Tile::kCopies;
+  static_assert(B::kThreads % Tile::kCopies == 0 && Tile::kLines % kLinesAtOnce == 0);
+  const int first_of_line =
+      kCopied<typename Tile::Stored> * (static_cast<int>(threadIdx.x) % Tile::kCopies);
+  const int first = static_cast<int>(threadIdx.x) / Tile::kCopies;
 #pragma unroll
   for (int i = 0; i < Tile::kLines / kLinesAtOnce; ++i) {
     const int line = first + i * kLinesAtOnce;
-    fetch4<kAligned>(tile + line * Tile::kStride + chunk, anywhere, [&](int e) {
-      return Tile::kAlongDepth ? element(line, chunk + e, i) : element(chunk + e, line, i);
+    fetch_neighbours<kAligned>(tile + line * Tile::kStride + first_of_line, anywhere, [&](int e) {
+      return Tile::kAlongDepth ? element(line, first_of_line + e, i)
+                               : element(first_of_line + e, line, i);
     });
   }
 }
 
 // ---- multiplying --------------------------------------------------------------------------------
 
-/// A[g, t], A[g+8, t], A[g, t+4], A[g+8, t+4] of the 16 x 8 piece at (row, k).
-template <class Tile>
-__device__ void read_left(uint32_t (&r)[4], const float* tile, int row, int k) {
-  if constexpr (Tile::kAlongDepth) {
-    // To ldmatrix, four floats are a row of eight 16-bit elements.
-    ldmatrix_x4(r, tile + Tile::at(row + lane() % 16, k + lane() / 16 * 4));
-  } else {
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      r[i] =
-          __float_as_uint(tile[Tile::at(row + lane() / 4 + i % 2 * 8, k + lane() % 4 + i / 2 * 4)]);
-  }
+// The depth that one matrix instruction takes.
+template <Precision kPrecision>
+inline constexpr int kInstructionDepth = kPrecision == Precision::bf16 ? 16 : 8;
+
+/// Four 8 x 8 pieces of what is stored as 16 bits, as two by two matrices: of rows from `row` and
+/// from row + kRowApart .., depths from k and from k + 8. Which two follow each other first is what
+/// A and B differ in.
+template <class Tile, bool kRowsFirst>
+__device__ void read_quarters(uint32_t (&r)[4], const bf16* tile, int row, int k) {
+  const int second = lane() / 8 % 2 * 8;
+  const int last = lane() / 16 * 8;
+  row += kRowsFirst ? second : last;
+  k += kRowsFirst ? last : second;
+  if constexpr (Tile::kAlongDepth)
+    ldmatrix_x4(r, tile + Tile::at(row + lane() % 8, k));
+  else
+    ldmatrix_x4_trans(r, tile + Tile::at(row, k + lane() % 8));
 }
 
-/// B[t, g], B[t+4, g] of the 8 x 8 piece at (k, row), then those of its neighbour at row + 8.
-template <class Tile>
-__device__ void read_right(uint32_t (&r)[4], const float* tile, int row, int k) {
+/// The same of floats, whose pieces are 8 rows x 4 depths: A[g, t], A[g+8, t], A[g, t+4],
+/// A[g+8, t+4] or, not rows first, B[t, g], B[t+4, g], then those of its neighbour at row + 8.
+template <class Tile, bool kRowsFirst>
+__device__ void read_quarters(uint32_t (&r)[4], const float* tile, int row, int k) {
   if constexpr (Tile::kAlongDepth) {
-    ldmatrix_x4(r, tile + Tile::at(row + lane() % 8 + lane() / 16 * 8, k + lane() / 8 % 2 * 4));
+    // To ldmatrix, four floats are a row of eight 16-bit elements.
+    const int second = lane() / 8 % 2;
+    const int last = lane() / 16;
+    ldmatrix_x4(r, tile + Tile::at(row + lane() % 8 + 8 * (kRowsFirst ? second : last),
+                                   k + 4 * (kRowsFirst ? last : second)));
   } else {
 #pragma unroll
     for (int i = 0; i < 4; ++i)
-      r[i] =
-          __float_as_uint(tile[Tile::at(row + lane() / 4 + i / 2 * 8, k + lane() % 4 + i % 2 * 4)]);
+      r[i] = __float_as_uint(tile[Tile::at(row + lane() / 4 + 8 * (kRowsFirst ? i % 2 : i / 2),
+                                           k + lane() % 4 + 4 * (kRowsFirst ? i / 2 : i % 2))]);
   }
 }
 
@@ -117,47 +150,30 @@ __device__ inline uint32_t packed(uint32_t low, uint32_t high) {
   return pack_bf16(__uint_as_float(low), __uint_as_float(high));
 }
 
-// The depth that one matrix instruction takes.
-template <Precision kPrecision>
-inline constexpr int kInstructionDepth = kPrecision == Precision::bf16 ? 16 : 8;
-
-/// The operands of matrix instructions, rounded. Which product of a sum is which does not matter as
-/// long as A and B agree: in bf16 lane t pairs depths t and t + 4 where the instruction's own order
-/// has 2t and 2t + 1.
-template <Precision kPrecision, class Tile>
-__device__ void load_left(uint32_t (&a)[4], const float* tile, int row, int k) {
-  uint32_t r[4];
-  read_left<Tile>(r, tile, row, k);
-  if constexpr (kPrecision == Precision::bf16) {
-    uint32_t next[4];
-    read_left<Tile>(next, tile, row, k + 8);
-    a[0] = packed(r[0], r[2]);
-    a[1] = packed(r[1], r[3]);
-    a[2] = packed(next[0], next[2]);
-    a[3] = packed(next[1], next[3]);
+/// The operands of matrix instructions, rounded where they are stored as floats: a 16 x depth piece
+/// of A, or two neighbouring 8-column ones of B, b[0], b[1] and b[2], b[3]. Which product of a sum
+/// is which does not matter as long as A and B agree: for floats in bf16 lane t pairs depths t and
+/// t + 4 where the instruction's own order has 2t and 2t + 1.
+template <Precision kPrecision, bool kLeft, class Tile>
+__device__ void load_operand(uint32_t (&a)[4], const typename Tile::Stored* tile, int row, int k) {
+  if constexpr (std::is_same_v<typename Tile::Stored, bf16>) {
+    read_quarters<Tile, kLeft>(a, tile, row, k);
   } else {
+    uint32_t r[4];
+    read_quarters<Tile, kLeft>(r, tile, row, k);
+    if constexpr (kPrecision == Precision::bf16) {
+      uint32_t next[4];
+      read_quarters<Tile, kLeft>(next, tile, row, k + 8);
+      // Left: r[0], r[2] are depths t and t + 4 of one row; right: r[0], r[1] of one column.
+      constexpr int kApart = kLeft ? 2 : 1;
+      constexpr int kOther = kLeft ? 1 : 2;
+      a[0] = packed(r[0], r[kApart]);
+      a[kOther] = packed(r[kOther], r[3]);
+      a[kApart] = packed(next[0], next[kApart]);
+      a[3] = packed(next[kOther], next[3]);
+    } else {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) a[i] = to_tf32(__uint_as_float(r[i]));
-  }
-}
-
-template <Precision kPrecision, class Tile>
-__device__ void load_right(uint32_t (&b)[2], uint32_t (&neighbour)[2], const float* tile, int row,
-                           int k) {
-  uint32_t r[4];
-  read_right<Tile>(r, tile, row, k);
-  if constexpr (kPrecision == Precision::bf16) {
-    uint32_t next[4];
-    read_right<Tile>(next, tile, row, k + 8);
-    b[0] = packed(r[0], r[1]);
-    b[1] = packed(next[0], next[1]);
-    neighbour[0] = packed(r[2], r[3]);
-    neighbour[1] = packed(next[2], next[3]);
-  } else {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      b[i] = to_tf32(__uint_as_float(r[i]));
-      neighbour[i] = to_tf32(__uint_as_float(r[i + 2]));
+      for (int i = 0; i < 4; ++i) a[i] = to_tf32(__uint_as_float(r[i]));
     }
   }
 }
@@ -201,28 +217,30 @@ __device__ void multiply_add(const float* a, const float* b, Sums<B>& sums) {
 }
 
 template <Precision kPrecision, class B, class Left, class Right>
-__device__ void multiply(const float* a, const float* b, Sums<B>& sums) {
+__device__ void multiply(const typename B::Stored* a, const typename B::Stored* b, Sums<B>& sums) {
   if constexpr (kPrecision == Precision::f32) {
     multiply_add<B, Left, Right>(a, b, sums);
   } else {
 #pragma unroll
     for (int k = 0; k < B::kDepth; k += kInstructionDepth<kPrecision>) {
       uint32_t left[B::kPiecesM][4];
-      uint32_t right[B::kPiecesN][2];
+      uint32_t right[B::kPiecesN / 2][4];
 #pragma unroll
       for (int i = 0; i < B::kPiecesM; ++i)
-        load_left<kPrecision, Left>(left[i], a, B::warp_row() + 16 * i, k);
+        load_operand<kPrecision, true, Left>(left[i], a, B::warp_row() + 16 * i, k);
 #pragma unroll
-      for (int j = 0; j < B::kPiecesN; j += 2)
-        load_right<kPrecision, Right>(right[j], right[j + 1], b, B::warp_column() + 8 * j, k);
+      for (int j = 0; j < B::kPiecesN / 2; ++j)
+        load_operand<kPrecision, false, Right>(right[j], b, B::warp_column() + 16 * j, k);
 #pragma unroll
       for (int i = 0; i < B::kPiecesM; ++i)
 #pragma unroll
-        for (int j = 0; j < B::kPiecesN; ++j)
+        for (int j = 0; j < B::kPiecesN; ++j) {
+          const uint32_t columns[2] = {right[j / 2][j % 2 * 2], right[j / 2][j % 2 * 2 + 1]};
           if constexpr (kPrecision == Precision::bf16)
-            mma_bf16(sums[i][j], left[i], right[j]);
+            mma_bf16(sums[i][j], left[i], columns);
           else
-            mma_tf32(sums[i][j], left[i], right[j]);
+            mma_tf32(sums[i][j], left[i], columns);
+        }
     }
   }
 }
@@ -230,16 +248,16 @@ __device__ void multiply(const float* a, const float* b, Sums<B>& sums) {
 /// The bytes of dynamic shared memory that accumulate needs.
 template <class B, class Left, class Right>
 inline constexpr size_t kSharedBytes =
-    sizeof(float) * B::kStages * (Left::kFloats + Right::kFloats);
+    sizeof(typename B::Stored) * B::kStages * (Left::kSize + Right::kSize);
 
 /// sums = A B over `steps` pieces; load(step, a, b) begins the copies of one.
 template <Precision kPrecision, class B, class Left, class Right, class Load>
 __device__ void accumulate(int steps, Sums<B>& sums, Load load) {
-  auto* stages = dynamic_shared<float>();
-  constexpr int kStage = Left::kFloats + Right::kFloats;
+  auto* stages = dynamic_shared<typename B::Stored>();
+  constexpr int kStage = Left::kSize + Right::kSize;
   const auto begin = [&](int step) {
-    float* stage = stages + step % B::kStages * kStage;
-    if (step < steps) load(step, stage, stage + Left::kFloats);
+    auto* stage = stages + step % B::kStages * kStage;
+    if (step < steps) load(step, stage, stage + Left::kSize);
     cp_async_commit();
   };
 #pragma unroll
@@ -253,36 +271,44 @@ __device__ void accumulate(int steps, Sums<B>& sums, Load load) {
     cp_async_wait<B::kStages - 2>();
     __syncthreads();  // this piece is there for all, and the last is no longer read
     begin(step + B::kStages - 1);
-    const float* stage = stages + step % B::kStages * kStage;
-    multiply<kPrecision, B, Left, Right>(stage, stage + Left::kFloats, sums);
+    const auto* stage = stages + step % B::kStages * kStage;
+    multiply<kPrecision, B, Left, Right>(stage, stage + Left::kSize, sums);
   }
   cp_async_wait<0>();  // for the groups without copies
 }
 
 // ---- writing ------------------------------------------------------------------------------------
 
+__device__ inline void store_pair(float* to, float first, float second) {
+  *reinterpret_cast<float2*>(to) = make_float2(first, second);
+}
+__device__ inline void store_pair(bf16* to, float first, float second) {
+  *reinterpret_cast<uint32_t*>(to) = pack_bf16(first, second);
+}
+
 /// row(m) points to where row m of the tile goes, or is null; of `columns` columns from `first` on.
-/// With `pairs` two neighbours are written at once: rows must be aligned to 8 bytes.
+/// With `pairs` two neighbours are written at once: rows must be aligned to two elements.
 template <class B, class Row>
 __device__ void store(const Sums<B>& sums, int first, int columns, const float* bias, bool pairs,
                       Row row) {
 #pragma unroll
   for (int i = 0; i < 2 * B::kPiecesM; ++i) {
-    float* to = row(B::warp_row() + 8 * i + lane() / 4);
+    auto* to = row(B::warp_row() + 8 * i + lane() / 4);
+    using Stored = std::remove_pointer_t<decltype(to)>;
     if (to == nullptr) continue;
 #pragma unroll
     for (int j = 0; j < B::kPiecesN; ++j) {
       const int column = first + B::warp_column() + 8 * j + lane() % 4 * 2;
-      float2 value = make_float2(sums[i / 2][j][i % 2 * 2], sums[i / 2][j][i % 2 * 2 + 1]);
+      float value[2] = {sums[i / 2][j][i % 2 * 2], sums[i / 2][j][i % 2 * 2 + 1]};
       if (bias != nullptr) {
-        if (column < columns) value.x += bias[column];
-        if (column + 1 < columns) value.y += bias[column + 1];
+        if (column < columns) value[0] += bias[column];
+        if (column + 1 < columns) value[1] += bias[column + 1];
       }
       if (pairs && column + 1 < columns) {
-        *reinterpret_cast<float2*>(to + column) = value;
+        store_pair(to + column, value[0], value[1]);
       } else {
-        if (column < columns) to[column] = value.x;
-        if (column + 1 < columns) to[column + 1] = value.y;
+        if (column < columns) to[column] = Stored(value[0]);
+        if (column + 1 < columns) to[column + 1] = Stored(value[1]);
       }
     }
   }

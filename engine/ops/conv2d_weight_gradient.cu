@@ -8,10 +8,11 @@
 namespace decant::cuda::gemm {
 namespace {
 
+template <class T>
 struct WeightProduct {
-  const float* x;
-  const float* dy;
-  float* dw;
+  const T* x;
+  const T* dy;
+  float* dw;  // [parts, outputs, taps, channels]
   int64_t part_size;
   int parts;
   Gather gather;
@@ -22,11 +23,13 @@ struct WeightProduct {
 };
 
 template <Precision kPrecision, class B, bool kAligned>
-__global__ __launch_bounds__(B::kThreads, kPrecision == Precision::f32
-                                              ? 1
-                                              : 2) void weight_gradient_kernel(WeightProduct g) {
-  using Left = tile::Operand<B::kM, B::kDepth, false>;
-  using Right = tile::Operand<B::kN, B::kDepth, false>;
+__global__ __launch_bounds__(
+    B::kThreads, kPrecision == Precision::f32
+                     ? 1
+                     : 2) void weight_gradient_kernel(WeightProduct<typename B::Stored> g) {
+  using T = typename B::Stored;
+  using Left = tile::Operand<T, B::kM, false>;
+  using Right = tile::Operand<T, B::kN, false>;
   const Gather& from = g.gather;
   const int group = static_cast<int>(blockIdx.y);
   const int part = static_cast<int>(blockIdx.z);
@@ -37,14 +40,14 @@ __global__ __launch_bounds__(B::kThreads, kPrecision == Precision::f32
   const Part mine = part_of((from.pixels + B::kDepth - 1) / B::kDepth, g.parts, part);
 
   tile::Sums<B> sums;
-  tile::accumulate<kPrecision, B, Left, Right>(mine.count, sums, [&](int step, float* a, float* b) {
+  tile::accumulate<kPrecision, B, Left, Right>(mine.count, sums, [&](int step, T* a, T* b) {
     const int first = (mine.first + step) * B::kDepth;
-    tile::fetch<B, Left, kAligned>(a, g.dy, [&](int row, int k, int /*i*/) -> const float* {
+    tile::fetch<B, Left, kAligned>(a, g.dy, [&](int row, int k, int /*i*/) -> const T* {
       const int output = first_output + row;
       if (output >= g.outputs || first + k >= from.pixels) return nullptr;
       return g.dy + static_cast<int64_t>(first + k) * g.dy_channels + group * g.outputs + output;
     });
-    tile::fetch<B, Right, kAligned>(b, g.x, [&](int column, int k, int /*i*/) -> const float* {
+    tile::fetch<B, Right, kAligned>(b, g.x, [&](int column, int k, int /*i*/) -> const T* {
       int tap = first_column + column;
       if (tap >= columns || first + k >= from.pixels) return nullptr;
       const int channel = g.by_channels.split(tap);
@@ -66,14 +69,15 @@ __global__ __launch_bounds__(B::kThreads, kPrecision == Precision::f32
 // See conv2d_gemm.cu; both are square.
 constexpr int kWide = 128;
 constexpr int kSmall = 64;
-template <Precision kPrecision>
-using Wide = tile::Block<kWide, kWide, 2, kPrecision == Precision::f32 ? 4 : 2>;
-using Small = tile::Block<kSmall, kSmall, 2, 2>;
+template <class T, Precision kPrecision>
+using Wide = tile::Block<T, kWide, kWide, 2, kPrecision == Precision::f32 ? 4 : 2>;
+template <class T>
+using Small = tile::Block<T, kSmall, kSmall, 2, 2>;
 
 template <Precision kPrecision, class B, bool kAligned>
-void launch_tiles(WeightProduct g, int64_t groups, int64_t columns) {
-  using Operands = tile::Operand<B::kM, B::kDepth, false>;
-  using Columns = tile::Operand<B::kN, B::kDepth, false>;
+void launch_tiles(WeightProduct<typename B::Stored> g, int64_t groups, int64_t columns) {
+  using Operands = tile::Operand<typename B::Stored, B::kM, false>;
+  using Columns = tile::Operand<typename B::Stored, B::kN, false>;
   const unsigned column_tiles = blocks_for(columns, B::kN);
   g.by_column_tiles = Divider(column_tiles);
   const Grid grid = {.blocks = dim3(blocks_for(g.outputs, B::kM) * column_tiles,
@@ -83,27 +87,26 @@ void launch_tiles(WeightProduct g, int64_t groups, int64_t columns) {
   launch("conv2d, weight gradient", weight_gradient_kernel<kPrecision, B, kAligned>, grid, g);
 }
 
-void run(const WeightProduct& g, int64_t groups, int64_t columns, bool wide, bool aligned) {
-  in_mode([&]<Precision kPrecision>(Mode<kPrecision>) {
+template <class T>
+void run(const WeightProduct<T>& g, int64_t groups, int64_t columns, bool wide, bool aligned) {
+  in_mode<T>([&]<Precision kPrecision>(Mode<kPrecision>) {
     if (!aligned)
-      launch_tiles<kPrecision, Small, false>(g, groups, columns);
+      launch_tiles<kPrecision, Small<T>, false>(g, groups, columns);
     else if (wide)
-      launch_tiles<kPrecision, Wide<kPrecision>, true>(g, groups, columns);
+      launch_tiles<kPrecision, Wide<T, kPrecision>, true>(g, groups, columns);
     else
-      launch_tiles<kPrecision, Small, true>(g, groups, columns);
+      launch_tiles<kPrecision, Small<T>, true>(g, groups, columns);
   });
 }
 
-}  // namespace
-
-void weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw) {
+template <class T>
+void multiply(const ConvShape& s, const Tensor& x, const Tensor& dy, Tensor& dw) {
   constexpr int64_t kMaxPartialFloats = 16 << 20;
   const int64_t columns = s.kh * s.kw * s.c_in / s.groups;
-  WeightProduct g = {};
-  g.x = x;
-  g.dy = dy;
-  g.dw = dw;
-  g.part_size = s.c_out * columns;
+  WeightProduct<T> g = {};
+  g.x = x.device_data<T>();
+  g.dy = dy.device_data<T>();
+  g.part_size = dw.size();
   g.gather = gather(s.n, s.ho, s.wo, forward_taps(s, s.kh, s.top), forward_taps(s, s.kw, s.left),
                     s.h, s.w);
   g.x_channels = static_cast<int>(s.c_in);
@@ -111,27 +114,29 @@ void weight_gradient(const ConvShape& s, const float* x, const float* dy, float*
   g.dy_channels = static_cast<int>(s.c_out);
   g.outputs = static_cast<int>(s.c_out / s.groups);
   g.by_channels = Divider(g.channels);
-  g.pairs = columns % 2 == 0;
 
-  const bool aligned =
-      g.channels % 4 == 0 && g.outputs % 4 == 0 && is_aligned(x, 16) && is_aligned(dy, 16);
+  const bool aligned = g.channels % tile::kCopied<T> == 0 && g.outputs % tile::kCopied<T> == 0 &&
+                       is_aligned(g.x, tile::kCopyBytes) && is_aligned(g.dy, tile::kCopyBytes);
   const bool wide = aligned && g.outputs > kSmall && columns > kSmall;
   const int64_t size = wide ? kWide : kSmall;
   const int64_t blocks =
       int64_t{blocks_for(g.outputs, size)} * blocks_for(columns, size) * s.groups;
   const int64_t affordable = std::max<int64_t>(1, kMaxPartialFloats / g.part_size);
-  g.parts = static_cast<int>(
-      std::min<int64_t>(affordable, parts_for(blocks, blocks_for(g.gather.pixels, tile::kDepth))));
-  if (g.parts == 1) {
-    g.pairs = g.pairs && is_aligned(dw, 8);
-    run(g, s.groups, columns, wide, aligned);
-    return;
-  }
-  Tensor partial({g.parts, g.part_size}, DType::f32, Device::cuda);
-  g.dw = partial.mutable_device_data<float>();
+  const int64_t steps = blocks_for(g.gather.pixels, tile::kDepthOf<T>);
+  g.parts = static_cast<int>(std::min<int64_t>(affordable, parts_for(blocks, steps)));
+  Tensor partial;
+  if (g.parts > 1) partial = Tensor({g.parts, g.part_size}, DType::f32, Device::cuda);
+  Tensor& sums = g.parts > 1 ? partial : dw;
+  g.dw = sums.mutable_device_data<float>();
+  g.pairs = columns % 2 == 0 && is_aligned(g.dw, 2 * sizeof(float));
   run(g, s.groups, columns, wide, aligned);
-  sum_parts("conv2d, weight gradient", partial.device_data<float>(), g.parts, g.part_size, nullptr,
-            1, dw);
+  if (g.parts > 1) sum_parts("conv2d, weight gradient", partial, {}, dw);
+}
+
+}  // namespace
+
+void weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& dy, Tensor& dw) {
+  with_stored_type(x.dtype(), [&]<class T>() { multiply<T>(s, x, dy, dw); });
 }
 
 }  // namespace decant::cuda::gemm

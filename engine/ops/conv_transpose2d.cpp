@@ -9,7 +9,8 @@ namespace {
 const OpInfo& kTransposedConvolution = register_op(
     {.name = "conv_transpose2d",
      .formula = "y[n, i stride + r dilation - top, .., o] += x[n,i,j,c] w[c,r,s,o]; + b[o]",
-     .source = "Dumoulin & Visin 2016, section 4"});
+     .source = "Dumoulin & Visin 2016, section 4",
+     .stored = kFirstInput});
 
 // The convolution whose input gradient this op is: from y, with x in the place of its output.
 ConvShape geometry(const Shape& x, const Shape& w, const ConvTranspose2dOptions& o) {
@@ -75,11 +76,11 @@ Variable conv_transpose2d(const Variable& x, const Variable& w, const Variable& 
           ON_DEVICE(dy, conv2d_forward, s, dy, w.get(), Tensor{}, dx);
         }
         if (wanted[1]) {
-          dw = Tensor(ws, dy.dtype(), dy.device());
+          dw = Tensor(ws, parameter_type(dy.dtype()), dy.device());
           ON_DEVICE(dy, conv2d_weight_gradient, s, dy, x.get(), dw);
         }
         if (wanted[2]) {
-          db = Tensor({s.c_in}, dy.dtype(), dy.device());
+          db = Tensor({s.c_in}, parameter_type(dy.dtype()), dy.device());
           ON_DEVICE(dy, conv2d_bias_gradient, dy, db);
         }
         return std::vector<Tensor>{dx, dw, db};

@@ -24,6 +24,7 @@ struct ConvTranspose2dOptions {
 ///   x [N, H, W, Cin], w [Cin, kH, kW, Cout/groups], b [Cout] or absent -> y [N, Ho, Wo, Cout]
 ///   y[n, i stride + r dilation - top, j stride + s dilation - left, o] += x[n, i, j, c] w[c, r, s,
 ///   o] Ho = (H - 1) stride - top - bottom + dilation (kH - 1) + output_padding + 1; Wo likewise.
+/// Types as conv2d.
 /// Throws Error if shapes or options do not agree, or Ho or Wo would not be positive.
 /// Source: Dumoulin & Visin 2016, section 4. Weights lie as [Cin, kH, kW, Cout/groups] where
 /// PyTorch has [Cin, Cout/groups, kH, kW].

@@ -30,7 +30,8 @@ namespace {
 
 const OpInfo& kDropout = register_op({.name = "dropout",
                                       .formula = "y = x / (1 - p), or 0 with probability p",
-                                      .source = "Srivastava et al. 2014"});
+                                      .source = "Srivastava et al. 2014",
+                                      .stored = kEveryInput});
 
 struct DropoutOptions {
   double p;
@@ -41,7 +42,7 @@ struct DropoutOptions {
 
 Variable dropout(const Variable& input, double p, const RngKey& key) {
   const Tensor& x = input.value();
-  expect_real(kDropout, x);
+  expect_stored(kDropout, x);
   check(p >= 0 && p < 1, "dropout: expected a probability 0 <= p < 1, got ", p);
   if (p == 0) return input;
   Tensor y(x.shape(), x.dtype(), x.device());

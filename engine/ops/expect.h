@@ -15,17 +15,30 @@ inline void expect_real(const OpInfo& op, const Tensor& x) {
         x.defined() ? name_of(x.dtype()) : "none");
 }
 
-/// Throws Error naming `op` unless x is [N, H, W, C] of real values, with at least one pixel.
+/// Whether x has the type of an activation: float32, float64, on cuda also bf16.
+inline bool is_stored(const Tensor& x) {
+  return x.defined() &&
+         (is_real(x.dtype()) || (x.dtype() == DType::bf16 && x.device() == Device::cuda));
+}
+
+/// Throws Error naming `op` unless x has the type of an activation.
+inline void expect_stored(const OpInfo& op, const Tensor& x) {
+  check(is_stored(x), op.name,
+        ": expected float32 or float64 values, on cuda perhaps bfloat16, got ",
+        x.defined() ? name_of(x.dtype()) : "none");
+}
+
+/// Throws Error naming `op` unless x is an activation [N, H, W, C] with at least one pixel.
 inline void expect_image(const OpInfo& op, const Tensor& x) {
-  expect_real(op, x);
+  expect_stored(op, x);
   check(x.shape().rank() == 4 && x.shape()[1] > 0 && x.shape()[2] > 0, op.name,
         ": expected [N, H, W, C] with pixels, got ", x.shape());
 }
 
-/// Throws Error naming `op` unless both have real values of one type.
+/// Throws Error naming `op` unless both are activations of one type.
 inline void expect_same_type(const OpInfo& op, const Tensor& a, const Tensor& b) {
-  expect_real(op, a);
-  expect_real(op, b);
+  expect_stored(op, a);
+  expect_stored(op, b);
   check(a.dtype() == b.dtype(), op.name, ": expected values of one type, got ", a.dtype(), ' ',
         a.shape(), " and ", b.dtype(), ' ', b.shape());
 }
@@ -39,7 +52,6 @@ inline void expect_eps(const OpInfo& op, double eps) {
 /// per target; nullptr: all count) holds 0 for are not looked at.
 inline void expect_probabilities(std::string_view op, const Tensor& targets,
                                  const uint8_t* counts = nullptr) {
-  expect_on_host(op, targets);
   with_type(targets.dtype(), [&]<class T>() {
     const T* t = targets.data<T>();
     for (int64_t i = 0; i < targets.size(); ++i)

@@ -26,8 +26,10 @@ void leaky_select(const Tensor& x, const Tensor& a, double slope, Tensor& y) {
 
 namespace {
 
-const OpInfo& kLeakyRelu = register_op(
-    {.name = "leaky_relu", .formula = "y = x > 0 ? x : slope x", .source = "Maas et al. 2013"});
+const OpInfo& kLeakyRelu = register_op({.name = "leaky_relu",
+                                        .formula = "y = x > 0 ? x : slope x",
+                                        .source = "Maas et al. 2013",
+                                        .stored = kEveryInput});
 
 struct LeakyReluOptions {
   double slope;
@@ -38,7 +40,7 @@ struct LeakyReluOptions {
 
 Variable leaky_relu(const Variable& input, double slope) {
   const Tensor& x = input.value();
-  expect_real(kLeakyRelu, x);
+  expect_stored(kLeakyRelu, x);
   Tensor y(x.shape(), x.dtype(), x.device());
   ON_DEVICE(x, leaky_select, x, x, slope, y);
 

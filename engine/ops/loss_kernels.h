@@ -63,9 +63,11 @@ struct BinaryCrossEntropy {
   HOST_DEVICE T f(T z, T y) const {
     return softplus_rest(z) + (z > T(0) ? (T(1) - y) * z : -y * z);
   }
-  // sigmoid(z) - y, of which 1 - y is exact where y is near 1
+  // sigmoid(z) - y over one divisor: what is subtracted was rounded least, and 1 - y is exact where
+  // y is near 1.
   HOST_DEVICE T df(T z, T y) const {
-    return y > T(0.5) ? (T(1) - y) - sigmoid(-z) : sigmoid(z) - y;
+    const T e = std::exp(-std::abs(z));
+    return (z > T(0) ? (T(1) - y) - y * e : (T(1) - y) * e - y) / (T(1) + e);
   }
 };
 

@@ -99,6 +99,7 @@ Variable bce_with_logits(const Variable& z, const Tensor& y, const Tensor& mask)
 
 Variable kl_div_bernoulli(const Variable& teacher, const Variable& student,
                           const KlOptions& options, const Tensor& mask) {
+  expect_real(kBernoulli, student.value());
   expect_same_type(kBernoulli, teacher.value(), student.value());
   expect_same_shape(kBernoulli, "teacher", teacher.shape(), "student", student.shape());
   expect_temperature(kBernoulli, options);
@@ -115,6 +116,7 @@ Variable kl_div_bernoulli(const Variable& teacher, const Variable& student,
 }
 
 Variable mse(const Variable& a, const Variable& b, const Tensor& mask) {
+  expect_real(kMse, a.value());
   expect_same_type(kMse, a.value(), b.value());
   expect_same_shape(kMse, "a", a.shape(), "b", b.shape());
   const Counted counts = counted(kMse, mask, a.shape());

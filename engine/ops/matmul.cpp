@@ -4,6 +4,7 @@
 #include "engine/core/parallel.h"
 #include "engine/cpu/column_sums.h"
 #include "engine/cpu/gemm.h"
+#include "engine/ops/expect.h"
 #include "engine/ops/matmul_kernels.h"
 #include "engine/ops/matmul_reference.h"
 
@@ -40,15 +41,18 @@ void sum_rows(const Tensor& x, Tensor& sums) {
 
 namespace {
 
-const OpInfo& kMatmul = register_op(
-    {.name = "matmul", .formula = "y = op(a) op(b)", .source = "Golub & Van Loan, section 1.1"});
+const OpInfo& kMatmul = register_op({.name = "matmul",
+                                     .formula = "y = op(a) op(b)",
+                                     .source = "Golub & Van Loan, section 1.1",
+                                     .stored = kEveryInput});
 const OpInfo& kLinear = register_op({.name = "linear",
                                      .formula = "y = x w^T + b",
-                                     .source = "Rosenblatt 1958, without the threshold"});
+                                     .source = "Rosenblatt 1958, without the threshold",
+                                     .stored = kFirstInput});
 
-Tensor product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
+Tensor product(DType type, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
                const Tensor& bias = {}) {
-  Tensor y({a.shape()[transpose_a ? 1 : 0], b.shape()[transpose_b ? 0 : 1]}, a.dtype(), a.device());
+  Tensor y({a.shape()[transpose_a ? 1 : 0], b.shape()[transpose_b ? 0 : 1]}, type, a.device());
   ON_DEVICE(a, product, a, transpose_a, b, transpose_b, bias, y);
   return y;
 }
@@ -64,23 +68,26 @@ Variable matmul(const Variable& a, const Variable& b, const MatmulOptions& optio
         bs);
   check(as[ta ? 0 : 1] == bs[tb ? 1 : 0], "matmul: inner sizes differ, a ", as,
         ta ? " transposed" : "", " and b ", bs, tb ? " transposed" : "");
-  check(is_real(a.dtype()) && a.dtype() == b.dtype(), "matmul: expected one real type, got a ",
-        a.dtype(), " and b ", b.dtype());
+  check(is_stored(a.value()) && a.dtype() == b.dtype(),
+        "matmul: expected one real type, or bfloat16 on cuda, got a ", a.dtype(), " and b ",
+        b.dtype());
 
-  Tensor y = product(a.value(), ta, b.value(), tb);
-  return record(kMatmul, options, y, {a, b},
-                // Only what a wanted gradient reads is kept.
-                [a = Saved(b.requires_grad() ? a.value() : Tensor{}),
-                 b = Saved(a.requires_grad() ? b.value() : Tensor{}), ta,
-                 tb](const Tensor& dy, const Wanted& wanted) {
-                  Tensor da;
-                  Tensor db;
-                  if (wanted[0])
-                    da = ta ? product(b.get(), tb, dy, true) : product(dy, false, b.get(), !tb);
-                  if (wanted[1])
-                    db = tb ? product(dy, true, a.get(), ta) : product(a.get(), !ta, dy, false);
-                  return std::vector<Tensor>{da, db};
-                });
+  Tensor y = product(a.dtype(), a.value(), ta, b.value(), tb);
+  return record(
+      kMatmul, options, y, {a, b},
+      // Only what a wanted gradient reads is kept.
+      [a = Saved(b.requires_grad() ? a.value() : Tensor{}),
+       b = Saved(a.requires_grad() ? b.value() : Tensor{}), ta,
+       tb](const Tensor& dy, const Wanted& wanted) {
+        const DType type = dy.dtype();
+        Tensor da;
+        Tensor db;
+        if (wanted[0])
+          da = ta ? product(type, b.get(), tb, dy, true) : product(type, dy, false, b.get(), !tb);
+        if (wanted[1])
+          db = tb ? product(type, dy, true, a.get(), ta) : product(type, a.get(), !ta, dy, false);
+        return std::vector<Tensor>{da, db};
+      });
 }
 
 Variable linear(const Variable& x, const Variable& w, const Variable& b) {
@@ -90,25 +97,28 @@ Variable linear(const Variable& x, const Variable& w, const Variable& b) {
         "linear: expected x [.., in] and w [out, in] with in > 0, got x ", xs, " and w ", ws);
   check(!b.defined() || b.shape() == Shape({ws[0]}), "linear: expected b [", ws[0], "] for w ", ws,
         ", got b ", b.shape());
-  check(is_real(x.dtype()) && x.dtype() == w.dtype() && (!b.defined() || b.dtype() == x.dtype()),
-        "linear: expected one real type, got x ", x.dtype(), " and w ", w.dtype());
+  check(is_stored(x.value()) && w.dtype() == parameter_type(x.dtype()) &&
+            (!b.defined() || b.dtype() == w.dtype()),
+        "linear: expected one real type, or bfloat16 x on cuda and float32 w, got x ", x.dtype(),
+        " and w ", w.dtype());
   const Shape rows = {xs.size() / xs[-1], xs[-1]};
   Shape ys = xs;
   ys[-1] = ws[0];
 
-  Tensor y = product(x.value().reshape(rows), false, w.value(), true, b.value());
+  Tensor y = product(x.dtype(), x.value().reshape(rows), false, w.value(), true, b.value());
   return record(kLinear, y.reshape(ys), {x, w, b},
                 [x = Saved(w.requires_grad() ? x.value() : Tensor{}),
                  w = Saved(x.requires_grad() ? w.value() : Tensor{}), xs, out = ws[0],
                  rows](const Tensor& dy, const Wanted& wanted) {
                   const Tensor d = dy.reshape({rows[0], out});
+                  const DType parameters = parameter_type(d.dtype());
                   Tensor dx;
                   Tensor dw;
                   Tensor db;
-                  if (wanted[0]) dx = product(d, false, w.get(), false).reshape(xs);
-                  if (wanted[1]) dw = product(d, true, x.get().reshape(rows), false);
+                  if (wanted[0]) dx = product(d.dtype(), d, false, w.get(), false).reshape(xs);
+                  if (wanted[1]) dw = product(parameters, d, true, x.get().reshape(rows), false);
                   if (wanted[2]) {
-                    db = Tensor({d.shape()[1]}, d.dtype(), d.device());
+                    db = Tensor({d.shape()[1]}, parameters, d.device());
                     ON_DEVICE(d, sum_rows, d, db);
                   }
                   return std::vector<Tensor>{dx, dw, db};

@@ -17,12 +17,14 @@ struct MatmulOptions {
 /// Product of two matrices.
 ///   a [M, K] ([K, M] with transpose_a), b [K, N] ([N, K] with transpose_b) -> y [M, N]
 ///   y = op(a) op(b)
-/// Throws Error unless both are matrices of one real type whose inner sizes agree.
+/// Throws Error unless both are matrices of one real type, on cuda perhaps bf16, whose inner sizes
+/// agree.
 Variable matmul(const Variable& a, const Variable& b, const MatmulOptions& options = {});
 
 /// A fully connected layer.
 ///   x [.., in], w [out, in], b [out] or absent -> y [.., out]
 ///   y = x w^T + b
+/// On cuda x may be bf16 beside float32 w and b: y is then, and w where it is multiplied.
 /// Throws Error if the sizes do not agree.
 Variable linear(const Variable& x, const Variable& w, const Variable& b = {});
 

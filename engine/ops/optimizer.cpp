@@ -100,18 +100,6 @@ void combine(Tensor& x, double a, const Tensor& y, double b) {
   });
 }
 
-void convert(const Tensor& from, Tensor& to) {
-  with_type(from.dtype(), [&]<class From>() {
-    with_type(to.dtype(), [&]<class To>() {
-      const From* in = from.data<From>();
-      To* out = to.mutable_data<To>();
-      parallel_ranges(to.size(), kElementGrain, [=](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) out[i] = static_cast<To>(in[i]);
-      });
-    });
-  });
-}
-
 }  // namespace
 }  // namespace cpu
 
@@ -135,7 +123,6 @@ const OpInfo& kFill = register_update("fill", "x = value", "elementary");
 const OpInfo& kCopy = register_update("copy", "to = from", "elementary");
 const OpInfo& kEma = register_update("ema_update", "average = decay average + (1 - decay) values",
                                      "Polyak & Juditsky 1992, exponentially weighted");
-const OpInfo& kCast = register_update("cast", "y = x in another type", "elementary");
 
 void expect_like(const OpInfo& op, const char* name, const Tensor& values, const Tensor& other) {
   expect_real(op, values);
@@ -217,23 +204,13 @@ void fill(Tensor x, double value) {
 
 void copy(Tensor to, const Tensor& from) {
   expect_like(kCopy, "values", to, from);
-  ON_DEVICE(to, convert, from, to);
+  to.copy_from(from);
 }
 
 void ema_update(Tensor average, const Tensor& values, double decay) {
   expect_like(kEma, "values", average, values);
   check(decay >= 0 && decay <= 1, "ema_update: expected a decay in [0, 1], got ", decay);
   ON_DEVICE(average, combine, average, decay, values, 1 - decay);
-}
-
-Tensor cast(const Tensor& x, DType dtype) {
-  const auto is_fraction = [](DType d) { return is_real(d) || d == DType::bf16; };
-  check(x.defined() && is_fraction(x.dtype()), "cast: expected float32, float64 or bfloat16, got ",
-        x.defined() ? name_of(x.dtype()) : "none");
-  check(is_fraction(dtype), "cast: expected float32, float64 or bfloat16 to cast to, got ", dtype);
-  Tensor y(x.shape(), dtype, x.device());
-  ON_DEVICE(x, convert, x, y);
-  return y;
 }
 
 }  // namespace decant

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <initializer_list>
 
-#include "engine/cuda/kernel.cuh"
+#include "engine/cuda/map.cuh"
 #include "engine/ops/optimizer_kernels.h"
 
 namespace decant::cuda {
@@ -112,20 +112,14 @@ __global__ void clip_elements(Pack<N>* __restrict__ x, const float* __restrict__
   }
 }
 
-__global__ void combine_elements(float* __restrict__ x, float a, const float* __restrict__ y,
-                                 float b, int64_t n) {
-  for (int64_t i = global_thread(); i < n; i += all_threads()) x[i] = a * x[i] + b * y[i];
-}
-
-__global__ void scale_elements(float* x, float factor, int64_t n) {
-  for (int64_t i = global_thread(); i < n; i += all_threads()) x[i] *= factor;
-}
-
-template <class From, class To>
-__global__ void convert_elements(const From* __restrict__ from, To* __restrict__ to, int64_t n) {
-  for (int64_t i = global_thread(); i < n; i += all_threads())
-    to[i] = static_cast<To>(static_cast<float>(from[i]));
-}
+struct Combine {
+  float a, b;
+  __device__ float operator()(int64_t /*i*/, float x, float y) const { return a * x + b * y; }
+};
+struct Scale {
+  float factor;
+  __device__ float operator()(int64_t /*i*/, float x) const { return x * factor; }
+};
 
 // As Rule::Now.
 template <class Rule>
@@ -208,22 +202,11 @@ Tensor clip_kernel(std::span<const Tensor> tensors, double limit) {
 }
 
 void combine(Tensor& x, double a, const Tensor& y, double b) {
-  launch("ema_update", combine_elements, grid_over(x.size()), x.mutable_device_data<float>(),
-         static_cast<float>(a), y.device_data<float>(), static_cast<float>(b), x.size());
+  map_tensors("ema_update", Combine{static_cast<float>(a), static_cast<float>(b)}, x, Tensor(x), y);
 }
 
 void scale_kernel(Tensor& x, double factor) {
-  launch("scale_in_place", scale_elements, grid_over(x.size()), x.mutable_device_data<float>(),
-         static_cast<float>(factor), x.size());
-}
-
-void convert(const Tensor& from, Tensor& to) {
-  with_stored_type(from.dtype(), [&]<class From>() {
-    with_stored_type(to.dtype(), [&]<class To>() {
-      launch("cast", convert_elements<From, To>, grid_over(to.size()), from.device_data<From>(),
-             to.mutable_device_data<To>(), to.size());
-    });
-  });
+  map_tensors("scale_in_place", Scale{static_cast<float>(factor)}, x, Tensor(x));
 }
 
 }  // namespace decant::cuda

@@ -75,7 +75,5 @@ void fill(Tensor x, double value);
 void copy(Tensor to, const Tensor& from);
 /// average = decay average + (1 - decay) values
 void ema_update(Tensor average, const Tensor& values, double decay);
-/// The values rounded to float32, float64 or bfloat16, in new memory.
-Tensor cast(const Tensor& x, DType dtype);
 
 }  // namespace decant

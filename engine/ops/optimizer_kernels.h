@@ -89,8 +89,6 @@ Tensor clip_kernel(std::span<const Tensor> tensors, double limit);
 void combine(Tensor& x, double a, const Tensor& y, double b);
 /// x *= factor
 void scale_kernel(Tensor& x, double factor);
-/// to = from, converted to its type
-void convert(const Tensor& from, Tensor& to);
 
 }  // namespace cuda
 }  // namespace decant

@@ -10,7 +10,7 @@ namespace {
 template <class Op>
 Variable map(const OpInfo& info, const Variable& input) {
   const Tensor& x = input.value();
-  expect_real(info, x);
+  expect_stored(info, x);
   Tensor y(x.shape(), x.dtype(), x.device());
   ON_DEVICE(x, map_forward<Op>, x, y);
 
@@ -28,7 +28,8 @@ Variable map(const OpInfo& info, const Variable& input) {
   namespace {                                                            \
   const OpInfo& k##Op = register_op({.name = pointwise::Op::kName,       \
                                      .formula = pointwise::Op::kFormula, \
-                                     .source = pointwise::Op::kSource}); \
+                                     .source = pointwise::Op::kSource,   \
+                                     .stored = kEveryInput});            \
   }                                                                      \
   Variable function(const Variable& x) {                                 \
     return map<pointwise::Op>(k##Op, x);                                 \

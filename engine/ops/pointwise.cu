@@ -1,33 +1,31 @@
-// One thread per element.
-#include "engine/cuda/kernel.cuh"
+// One functor per op and direction: the rest is map.cuh.
+#include "engine/cuda/map.cuh"
 #include "engine/ops/pointwise_kernels.h"
 
 namespace decant::cuda {
 namespace {
 
 template <class Op>
-__global__ void forward_kernel(const float* __restrict__ x, float* __restrict__ y, int64_t n) {
-  for (int64_t i = global_thread(); i < n; i += all_threads()) y[i] = Op::f(x[i]);
-}
-
+struct Value {
+  __device__ float operator()(int64_t /*i*/, float x) const { return Op::f(x); }
+};
 template <class Op>
-__global__ void backward_kernel(const float* __restrict__ kept, const float* __restrict__ dy,
-                                float* __restrict__ dx, int64_t n) {
-  for (int64_t i = global_thread(); i < n; i += all_threads()) dx[i] = dy[i] * Op::df(kept[i]);
-}
+struct Gradient {
+  __device__ float operator()(int64_t /*i*/, float kept, float dy) const {
+    return dy * Op::df(kept);
+  }
+};
 
 }  // namespace
 
 template <class Op>
 void map_forward(const Tensor& x, Tensor& y) {
-  launch(Op::kName.data(), forward_kernel<Op>, grid_over(x.size()), x.device_data<float>(),
-         y.mutable_device_data<float>(), x.size());
+  map_tensors(Op::kName.data(), Value<Op>(), y, x);
 }
 
 template <class Op>
 void map_backward(const Tensor& kept, const Tensor& dy, Tensor& dx) {
-  launch(Op::kName.data(), backward_kernel<Op>, grid_over(dx.size()), kept.device_data<float>(),
-         dy.device_data<float>(), dx.mutable_device_data<float>(), dx.size());
+  map_tensors(Op::kName.data(), Gradient<Op>(), dx, kept, dy);
 }
 
 #define DECANT_INSTANTIATE(function, Op)                            \

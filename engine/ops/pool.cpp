@@ -92,13 +92,18 @@ void max_pool_backward(const Tensor& gradient, const Tensor& winner, const PoolO
 
 namespace {
 
-const OpInfo& kMaxPool = register_op(
-    {.name = "max_pool2d", .formula = "y = maximum over windows", .source = "Ranzato et al. 2007"});
-const OpInfo& kAvgPool = register_op(
-    {.name = "avg_pool2d", .formula = "y = mean over windows", .source = "LeCun et al. 1998"});
+const OpInfo& kMaxPool = register_op({.name = "max_pool2d",
+                                      .formula = "y = maximum over windows",
+                                      .source = "Ranzato et al. 2007",
+                                      .stored = kEveryInput});
+const OpInfo& kAvgPool = register_op({.name = "avg_pool2d",
+                                      .formula = "y = mean over windows",
+                                      .source = "LeCun et al. 1998",
+                                      .stored = kEveryInput});
 const OpInfo& kAdaptive = register_op({.name = "adaptive_avg_pool2d",
                                        .formula = "y = mean over windows that cover the image",
-                                       .source = "PyTorch's adaptive_avg_pool2d"});
+                                       .source = "PyTorch's adaptive_avg_pool2d",
+                                       .stored = kEveryInput});
 
 struct SizeOptions {
   int64_t h, w;

@@ -1,10 +1,10 @@
-// One thread per result, or per four neighbouring channels. Forward reads x once from memory (the
-// overlap of windows from the cache) and writes y and the winners; backward gathers, so that no two
-// threads add to one place: it reads dy and the winners, and writes dx.
+// One thread per result, or per 16 bytes of neighbouring channels. Forward reads x once from memory
+// (the overlap of windows from the cache) and writes y and the winners; backward gathers, so that
+// no two threads add to one place: it reads dy and the winners, and writes dx.
 #include "engine/cuda/kernel.cuh"
+#include "engine/cuda/vectors.cuh"
 #include "engine/ops/image_place.cuh"
 #include "engine/ops/pool_kernels.h"
-#include "engine/ops/vectors.cuh"
 
 namespace decant::cuda {
 namespace {
@@ -14,13 +14,11 @@ struct Window {
 };
 
 template <int kWidth>
-struct alignas(sizeof(int32_t) * kWidth) Winners {
-  int32_t at[kWidth];
-};
+using Winners = Words<int32_t, kWidth>;
 
-template <int kWidth>
-__global__ void max_pool_kernel(const float* __restrict__ x, ImageSize from, Window window,
-                                float* __restrict__ y, int32_t* __restrict__ winner, ImageSize to) {
+template <int kWidth, class T>
+__global__ void max_pool_kernel(const T* __restrict__ x, ImageSize from, Window window,
+                                T* __restrict__ y, int32_t* __restrict__ winner, ImageSize to) {
   for (int64_t i = global_thread(); i < to.count(); i += all_threads()) {
     const ImagePlace place(to, i);
     const int64_t top = place.h * window.stride - window.padding;
@@ -53,10 +51,10 @@ __global__ void max_pool_kernel(const float* __restrict__ x, ImageSize from, Win
   }
 }
 
-template <int kWidth>
-__global__ void max_pool_backward_kernel(const float* __restrict__ dy,
+template <int kWidth, class T>
+__global__ void max_pool_backward_kernel(const T* __restrict__ dy,
                                          const int32_t* __restrict__ winner, ImageSize from,
-                                         Window window, float* __restrict__ dx, ImageSize to) {
+                                         Window window, T* __restrict__ dx, ImageSize to) {
   // The first window that reaches position p, and the one after the last.
   const auto first_of = [window](int64_t p) {
     return max(int64_t{0}, (p + window.padding - window.kernel + window.stride) / window.stride);
@@ -92,25 +90,29 @@ Window window_of(const PoolOptions& pool) {
 }  // namespace
 
 void max_pool_forward(const Tensor& x, const PoolOptions& pool, Tensor& y, Tensor& winner) {
-  const float* in = x.device_data<float>();
-  float* out = y.mutable_device_data<float>();
   auto* winners = winner.mutable_device_data<int32_t>();
-  with_width(in_fours({x.shape()[3]}, {in, out, winners}), [&]<int kWidth>() {
-    const ImageSize to = ImageSize::of(y.shape(), kWidth);
-    launch("max_pool2d", max_pool_kernel<kWidth>, grid_over(to.count()), in,
-           ImageSize::of(x.shape(), kWidth), window_of(pool), out, winners, to);
+  with_stored_type(x.dtype(), [&]<class T>() {
+    const T* in = x.device_data<T>();
+    T* out = y.mutable_device_data<T>();
+    with_width<T>({x.shape()[3]}, {in, out, winners}, [&]<int kWidth>() {
+      const ImageSize to = ImageSize::of(y.shape(), kWidth);
+      launch("max_pool2d", max_pool_kernel<kWidth, T>, grid_over(to.count()), in,
+             ImageSize::of(x.shape(), kWidth), window_of(pool), out, winners, to);
+    });
   });
 }
 
 void max_pool_backward(const Tensor& dy, const Tensor& winner, const PoolOptions& pool,
                        Tensor& dx) {
-  const float* in = dy.device_data<float>();
   const auto* winners = winner.device_data<int32_t>();
-  float* out = dx.mutable_device_data<float>();
-  with_width(in_fours({dx.shape()[3]}, {in, out, winners}), [&]<int kWidth>() {
-    const ImageSize to = ImageSize::of(dx.shape(), kWidth);
-    launch("max_pool2d backward", max_pool_backward_kernel<kWidth>, grid_over(to.count()), in,
-           winners, ImageSize::of(dy.shape(), kWidth), window_of(pool), out, to);
+  with_stored_type(dy.dtype(), [&]<class T>() {
+    const T* in = dy.device_data<T>();
+    T* out = dx.mutable_device_data<T>();
+    with_width<T>({dx.shape()[3]}, {in, out, winners}, [&]<int kWidth>() {
+      const ImageSize to = ImageSize::of(dx.shape(), kWidth);
+      launch("max_pool2d backward", max_pool_backward_kernel<kWidth, T>, grid_over(to.count()), in,
+             winners, ImageSize::of(dy.shape(), kWidth), window_of(pool), out, to);
+    });
   });
 }
 

@@ -178,8 +178,8 @@ void repeat_middle(const Tensor& input, Middle m, double factor, Tensor& output)
 }  // namespace cpu
 
 Tensor sum_over(const Tensor& x, const AxisMask& reduced, double factor) {
-  // Between groups the sums keep the digits of the type they are added up in, where it is one.
-  const DType between = x.device() == Device::cuda ? x.dtype() : DType::f64;
+  // Between groups the sums keep the digits of the type they are added up in.
+  const DType between = x.device() == Device::cuda ? DType::f32 : DType::f64;
   Tensor result = x;
   std::vector<Group> groups = groups_of(reduced);
   if (groups.empty()) groups.push_back({0, -1});  // nothing is reduced: rows of length 1, copied
@@ -222,10 +222,14 @@ Tensor broadcast_to(const Tensor& x, const Shape& shape, double factor) {
 
 namespace {
 
-const OpInfo& kSum =
-    register_op({.name = "sum", .formula = "y = sum of x over axes", .source = "elementary"});
-const OpInfo& kMean = register_op(
-    {.name = "mean", .formula = "y = sum of x over axes / their size", .source = "elementary"});
+const OpInfo& kSum = register_op({.name = "sum",
+                                  .formula = "y = sum of x over axes",
+                                  .source = "elementary",
+                                  .stored = kEveryInput});
+const OpInfo& kMean = register_op({.name = "mean",
+                                   .formula = "y = sum of x over axes / their size",
+                                   .source = "elementary",
+                                   .stored = kEveryInput});
 const OpInfo& kMax =
     register_op({.name = "max", .formula = "y = maximum of x over axes", .source = "elementary"});
 
@@ -248,7 +252,7 @@ struct Plan {
   int64_t count = 1;
 
   Plan(const OpInfo& op, const Tensor& x, const std::vector<int>& axes, bool keep_axes) {
-    expect_real(op, x);
+    expect_stored(op, x);
     const Shape& shape = x.shape();
     options.keep_axes = keep_axes;
     reduced.assign(static_cast<size_t>(shape.rank()), axes.empty());
@@ -296,6 +300,7 @@ Variable mean(const Variable& x, const std::vector<int>& axes, bool keep_axes) {
 
 Variable max(const Variable& input, const std::vector<int>& axes, bool keep_axes) {
   const Tensor& x = input.value();
+  expect_real(kMax, x);
   const Plan plan(kMax, x, axes, keep_axes);
   check(plan.count > 0, "max: expected elements, got none over the axes of shape ", x.shape());
   Tensor y = x;

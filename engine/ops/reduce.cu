@@ -1,5 +1,5 @@
 // Sums and maxima as columns.cuh cuts them: each element is read once, which is what bounds them.
-// Repeating and scattering: one thread per element, or per four neighbours.
+// Repeating and scattering: one thread per element, or per 16 bytes of neighbours.
 #include <cmath>
 
 #include "engine/ops/columns.cuh"
@@ -27,8 +27,9 @@ struct TwoFloats {
   __device__ float value() const { return std::isfinite(sum) ? sum + lost : sum; }
 };
 
-struct AddFloats {
-  const float* x;
+template <class T>
+struct AddValues {
+  const T* x;
   template <int kWidth>
   __device__ void add(TwoFloats (&states)[kWidth], int64_t at, int64_t /*column*/) const {
     const Floats<kWidth> values = load<kWidth>(x + at);
@@ -36,11 +37,12 @@ struct AddFloats {
     for (int k = 0; k < kWidth; ++k) states[k].add(values.at[k]);
   }
 };
+template <class T>
 struct StoreSum {
-  float* y;
+  T* y;
   float factor;
   __device__ void operator()(int64_t at, const TwoFloats& state) const {
-    y[at] = factor * state.value();
+    y[at] = static_cast<T>(factor * state.value());
   }
 };
 
@@ -84,9 +86,9 @@ __global__ void scatter_kernel(const float* __restrict__ dy, const int64_t* __re
   for (int64_t i = global_thread(); i < n; i += all_threads()) dx[position[i]] = dy[i];
 }
 
-template <int kWidth>
-__global__ void repeat_kernel(const float* __restrict__ x, Middle m, float factor,
-                              float* __restrict__ y, int64_t n) {
+template <int kWidth, class T>
+__global__ void repeat_kernel(const T* __restrict__ x, Middle m, float factor, T* __restrict__ y,
+                              int64_t n) {
   for (int64_t i = global_thread() * kWidth; i < n; i += all_threads() * kWidth) {
     const int64_t row = i / m.inner;
     Floats<kWidth> values = load<kWidth>(x + row / m.length * m.inner + i % m.inner);
@@ -99,10 +101,15 @@ __global__ void repeat_kernel(const float* __restrict__ x, Middle m, float facto
 }  // namespace
 
 void sum_middle(const Tensor& x, Middle m, double factor, Tensor& y) {
-  const AddFloats source = {x.device_data<float>()};
-  const StoreSum sink = {y.mutable_device_data<float>(), static_cast<float>(factor)};
-  with_width(in_fours({m.inner}, {source.x}),
-             [&]<int kWidth>() { reduce_middle<TwoFloats, kWidth>("sum", m, source, sink); });
+  with_stored_type(x.dtype(), [&]<class X>() {
+    with_stored_type(y.dtype(), [&]<class Y>() {
+      const AddValues<X> source = {x.device_data<X>()};
+      const StoreSum<Y> sink = {y.mutable_device_data<Y>(), static_cast<float>(factor)};
+      with_width<X>({m.inner}, {source.x}, [&]<int kWidth>() {
+        reduce_middle<TwoFloats, kWidth>("sum", m, source, sink);
+      });
+    });
+  });
 }
 
 void max_middle(const Tensor& x, const Tensor& before, Middle m, Tensor& y, Tensor& position) {
@@ -110,8 +117,8 @@ void max_middle(const Tensor& x, const Tensor& before, Middle m, Tensor& y, Tens
                                 before.defined() ? before.device_data<int64_t>() : nullptr};
   const StoreLargest sink = {y.mutable_device_data<float>(),
                              position.mutable_device_data<int64_t>()};
-  with_width(in_fours({m.inner}, {source.x}),
-             [&]<int kWidth>() { reduce_middle<Largest, kWidth>("max", m, source, sink); });
+  with_width<float>({m.inner}, {source.x},
+                    [&]<int kWidth>() { reduce_middle<Largest, kWidth>("max", m, source, sink); });
 }
 
 void max_scatter(const Tensor& dy, const Tensor& position, Tensor& dx) {
@@ -120,11 +127,13 @@ void max_scatter(const Tensor& dy, const Tensor& position, Tensor& dx) {
 }
 
 void repeat_middle(const Tensor& x, Middle m, double factor, Tensor& y) {
-  const float* in = x.device_data<float>();
-  float* out = y.mutable_device_data<float>();
-  with_width(in_fours({m.inner}, {in, out}), [&]<int kWidth>() {
-    launch("repeat", repeat_kernel<kWidth>, grid_over(y.size() / kWidth), in, m,
-           static_cast<float>(factor), out, y.size());
+  with_stored_type(x.dtype(), [&]<class T>() {
+    const T* in = x.device_data<T>();
+    T* out = y.mutable_device_data<T>();
+    with_width<T>({m.inner}, {in, out}, [&]<int kWidth>() {
+      launch("repeat", repeat_kernel<kWidth, T>, grid_over(y.size() / kWidth), in, m,
+             static_cast<float>(factor), out, y.size());
+    });
   });
 }
 

@@ -44,7 +44,8 @@ double ordered_sum(int64_t size, int64_t grain, F&& f) {
 
 namespace cuda {
 
-/// x [outer, length, inner] -> y [outer, inner], factor times the sums.
+/// x [outer, length, inner] -> y [outer, inner], factor times the sums; of float32 or bfloat16
+/// each.
 void sum_middle(const Tensor& x, Middle m, double factor, Tensor& y);
 /// The maxima and where they lie: `before` holds the positions of x's elements, undefined where
 /// they are their own.

@@ -9,10 +9,12 @@ namespace {
 
 const OpInfo& kResize = register_op({.name = "resize",
                                      .formula = "y = x sampled at positions of another grid",
-                                     .source = "PyTorch's interpolate"});
+                                     .source = "PyTorch's interpolate",
+                                     .stored = kEveryInput});
 const OpInfo& kUpsampleConcat = register_op({.name = "upsample_concat",
                                              .formula = "y = [resize(x), skip]",
-                                             .source = "Ronneberger et al. 2015"});
+                                             .source = "Ronneberger et al. 2015",
+                                             .stored = kEveryInput});
 
 struct SizedResizeOptions {
   int64_t h, w;

@@ -199,6 +199,7 @@ const OpInfo& kKlRows = register_op({.name = "kl_div_rows",
 
 Variable kl_div_rows(const Variable& teacher, const Variable& student, const KlOptions& options,
                      const Tensor& mask) {
+  expect_real(kKlRows, student.value());
   expect_same_type(kKlRows, teacher.value(), student.value());
   expect_same_shape(kKlRows, "teacher", teacher.shape(), "student", student.shape());
   expect_temperature(kKlRows, options);

@@ -63,16 +63,26 @@ void copy_box(const Tensor& from, int64_t from_corner, const std::vector<int64_t
 
 namespace {
 
-const OpInfo& kConcat =
-    register_op({.name = "concat", .formula = "y = [x1, x2, ..]", .source = "elementary"});
-const OpInfo& kSlice =
-    register_op({.name = "slice", .formula = "y = x[begin:end]", .source = "elementary"});
-const OpInfo& kPad =
-    register_op({.name = "pad", .formula = "y = x surrounded by value", .source = "elementary"});
-const OpInfo& kReshape = register_op(
-    {.name = "reshape", .formula = "y = x under another shape", .source = "elementary"});
-const OpInfo& kPermute =
-    register_op({.name = "permute", .formula = "y[i_order] = x[i]", .source = "elementary"});
+const OpInfo& kConcat = register_op({.name = "concat",
+                                     .formula = "y = [x1, x2, ..]",
+                                     .source = "elementary",
+                                     .stored = kEveryInput});
+const OpInfo& kSlice = register_op({.name = "slice",
+                                    .formula = "y = x[begin:end]",
+                                    .source = "elementary",
+                                    .stored = kEveryInput});
+const OpInfo& kPad = register_op({.name = "pad",
+                                  .formula = "y = x surrounded by value",
+                                  .source = "elementary",
+                                  .stored = kEveryInput});
+const OpInfo& kReshape = register_op({.name = "reshape",
+                                      .formula = "y = x under another shape",
+                                      .source = "elementary",
+                                      .stored = kEveryInput});
+const OpInfo& kPermute = register_op({.name = "permute",
+                                      .formula = "y[i_order] = x[i]",
+                                      .source = "elementary",
+                                      .stored = kEveryInput});
 
 struct SliceOptions {
   int64_t axis, begin, end;
@@ -124,7 +134,7 @@ std::vector<int64_t> strides_of(const Shape& shape) {
 Variable concat(const std::vector<Variable>& xs, int axis) {
   check(!xs.empty(), "concat: expected at least one tensor, got none");
   const Shape& first = xs[0].shape();
-  expect_real(kConcat, xs[0].value());
+  expect_stored(kConcat, xs[0].value());
   const int a = first.axis(axis, "concat");
   Shape shape = first;
   for (size_t i = 1; i < xs.size(); ++i) {
@@ -169,7 +179,7 @@ Variable concat(const std::vector<Variable>& xs, int axis) {
 
 Variable slice(const Variable& input, int axis, int64_t begin, int64_t end) {
   const Tensor& x = input.value();
-  expect_real(kSlice, x);
+  expect_stored(kSlice, x);
   const int a = x.shape().axis(axis, "slice");
   const int64_t length = x.shape()[a];
   const int64_t from = begin < 0 ? begin + length : begin;
@@ -198,7 +208,7 @@ Variable slice(const Variable& input, int axis, int64_t begin, int64_t end) {
 Variable pad(const Variable& input, const std::vector<std::pair<int64_t, int64_t>>& amounts,
              double value) {
   const Tensor& x = input.value();
-  expect_real(kPad, x);
+  expect_stored(kPad, x);
   check(static_cast<int>(amounts.size()) == x.shape().rank(),
         "pad: expected one {before, after} per axis of shape ", x.shape(), ", got ",
         amounts.size());
@@ -261,7 +271,7 @@ Tensor permuted(const Tensor& x, const std::vector<int>& order) {
 }  // namespace
 
 Variable permute(const Variable& x, const std::vector<int>& order) {
-  expect_real(kPermute, x.value());
+  expect_stored(kPermute, x.value());
   const Shape& shape = x.shape();
   check(static_cast<int>(order.size()) == shape.rank(), "permute: expected ", shape.rank(),
         " axes for shape ", shape, ", got ", order.size());

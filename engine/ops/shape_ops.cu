@@ -1,21 +1,24 @@
-// One thread per element in the order of the target, or per four that are neighbours on both sides.
+// One thread per element in the order of the target, or per 16 bytes that are neighbours on both
+// sides.
 // Where the two sides disagree about which axis is the fastest, a block moves a tile of 32 x 32
 // through shared memory, so that it reads and writes neighbours. Bound by the bytes that are
 // copied.
+#include <numeric>
+
 #include "engine/cuda/kernel.cuh"
+#include "engine/cuda/vectors.cuh"
 #include "engine/ops/pair_walk.h"
 #include "engine/ops/shape_kernels.h"
-#include "engine/ops/vectors.cuh"
 
 namespace decant::cuda {
 namespace {
 
-template <int kWidth>
-__global__ void copy_kernel(const float* __restrict__ from, PairWalk walk, float* __restrict__ to,
+template <int kWidth, class T>
+__global__ void copy_kernel(const T* __restrict__ from, PairWalk walk, T* __restrict__ to,
                             int64_t n) {
   for (int64_t i = global_thread() * kWidth; i < n; i += all_threads() * kWidth) {
     const PairWalk::Offsets at = walk.at(i);
-    store(to + at.second, load<kWidth>(from + at.first));
+    move<kWidth>(from + at.first, to + at.second);
   }
 }
 
@@ -28,9 +31,9 @@ struct Transpose {
   int64_t tiles_along, tiles_across;
 };
 
-__global__ void transpose_kernel(const float* __restrict__ from, Transpose t,
-                                 float* __restrict__ to) {
-  SHARED(tile, float[kTile][kTile + 1]);  // a column lies in as many banks as a row
+template <class T>
+__global__ void transpose_kernel(const T* __restrict__ from, Transpose t, T* __restrict__ to) {
+  SHARED(tile, T[kTile][kTile + 1]);  // a column lies in as many banks as a row
   const int64_t block = blockIdx.x;
   const int64_t first_along = block % t.tiles_along * kTile;
   const int64_t first_across = block / t.tiles_along % t.tiles_across * kTile;
@@ -58,8 +61,8 @@ int axis_across(const PairWalk& walk) {
   return 0;
 }
 
-void launch_transpose(const float* from, const PairWalk& walk, int axis_across, float* to,
-                      int64_t n) {
+template <class T>
+void launch_transpose(const T* from, const PairWalk& walk, int axis_across, T* to, int64_t n) {
   Transpose t = {};
   t.along = walk.inner();
   t.across = walk.axes[static_cast<size_t>(axis_across)];
@@ -68,29 +71,32 @@ void launch_transpose(const float* from, const PairWalk& walk, int axis_across, 
   t.tiles_along = (t.along.extent + kTile - 1) / kTile;
   t.tiles_across = (t.across.extent + kTile - 1) / kTile;
   const int64_t others = n / (t.along.extent * t.across.extent);
-  launch("copy", transpose_kernel,
+  launch("copy", transpose_kernel<T>,
          {.blocks = blocks_for(t.tiles_along * t.tiles_across * others, 1), .threads = 256}, from,
          t, to);
 }
 
-bool movable_in_fours(const PairWalk& walk, const float* from, const float* to) {
-  const PairWalk::Axis& inner = walk.inner();
-  if (inner.first != 1 || inner.second != 1) return false;
+// What all distances along slower axes divide by, 1 where neighbours on one side are none on the
+// other.
+int64_t movable_together(const PairWalk& walk) {
+  if (walk.inner().first != 1 || walk.inner().second != 1) return 1;
+  int64_t common = walk.inner().extent;
   for (int axis = 1; axis < walk.rank; ++axis) {
-    const PairWalk::Axis& outer = walk.axes[static_cast<size_t>(axis)];
-    if (!in_fours({outer.first, outer.second}, {})) return false;
+    const PairWalk::Axis& slower = walk.axes[static_cast<size_t>(axis)];
+    common = std::gcd(common, std::gcd(slower.first, slower.second));
   }
-  return in_fours({inner.extent}, {from, to});
+  return common;
 }
 
-void copy(const float* from, const PairWalk& walk, float* to, int64_t n) {
+template <class T>
+void copy(const T* from, const PairWalk& walk, T* to, int64_t n) {
   if (n == 0) return;
   if (const int axis = axis_across(walk); axis > 0) {
     launch_transpose(from, walk, axis, to, n);
     return;
   }
-  with_width(movable_in_fours(walk, from, to), [&]<int kWidth>() {
-    launch("copy", copy_kernel<kWidth>, grid_over(n / kWidth), from, walk, to, n);
+  with_width<T>({movable_together(walk)}, {from, to}, [&]<int kWidth>() {
+    launch("copy", copy_kernel<kWidth, T>, grid_over(n / kWidth), from, walk, to, n);
   });
 }
 
@@ -101,8 +107,10 @@ void copy_rows(const Tensor& from, int64_t from_offset, int64_t from_stride, Ten
   PairWalk walk;
   walk.add({width, 1, 1});
   walk.add({rows, from_stride, to_stride});
-  copy(from.device_data<float>() + from_offset, walk, to.mutable_device_data<float>() + to_offset,
-       rows * width);
+  with_stored_type(from.dtype(), [&]<class T>() {
+    copy(from.device_data<T>() + from_offset, walk, to.mutable_device_data<T>() + to_offset,
+         rows * width);
+  });
 }
 
 void copy_box(const Tensor& from, int64_t from_corner, const std::vector<int64_t>& from_strides,
@@ -112,8 +120,10 @@ void copy_box(const Tensor& from, int64_t from_corner, const std::vector<int64_t
   for (int axis = extents.rank() - 1; axis >= 0; --axis)
     walk.add({extents[axis], from_strides[static_cast<size_t>(axis)],
               to_strides[static_cast<size_t>(axis)]});
-  copy(from.device_data<float>() + from_corner, walk, to.mutable_device_data<float>() + to_corner,
-       extents.size());
+  with_stored_type(from.dtype(), [&]<class T>() {
+    copy(from.device_data<T>() + from_corner, walk, to.mutable_device_data<T>() + to_corner,
+         extents.size());
+  });
 }
 
 }  // namespace decant::cuda

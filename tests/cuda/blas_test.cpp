@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -26,6 +27,36 @@ Tensor transposed(const Tensor& t) {
 // Bits of fraction that an operand keeps.
 int bits_of(Precision precision) {
   return precision == Precision::f32 ? 24 : precision == Precision::tf32 ? 11 : 8;
+}
+
+struct Sum {
+  Tensor a, b;  // float32 on the CPU, not transposed
+  double before = 0;
+  Tensor bias = {};
+  bool relu = false;
+};
+
+// |got - expected| / |expected|, where sums are double.
+double relative_error(const Tensor& got, const Sum& expected) {
+  const int64_t m = expected.a.shape()[0];
+  const int64_t k = expected.a.shape()[1];
+  const int64_t n = expected.b.shape()[1];
+  const Tensor y = got.to(Device::cpu).to(DType::f32);
+  double squares = 0;
+  double scale = 0;
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < n; ++j) {
+      double sum = expected.before;
+      if (expected.bias.defined()) sum += static_cast<double>(expected.bias.data<float>()[j]);
+      for (int64_t l = 0; l < k; ++l)
+        sum += static_cast<double>(expected.a.data<float>()[i * k + l]) *
+               static_cast<double>(expected.b.data<float>()[l * n + j]);
+      if (expected.relu) sum = std::max(sum, 0.0);
+      const double error = static_cast<double>(y.data<float>()[i * n + j]) - sum;
+      squares += error * error;
+      scale += sum * sum;
+    }
+  return std::sqrt(squares / scale);
 }
 
 }  // namespace
@@ -60,26 +91,42 @@ TEST_CASE("products of every transposition, mode and epilogue agree with sums in
                .precision = precision},
               left.device_data<float>(), right.device_data<float>(),
               y.mutable_device_data<float>());
-      const Tensor got = y.to(Device::cpu);
-      double squares = 0;
-      double scale = 0;
-      for (int64_t i = 0; i < kM; ++i)
-        for (int64_t j = 0; j < kN; ++j) {
-          double sum = accumulate ? 0.5 : 0;
-          if (with_bias) sum += static_cast<double>(bias_host.data<float>()[j]);
-          for (int64_t l = 0; l < kK; ++l)
-            sum += static_cast<double>(a.data<float>()[i * kK + l]) *
-                   static_cast<double>(b.data<float>()[l * kN + j]);
-          if (relu) sum = std::max(sum, 0.0);
-          const double error = static_cast<double>(got.data<float>()[i * kN + j]) - sum;
-          squares += error * error;
-          scale += sum * sum;
-        }
+      const double error = relative_error(y, {.a = a,
+                                              .b = b,
+                                              .before = accumulate ? 0.5 : 0,
+                                              .bias = with_bias ? bias_host : Tensor(),
+                                              .relu = relu});
       // Each product brings the roundings of its operands, each sum its own.
       const double allowed = std::ldexp(1.0, -bits_of(precision)) + (std::sqrt(kK) + 4) * 0x1p-24;
-      CHECK(std::sqrt(squares / scale) < allowed);
+      CHECK(error < allowed);
       if (precision != Precision::f32)  // the mode is what was asked for, not a finer one
-        CHECK(std::sqrt(squares / scale) > allowed / 100);
+        CHECK(error > allowed / 100);
+    }
+}
+
+TEST_CASE("products of bf16 operands round nothing but a bf16 result") {
+  constexpr int64_t kM = 37;
+  constexpr int64_t kN = 24;
+  constexpr int64_t kK = 65;
+  const Tensor a = randn({kM, kK}, 1).to(DType::bf16).to(DType::f32);
+  const Tensor b = randn({kK, kN}, 2).to(DType::bf16).to(DType::f32);
+  for (const DType result : {DType::f32, DType::bf16})
+    for (int variant = 0; variant < 4; ++variant) {
+      CAPTURE(result);
+      CAPTURE(variant);
+      const bool ta = (variant & 1) != 0;
+      const bool tb = (variant & 2) != 0;
+      const Tensor left = (ta ? transposed(a) : a).to(DType::bf16).to(Device::cuda);
+      const Tensor right = (tb ? transposed(b) : b).to(DType::bf16).to(Device::cuda);
+      Tensor y({kM, kN}, result, Device::cuda);
+      with_stored_type(result, [&]<class T>() {
+        product({.m = kM, .n = kN, .k = kK, .transpose_a = ta, .transpose_b = tb},
+                left.device_data<bf16>(), right.device_data<bf16>(), y.mutable_device_data<T>());
+      });
+      const double error = relative_error(y, {.a = a, .b = b});
+      const double rounding = result == DType::bf16 ? 0x1p-9 : 0;
+      CHECK(error < rounding + (std::sqrt(kK) + 4) * 0x1p-24);
+      CHECK(error > rounding / 100);
     }
 }
 

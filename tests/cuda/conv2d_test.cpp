@@ -1,4 +1,5 @@
-// The convolutions' kernels in every mode, held against the simple one, and that against the CPU.
+// The convolutions' kernels in every mode and of either stored type, held against the simple one,
+// and that against the CPU.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -46,25 +47,28 @@ struct Case {
 const std::vector<Case> kProducts = {
     {"narrow tile", {1, 6, 7, 8}, {24, 3, 3, 8}, 1, 1},
     {"medium tile, several of pixels", {2, 9, 11, 8}, {40, 3, 3, 8}, 1, 1},
-    {"wide tile", {1, 130, 132, 4}, {72, 1, 1, 4}, 1, 1},
-    {"wide tile of the input gradient", {1, 130, 132, 72}, {4, 1, 1, 72}, 1, 1},
-    {"wide tile of the weight gradient", {1, 5, 6, 12}, {68, 3, 3, 12}, 1, 1},
-    {"parts of the depth", {1, 4, 5, 64}, {12, 3, 3, 64}, 1, 1},
-    {"parts of the input gradient", {1, 4, 5, 12}, {64, 3, 3, 12}, 1, 1},
-    {"parts of the weight gradient", {1, 24, 25, 8}, {8, 1, 2, 8}, 1, 1},
-    {"odd number of outputs", {1, 5, 6, 4}, {5, 3, 3, 4}, 1, 1},
+    {"wide tile", {1, 130, 132, 8}, {72, 1, 1, 8}, 1, 1},
+    {"wide tile of the input gradient", {1, 130, 132, 72}, {8, 1, 1, 72}, 1, 1},
+    {"wide tile of the weight gradient", {1, 5, 6, 16}, {72, 3, 3, 16}, 1, 1},
+    {"parts of the depth", {1, 4, 5, 128}, {12, 3, 3, 128}, 1, 1},
+    {"parts of the input gradient", {1, 4, 5, 16}, {128, 3, 3, 16}, 1, 1},
+    {"parts of the weight gradient", {1, 33, 34, 8}, {8, 1, 2, 8}, 1, 1},
+    {"odd number of outputs", {1, 5, 6, 8}, {5, 3, 3, 8}, 1, 1},
     {"channels that are no multiple of 4", {1, 6, 7, 3}, {8, 3, 3, 3}, 1, 1},
+    {"channels that are a multiple of 4, not of 8", {1, 6, 7, 12}, {20, 3, 3, 12}, 1, 1},
     {"stem", {1, 11, 13, 3}, {10, 7, 7, 3}, 2, 3},
-    {"stride 2", {2, 7, 8, 8}, {12, 3, 3, 8}, 2, 1},
-    {"1x1 stride 2: pixels without a tap", {1, 5, 6, 4}, {8, 1, 1, 4}, 2},
-    {"stride 3", {1, 8, 9, 4}, {8, 2, 2, 4}, 3},
-    {"dilation 2, stride 2", {1, 9, 8, 4}, {8, 3, 3, 4}, 2, 2, 2},
-    {"dilation 3, stride 2", {1, 9, 8, 4}, {8, 3, 3, 4}, 2, 3, 3},
-    {"kernel larger than the image", {1, 2, 3, 4}, {8, 5, 5, 4}, 1, 3},
+    {"stride 2", {2, 7, 8, 8}, {16, 3, 3, 8}, 2, 1},
+    {"1x1 stride 2: pixels without a tap", {1, 5, 6, 8}, {8, 1, 1, 8}, 2},
+    {"stride 3", {1, 8, 9, 8}, {8, 2, 2, 8}, 3},
+    {"dilation 2, stride 2", {1, 9, 8, 8}, {8, 3, 3, 8}, 2, 2, 2},
+    {"dilation 3, stride 2", {1, 9, 8, 8}, {8, 3, 3, 8}, 2, 3, 3},
+    {"kernel larger than the image", {1, 2, 3, 8}, {8, 5, 5, 8}, 1, 3},
     {"groups that do not bundle", {1, 6, 7, 24}, {36, 3, 3, 8}, 1, 1, 1, 3},
     {"two bundles of groups", {1, 6, 7, 64}, {64, 3, 3, 8}, 1, 1, 1, 8},
     {"groups, more outputs than channels", {1, 6, 7, 16}, {32, 3, 3, 4}, 1, 1, 1, 4},
     {"groups, channels of one no multiple of 4", {1, 6, 7, 6}, {9, 3, 3, 2}, 1, 1, 1, 3},
+    {"1x1, a matrix product", {2, 5, 7, 24}, {40, 1, 1, 24}},
+    {"1x1, odd channels", {1, 4, 5, 3}, {5, 1, 1, 3}},
 };
 
 // What they leave to the simple kernel, and the depthwise ones: float32 in every mode.
@@ -85,27 +89,38 @@ const std::vector<Case> kFloat32 = {
 struct Operands {
   Tensor x, w, dy, y_bias, x_bias;
 
-  explicit Operands(const ConvShape& s)
-      : x(floats({s.n, s.h, s.w, s.c_in}, 1)),
+  /// Images rounded to what `stored` holds, but all float32.
+  explicit Operands(const ConvShape& s, DType stored = DType::f32)
+      : x(floats({s.n, s.h, s.w, s.c_in}, 1).to(stored).to(DType::f32)),
         w(floats({s.c_out, s.kh, s.kw, s.c_in / s.groups}, 2)),
-        dy(floats({s.n, s.ho, s.wo, s.c_out}, 3)),
+        dy(floats({s.n, s.ho, s.wo, s.c_out}, 3).to(stored).to(DType::f32)),
         y_bias(floats({s.c_out}, 4)),
         x_bias(floats({s.c_in}, 5)) {}
+
+  /// On cuda, images of that type.
+  Operands on_cuda(DType stored) const {
+    Operands o = *this;
+    o.x = x.to(stored).to(Device::cuda);
+    o.dy = dy.to(stored).to(Device::cuda);
+    for (Tensor* t : {&o.w, &o.y_bias, &o.x_bias}) *t = t->to(Device::cuda);
+    return o;
+  }
 
   static Tensor floats(Shape shape, uint64_t seed) { return randn(shape, seed).to(DType::f32); }
 };
 
+/// For operands on either device, of the type and the place of their images.
 struct Results {
   Tensor y, dx, dw;
 
-  Results(const Operands& o, Device device)
-      : y(o.dy.shape(), DType::f32, device),
-        dx(o.x.shape(), DType::f32, device),
-        dw(o.w.shape(), DType::f32, device) {}
+  explicit Results(const Operands& o)
+      : y(o.dy.shape(), o.x.dtype(), o.x.device()),
+        dx(o.x.shape(), o.x.dtype(), o.x.device()),
+        dw(o.w.shape(), DType::f32, o.x.device()) {}
 };
 
 Results on_cpu(const ConvShape& s, const Operands& o) {
-  Results r(o, Device::cpu);
+  Results r(o);
   cpu::conv2d_forward(s, o.x, o.w, o.y_bias, r.y);
   cpu::conv2d_input_gradient(s, o.dy, o.w, o.x_bias, r.dx);
   cpu::conv2d_weight_gradient(s, o.x, o.dy, r.dw);
@@ -113,34 +128,24 @@ Results on_cpu(const ConvShape& s, const Operands& o) {
 }
 
 Results by_simple_kernels(const ConvShape& s, const Operands& o) {
-  Results r(o, Device::cuda);
-  const Tensor x = o.x.to(Device::cuda);
-  const Tensor w = o.w.to(Device::cuda);
-  const Tensor dy = o.dy.to(Device::cuda);
-  simple::forward(s, x.device_data<float>(), w.device_data<float>(),
-                  o.y_bias.to(Device::cuda).device_data<float>(), r.y.mutable_device_data<float>());
-  simple::input_gradient(s, dy.device_data<float>(), w.device_data<float>(),
-                         o.x_bias.to(Device::cuda).device_data<float>(),
-                         r.dx.mutable_device_data<float>());
-  simple::weight_gradient(s, x.device_data<float>(), dy.device_data<float>(),
-                          r.dw.mutable_device_data<float>());
+  Results r(o);
+  simple::forward(s, o.x, o.w, o.y_bias, r.y);
+  simple::input_gradient(s, o.dy, o.w, o.x_bias, r.dx);
+  simple::weight_gradient(s, o.x, o.dy, r.dw);
   return r;
 }
 
 Results by_chosen_kernels(const ConvShape& s, const Operands& o) {
-  Results r(o, Device::cuda);
-  const Tensor x = o.x.to(Device::cuda);
-  const Tensor w = o.w.to(Device::cuda);
-  const Tensor dy = o.dy.to(Device::cuda);
-  cuda::conv2d_forward(s, x, w, o.y_bias.to(Device::cuda), r.y);
-  cuda::conv2d_input_gradient(s, dy, w, o.x_bias.to(Device::cuda), r.dx);
-  cuda::conv2d_weight_gradient(s, x, dy, r.dw);
+  Results r(o);
+  cuda::conv2d_forward(s, o.x, o.w, o.y_bias, r.y);
+  cuda::conv2d_input_gradient(s, o.dy, o.w, o.x_bias, r.dx);
+  cuda::conv2d_weight_gradient(s, o.x, o.dy, r.dw);
   return r;
 }
 
 // |got - expected| / |expected|
 double distance(const Tensor& got, const Tensor& expected) {
-  const Tensor a = got.to(Device::cpu);
+  const Tensor a = got.to(Device::cpu).to(DType::f32);
   const Tensor b = expected.to(Device::cpu);
   double squares = 0;
   double scale = 0;
@@ -153,25 +158,35 @@ double distance(const Tensor& got, const Tensor& expected) {
   return std::sqrt(squares / scale);
 }
 
-// What the operands' rounding and the sums of both sides may bring.
-double allowed(double products, Precision precision) {
-  const int bits = precision == Precision::tf32 ? 11 : 8;
-  const double operands = precision == Precision::f32 ? 0 : std::ldexp(1.0, -bits);
-  return operands + 2 * std::sqrt(products) * 0x1p-24;
+// What a value may lose, relative to itself, to roundings other than those of float32 sums: an
+// operand of a product, or a result, each half a unit of its last place.
+struct Roundings {
+  double images = 0;   // y and dx
+  double weights = 0;  // dw
+};
+Roundings of_operands(Precision precision) {
+  if (precision == Precision::f32) return {};
+  const double both = std::ldexp(1.0, precision == Precision::tf32 ? -11 : -8);
+  return {.images = both, .weights = both};
 }
+// Of bf16 images: the result, and w where it enters a product of tensor cores.
+constexpr Roundings kStoredResult = {.images = 0x1p-9};
+constexpr Roundings kStoredProduct = {.images = 0x1p-8};
 
 void check_close(const Results& got, const Results& expected, const ConvShape& s,
-                 Precision precision, bool rounds) {
-  const auto check_one = [&](const char* what, const Tensor& a, const Tensor& b, int64_t products) {
+                 const Roundings& roundings) {
+  const auto check_one = [&](const char* what, const Tensor& a, const Tensor& b, int64_t products,
+                             double rounding) {
     CAPTURE(what);
-    const double limit = allowed(static_cast<double>(products), precision);
+    const double limit = rounding + 2 * std::sqrt(static_cast<double>(products)) * 0x1p-24;
     const double error = distance(a, b);
     CHECK(error < limit);
-    if (rounds) CHECK(error > limit / 100);  // the mode is what was asked for, not a finer one
+    // The mode is what was asked for, not a finer one.
+    if (rounding > 0) CHECK(error > limit / 100);
   };
-  check_one("y", got.y, expected.y, s.kh * s.kw * s.c_in / s.groups + 1);
-  check_one("dx", got.dx, expected.dx, s.kh * s.kw * s.c_out / s.groups + 1);
-  check_one("dw", got.dw, expected.dw, s.n * s.ho * s.wo);
+  check_one("y", got.y, expected.y, s.kh * s.kw * s.c_in / s.groups + 1, roundings.images);
+  check_one("dx", got.dx, expected.dx, s.kh * s.kw * s.c_out / s.groups + 1, roundings.images);
+  check_one("dw", got.dw, expected.dw, s.n * s.ho * s.wo, roundings.weights);
 }
 
 struct InMode {
@@ -187,79 +202,99 @@ struct InMode {
 
 TEST_CASE("the simple convolution agrees with the CPU's") {
   for (const std::vector<Case>& table : {kProducts, kFloat32})
-    for (const Case& c : table) {
-      CAPTURE(c.name);
-      const Operands operands(c.shape());
-      check_close(by_simple_kernels(c.shape(), operands), on_cpu(c.shape(), operands), c.shape(),
-                  Precision::f32, false);
-    }
+    for (const Case& c : table)
+      for (const DType stored : {DType::f32, DType::bf16}) {
+        CAPTURE(c.name);
+        CAPTURE(stored);
+        const ConvShape s = c.shape();
+        const Operands operands(s, stored);
+        check_close(by_simple_kernels(s, operands.on_cuda(stored)), on_cpu(s, operands), s,
+                    stored == DType::bf16 ? kStoredResult : Roundings{});
+      }
 }
 
 TEST_CASE("convolutions as products agree with the simple one in every mode") {
   for (const Case& c : kProducts) {
     CAPTURE(c.name);
-    const Operands operands(c.shape());
-    const Results expected = by_simple_kernels(c.shape(), operands);
+    const ConvShape s = c.shape();
+    const Operands operands = Operands(s).on_cuda(DType::f32);
+    const Results expected = by_simple_kernels(s, operands);
     for (const Precision mode : {Precision::f32, Precision::tf32, Precision::bf16}) {
       CAPTURE(mode);
       const InMode guard(mode);
-      check_close(by_chosen_kernels(c.shape(), operands), expected, c.shape(), mode,
-                  mode != Precision::f32);
+      check_close(by_chosen_kernels(s, operands), expected, s, of_operands(mode));
     }
   }
 }
 
-TEST_CASE("depthwise convolutions are float32 in every mode") {
+TEST_CASE("convolutions of bf16 images as products round the weights and the result") {
+  for (const Case& c : kProducts) {
+    CAPTURE(c.name);
+    const ConvShape s = c.shape();
+    const Operands operands(s, DType::bf16);
+    check_close(by_chosen_kernels(s, operands.on_cuda(DType::bf16)),
+                by_simple_kernels(s, operands.on_cuda(DType::f32)), s, kStoredProduct);
+  }
+}
+
+TEST_CASE("depthwise convolutions are float32 in every mode, and round but a bf16 result") {
   for (const Case& c : kFloat32) {
     CAPTURE(c.name);
     if (c.groups != c.w[0] && c.groups > 1) continue;  // no depthwise one, but a product
-    const Operands operands(c.shape());
-    const Results expected = by_simple_kernels(c.shape(), operands);
+    const ConvShape s = c.shape();
+    const Operands operands(s, DType::bf16);
+    const Results expected = by_simple_kernels(s, operands.on_cuda(DType::f32));
     const InMode guard(Precision::bf16);
-    check_close(by_chosen_kernels(c.shape(), operands), expected, c.shape(), Precision::f32, false);
+    check_close(by_chosen_kernels(s, operands.on_cuda(DType::f32)), expected, s, {});
+    check_close(by_chosen_kernels(s, operands.on_cuda(DType::bf16)), expected, s, kStoredResult);
   }
 }
 
 TEST_CASE("operands that are not aligned to 16 bytes") {
-  const Case c = {"", {1, 5, 6, 4}, {8, 3, 3, 4}, 1, 1};
+  const Case c = {"", {1, 5, 6, 8}, {8, 3, 3, 8}, 1, 1};
   const Case depthwise = {"", {1, 5, 6, 4}, {4, 3, 3, 1}, 1, 1, 1, 4};
-  for (const Case& each : {c, depthwise}) {
-    const ConvShape s = each.shape();
-    const Operands operands(s);
-    const auto shifted = [](const Tensor& t) {
-      Tensor longer({t.size() + 1});
-      for (int64_t i = 0; i < t.size(); ++i)
-        longer.mutable_data<float>()[i + 1] = t.data<float>()[i];
-      return longer.to(Device::cuda).view(1, t.shape());
-    };
-    Operands moved = operands;
-    moved.x = shifted(operands.x);
-    moved.dy = shifted(operands.dy);
-    check_close(by_chosen_kernels(s, moved), by_simple_kernels(s, operands), s, Precision::f32,
-                false);
-  }
+  for (const Case& each : {c, depthwise})
+    for (const DType stored : {DType::f32, DType::bf16}) {
+      CAPTURE(stored);
+      const ConvShape s = each.shape();
+      const Operands operands(s, stored);
+      const auto shifted = [stored](const Tensor& t) {
+        Tensor longer({t.size() + 1});
+        for (int64_t i = 0; i < t.size(); ++i)
+          longer.mutable_data<float>()[i + 1] = t.data<float>()[i];
+        return longer.to(stored).to(Device::cuda).view(1, t.shape());
+      };
+      Operands moved = operands.on_cuda(stored);
+      moved.x = shifted(operands.x);
+      moved.dy = shifted(operands.dy);
+      check_close(by_chosen_kernels(s, moved), by_simple_kernels(s, operands.on_cuda(DType::f32)),
+                  s, stored == DType::bf16 ? kStoredProduct : Roundings{});
+    }
 }
 
 TEST_CASE("column sums of few and many rows and columns") {
-  for (const int64_t rows : {0, 1, 7, 300, 5000})
-    for (const int64_t columns : {1, 3, 100, 200, 300}) {
-      CAPTURE(rows);
-      CAPTURE(columns);
-      const Tensor x = Operands::floats({rows, columns}, 1);
-      Tensor sums({columns}, DType::f32, Device::cuda);
-      column_sums("column sums", x.to(Device::cuda), rows, columns, sums);
-      const Tensor got = sums.to(Device::cpu);
-      double squares = 0;
-      double scale = 0;
-      for (int64_t j = 0; j < columns; ++j) {
-        double sum = 0;
-        for (int64_t i = 0; i < rows; ++i)
-          sum += static_cast<double>(x.data<float>()[i * columns + j]);
-        const double error = static_cast<double>(got.data<float>()[j]) - sum;
-        squares += error * error;
-        scale += sum * sum;
-      }
-      CHECK(std::sqrt(squares) <=
-            std::sqrt(static_cast<double>(rows)) * 0x1p-24 * std::sqrt(scale));
+  const auto check_sums = [](int64_t rows, int64_t columns, DType stored) {
+    CAPTURE(rows);
+    CAPTURE(columns);
+    CAPTURE(stored);
+    const Tensor x = Operands::floats({rows, columns}, 1).to(stored);
+    Tensor sums({columns}, DType::f32, Device::cuda);
+    column_sums("column sums", x.to(Device::cuda), rows, columns, sums);
+    const Tensor got = sums.to(Device::cpu);
+    const Tensor values = x.to(DType::f32);
+    double squares = 0;
+    double scale = 0;
+    for (int64_t j = 0; j < columns; ++j) {
+      double sum = 0;
+      for (int64_t i = 0; i < rows; ++i)
+        sum += static_cast<double>(values.data<float>()[i * columns + j]);
+      const double error = static_cast<double>(got.data<float>()[j]) - sum;
+      squares += error * error;
+      scale += sum * sum;
     }
+    CHECK(std::sqrt(squares) <= std::sqrt(static_cast<double>(rows)) * 0x1p-24 * std::sqrt(scale));
+  };
+  for (const int64_t rows : {0, 1, 7, 300, 5000})
+    for (const int64_t columns : {1, 3, 100, 200, 300})
+      for (const DType stored : {DType::f32, DType::bf16}) check_sums(rows, columns, stored);
 }

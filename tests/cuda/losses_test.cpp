@@ -114,8 +114,10 @@ TEST_CASE("a recorded step counts the mask and the labels that each replay finds
   };
   const auto values = [&] {
     std::vector<double> all;
-    for (const Tensor& t : left)
-      for (const float v : t.to(Device::cpu).values<float>()) all.push_back(v);
+    for (const Tensor& t : left) {
+      const Tensor here = t.to(Device::cpu);
+      all.insert(all.end(), here.values<float>().begin(), here.values<float>().end());
+    }
     return all;
   };
   cuda::StepGraph graph;

@@ -76,7 +76,7 @@ TEST_CASE("buffer ops do what their formulas say, on views as well") {
   fill(flat.view(3, {1}), -1);
   copy(flat.view(1, {1}), flat.view(3, {1}));
   CHECK(flat.values<double>()[1] == -1);
-  CHECK(cast(flat, DType::f32).values<float>()[2] == 10);
+  CHECK(flat.values<double>()[2] == 10);
 }
 
 TEST_CASE("optimizer ops refuse buffers that do not fit each other") {
@@ -85,6 +85,4 @@ TEST_CASE("optimizer ops refuse buffers that do not fit each other") {
                        "sgd_step: expected gradients of float32 [3], got float32 [2]", Error);
   CHECK_THROWS_WITH_AS(adam_step(w, w, w, Tensor::zeros({3}, DType::f64), {}),
                        "adam_step: expected v of float32 [3], got float64 [3]", Error);
-  CHECK_THROWS_WITH_AS(cast(w, DType::i32),
-                       "cast: expected float32, float64 or bfloat16 to cast to, got int32", Error);
 }

@@ -102,6 +102,15 @@ void enqueue_grid(const void* kernel, Launch launch, cudaStream_t stream);
 void check_argument(const char* kernel, size_t index, const void* argument, size_t bytes,
                     bool is_pointer);
 
+/// Zeroes the bytes between a struct's members, where what is left of old values may look like an
+/// address.
+template <class T>
+void clear_padding([[maybe_unused]] T& argument) {
+#if __has_builtin(__builtin_clear_padding)
+  __builtin_clear_padding(&argument);
+#endif
+}
+
 template <class... Parameters, class... Args>
 void launch(const char* op, void (*kernel)(Parameters...), dim3 grid, dim3 block,
             size_t shared_bytes, cudaStream_t stream, Args&&... args) {
@@ -110,7 +119,8 @@ void launch(const char* op, void (*kernel)(Parameters...), dim3 grid, dim3 block
   std::tuple<Parameters...> copies(static_cast<Parameters>(args)...);
   size_t index = 0;
   std::apply(
-      [&](const Parameters&... a) {
+      [&](Parameters&... a) {
+        (clear_padding(a), ...);
         (check_argument(op, index++, &a, sizeof(a), std::is_pointer_v<Parameters>), ...);
       },
       copies);
