@@ -148,8 +148,33 @@ void add_variations(std::vector<OpRow>& table) {
   }
 }
 
+// A draw so close to the middle of the bell that 1 - u is 0 in a float: alone in its image, for an
+// error in it to count.
+void add_faint_noise(std::vector<OpRow>& table) {
+  AugmentPlan plan = {
+      .source_h = 1,
+      .source_w = 1,
+      .rows = taps(1, 0, 0),
+      .columns = taps(1, 0, 0),
+      .noise =
+          NoisePlan{.key = RngKey::of(170'159, "n"), .mean = 0, .sigma = 7, .per_channel = true}};
+  table.push_back({.op = "vary_images",
+                   .variant = "noise of 0.0002 deviations",
+                   .inputs = {Tensor::zeros({1, 1, 1, 1}, DType::f64), augment_table({&plan, 1})},
+                   .call =
+                       [](const Inputs& x) {
+                         const Tensor& image = x[0].value();
+                         const Tensor y(image.shape(), image.dtype(), image.device());
+                         const Tensor y_mask(image.shape(), image.dtype(), image.device());
+                         vary_images(image, image, x[1].value(), y, y_mask);
+                         return Variable(y);
+                       },
+                   .constants = {0, 1}});
+}
+
 std::vector<OpRow> rows() {
   std::vector<OpRow> table;
+  add_faint_noise(table);
   add_frames(table);
   add_variations(table);
   return table;
