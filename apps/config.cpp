@@ -50,6 +50,8 @@ void validate(const TrainConfig& c, bool distilling) {
   check_least("data.size", c.data.size, 8);
   check_count("data.fold", c.data.fold, 0);
   check_count("data.cache_mb", c.data.cache_mb, 0);
+  check_choice("data.augment_on", c.data.augment_on, {"device", "cpu"});
+  check_count("data.device_mb", c.data.device_mb, 0);
   check_choice("loss", c.loss, {"ce", "dice", "ce_dice"});
   check_choice("optim.name", c.optim.name, {"adam", "adamw", "sgd"});
   check(c.optim.lr >= 0 && std::isfinite(c.optim.lr),
@@ -138,6 +140,8 @@ Json run_json(TrainConfig config) {
   json.erase("threads");
   json.erase("device");
   json.erase("step_graph");
+  json["data"].erase("augment_on");
+  json["data"].erase("device_mb");
   return json;
 }
 

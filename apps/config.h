@@ -19,6 +19,8 @@ struct DataConfig {
   uint64_t split_seed = 0;
   int size = 128;
   int64_t cache_mb = 1024;
+  std::string augment_on = "device";
+  int64_t device_mb = 4096;
 
   void visit(auto&& v) {
     v("path", path, "folder or CSV file with images and masks", "--data");
@@ -31,6 +33,8 @@ struct DataConfig {
     v("split_seed", split_seed, "of the split, apart from the run's seed", "--split-seed");
     v("size", size, "side of the square the network sees", "--size");
     v("cache_mb", cache_mb, "memory for decoded images, of training and validation together");
+    v("augment_on", augment_on, "on cuda: device augments there, cpu uploads finished batches");
+    v("device_mb", device_mb, "on cuda: memory for the decoded training images; more: on the cpu");
   }
 };
 
@@ -143,8 +147,9 @@ TrainConfig resolve(TrainConfig config, bool distilling);
 /// What the preset and what refines it come to, every key written out.
 Json spec_in_full(const DistillConfig& distill);
 
-/// A resolved config as a run folder keeps it: without `threads`, `device` and `step_graph`, none
-/// of which a run must go on with, so that equal runs have equal files.
+/// A resolved config as a run folder keeps it: without `threads`, `device`, `step_graph`,
+/// `data.augment_on` and `data.device_mb`, none of which a run must go on with, so that equal runs
+/// have equal files.
 Json run_json(TrainConfig config);
 
 // The parts of a resolved config, as the rooms know them.

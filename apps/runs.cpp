@@ -12,14 +12,16 @@ Exit exit_of(Outcome outcome) {
   return outcome == Outcome::finished ? Exit::done : Exit::interrupted;
 }
 
-constexpr std::string_view kMayChange[] = {"resume",     "threads",   "device",
-                                           "step_graph", "data.path", "distill.teacher"};
+constexpr std::string_view kMayChange[] = {"resume",         "threads",        "device",
+                                           "step_graph",     "data.path",      "data.augment_on",
+                                           "data.device_mb", "distill.teacher"};
 
 Exit resume(const RunOptions& options, const Arguments& arguments) {
   for (const std::string& key : arguments.given)
     check(std::ranges::find(kMayChange, key) != std::end(kMayChange),
           "resume: expected the run's own settings to stand, got ", key,
-          "; only the places of data and teacher, threads, device and step_graph may change");
+          "; only the places of data and teacher, threads, device, step_graph, data.augment_on and "
+          "data.device_mb may change");
   RunFolder folder = RunFolder::open(options.resume);
   Console console;
   if (folder.progress().finished) {
@@ -31,6 +33,8 @@ Exit resume(const RunOptions& options, const Arguments& arguments) {
   read_json(keys_of(config), folder.config(), (folder.path() / "config.json").string());
   config.device = options.config.device;
   config.step_graph = options.config.step_graph;
+  config.data.augment_on = options.config.data.augment_on;
+  config.data.device_mb = options.config.data.device_mb;
   // Folders may have moved: what lies in them must be what the last commit names.
   if (!options.config.data.path.empty()) config.data.path = options.config.data.path;
   if (!options.config.distill.teacher.empty() && is_distilling(config))

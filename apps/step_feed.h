@@ -15,10 +15,12 @@ namespace decant::apps {
 ///   feed.put(batch 0);
 ///   for (...) { step(feed.take()); feed.put(batch i + 1); }
 /// On the CPU a batch is handed through. On cuda batches of one shape lie in the same tensors, so
-/// that a recorded step finds them.
+/// that a recorded step finds them; of a batch that is only planned (data/loader.h) the table goes
+/// up, and kernels make its pixels in those tensors.
 class StepFeed {
  public:
-  explicit StepFeed(Device device);
+  /// pictures: of the loader whose batches are plans.
+  explicit StepFeed(Device device, std::shared_ptr<const data::PictureStore> pictures = nullptr);
 
   void put(data::Batch batch);
   /// What was put last, on the device, until the next take().
@@ -26,6 +28,7 @@ class StepFeed {
 
  private:
   Device device_;
+  std::shared_ptr<const data::PictureStore> pictures_;
   data::Batch next_;
   data::Batch taken_;
   data::Batch places_;  ///< on cuda: the tensors of the shape that came first

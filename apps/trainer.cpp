@@ -127,7 +127,8 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
                                                   .seed = config_.seed,
                                                   .graph = config_.step_graph == "on"});
   if (distiller_) step_->teach_by(*teacher_, *distiller_);
-  feed_ = std::make_unique<StepFeed>(device_);
+  load_pictures(augmentation, channels);
+  feed_ = std::make_unique<StepFeed>(device_, pictures_);
   loader_ =
       std::make_unique<data::Loader>(dataset_, split_.train, augmentation,
                                      data::LoaderOptions{.batch = config_.batch,
@@ -137,7 +138,8 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
                                                          .drop_last = config_.drop_last,
                                                          .cache_limit_bytes = cache.train_bytes,
                                                          .in_channels = channels,
-                                                         .pair = pair});
+                                                         .pair = pair,
+                                                         .pictures = pictures_});
   check(loader_->batches() > 0, "batch: expected at most the ", split_.train.size(),
         " training images with drop_last, got ", config_.batch);
   const int64_t steps = config_.epochs * loader_->batches();
@@ -161,7 +163,33 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
     notes_.teacher_digest = fnv1a64(read_bytes(find_checkpoint(config_.distill.teacher)));
     check_teacher_pixels(evaluation);
   }
-  progress_.arithmetic = arithmetic_of(device_);
+  progress_.arithmetic = arithmetic();
+}
+
+// Where the images are augmented is a matter of speed, and of the last bits: whatever keeps them
+// from the device is said, and the CPU does it.
+void Trainer::load_pictures(const data::Pipeline& augmentation, int channels) {
+  if (device_ == Device::cpu || config_.data.augment_on == "cpu") return;
+  if (const std::string refused = augmentation.only_on_cpu(); !refused.empty()) {
+    augmentation_line_ = str("notice: augmentation on the cpu, the device does not know ", refused);
+    return;
+  }
+  auto pictures = std::make_shared<data::PictureStore>(dataset_, split_.train, channels);
+  const int64_t mib = (pictures->bytes() + (1 << 20) - 1) >> 20;
+  if (mib > config_.data.device_mb) {
+    augmentation_line_ = str("notice: augmentation on the cpu, the decoded images take ", mib,
+                             " MiB and data.device_mb allows ", config_.data.device_mb);
+    return;
+  }
+  pictures->load(device_);
+  pictures_ = std::move(pictures);
+  augmentation_line_ = str("augmentation on the device: ", split_.train.size(),
+                           " decoded images uploaded once, ", mib, " MiB");
+}
+
+// What computes here, as far as bits depend on it.
+std::string Trainer::arithmetic() const {
+  return arithmetic_of(device_) + (pictures_ ? " and augmentation" : "");
 }
 
 // Batch norm divides by the spread of a channel's values, of which one image with one position left
@@ -314,12 +342,13 @@ void Trainer::restore() {
   notes_.val_dice = before.val_dice;
   notes_.val_digest = before.val_digest;
   folder_->repair([this](const std::filesystem::path& path) { save(path); });
-  const std::string arithmetic = arithmetic_of(device_);
-  if (progress_.arithmetic != arithmetic)
+  const std::string now = arithmetic();
+  if (progress_.arithmetic != now)
     console_.line(str("notice: this run was computed with ", progress_.arithmetic,
-                      " kernels so far and goes on with ", arithmetic,
+                      " kernels so far and goes on with ", now,
                       ": its bits will differ from an undisturbed run's"));
-  progress_.arithmetic = arithmetic;
+  progress_.arithmetic = now;
+  if (!augmentation_line_.empty()) console_.line(augmentation_line_);
   console_.line(
       str("resuming ", folder_->path().string(), " after epoch ", progress_.epoch, " of ",
           config_.epochs,
@@ -361,6 +390,7 @@ std::vector<std::string> Trainer::header() {
                       config_.batch, ", augmentation ", notes_.augment, ", loss ", config_.loss,
                       ", ", config_.optim.name, " ", config_.optim.lr, ", ", config_.schedule.name,
                       ", seed ", config_.seed));
+  if (!augmentation_line_.empty()) lines.push_back(augmentation_line_);
   if (distiller_) {
     lines.push_back(distiller_->spec().describe());
     note_cells_apart(lines);

@@ -61,11 +61,11 @@ class Trainer {
 
   /// What the steps of the epoch at work have left so far.
   struct EpochAtWork {
-    Tensor
-        figures;  ///< [batches, TrainStep::figures], on the device; rows of steps to come are void
+    Tensor figures;  ///< [batches, TrainStep::figures], on the device; void for steps to come
     std::vector<kd::GradientNorm> gradient_norms;  ///< at the first step
   };
 
+  void load_pictures(const data::Pipeline& augmentation, int channels);
   void load_teacher();
   void check_smallest_batch() const;
   void check_framing(const data::Pipeline& augmentation) const;
@@ -88,6 +88,7 @@ class Trainer {
   std::vector<NamedTensor> state_tensors();
   void save(const std::filesystem::path& path);
   void log(const std::string& line);
+  std::string arithmetic() const;
   std::string epoch_text() const;  ///< "epoch 3/80", of the epoch at work
 
   TrainConfig config_;
@@ -99,6 +100,8 @@ class Trainer {
   data::Split split_;
   std::string split_origin_;
   std::unique_ptr<nn::Network> network_;
+  std::shared_ptr<data::PictureStore> pictures_;  ///< where the device augments
+  std::string augmentation_line_;                 ///< where it does, or why not; "" on the CPU
   std::unique_ptr<data::Loader> loader_;
   std::unique_ptr<EvaluationSet> validation_;
 

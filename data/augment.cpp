@@ -75,9 +75,7 @@ struct Pipeline::Step {
 };
 
 Frame::Frame(const Image& picture, const Image& mask_picture)
-    : width(picture.width),
-      height(picture.height),
-      channels(picture.channels),
+    : FrameShape{picture.width, picture.height, picture.channels},
       image(picture.pixels.begin(), picture.pixels.end()),
       mask(mask_picture.pixels) {
   check(mask.empty() || (mask_picture.width == width && mask_picture.height == height &&
@@ -174,10 +172,13 @@ json Pipeline::to_json() const {
   return list;
 }
 
+bool Pipeline::applies(size_t index, const RngKey& own) const {
+  return Rng(own).uniform(0) < steps_[index]->p;
+}
+
 void Pipeline::apply_step(size_t index, Frame& frame, const RngKey& key) const {
-  const Step& step = *steps_[index];
   const RngKey own = key.part(std::to_string(index));
-  if (Rng(own).uniform(0) < step.p) step.transform->apply(frame, own);
+  if (applies(index, own)) steps_[index]->transform->apply(frame, own);
 }
 
 void Pipeline::apply(Frame& frame, const RngKey& key) const {
@@ -209,6 +210,37 @@ ViewPair Pipeline::apply_pair(const Frame& source, const RngKey& key) const {
         views.student.height);
   views.teacher_to_student = views.student.geometry * views.teacher.geometry.inverse();
   return views;
+}
+
+std::string Pipeline::only_on_cpu() const {
+  const Step* before = nullptr;
+  for (const auto& step : steps_) {
+    const DeviceStep what = step->transform->device_step();
+    if (what == DeviceStep::none || (what == DeviceStep::normalize && step->p < 1))
+      return str(step->name, " with these arguments");
+    if (before != nullptr && what <= before->transform->device_step())
+      return str(step->name, " after ", before->name);
+    before = step.get();
+  }
+  return "";
+}
+
+PlannedFrame Pipeline::plan(const FrameShape& source, const RngKey& key) const {
+  const std::string refused = only_on_cpu();
+  check(refused.empty(), "Pipeline::plan: expected what a device does, got ", refused);
+  PlannedFrame frame;
+  static_cast<FrameShape&>(frame) = source;
+  frame.plan.source_h = source.height;
+  frame.plan.source_w = source.width;
+  for (int32_t y = 0; y < source.height; ++y) frame.plan.rows.push_back({y, y, y, 0});
+  for (int32_t x = 0; x < source.width; ++x) frame.plan.columns.push_back({x, x, x, 0});
+  frame.framing = source.geometry;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const RngKey own = key.part(std::to_string(i));
+    if (applies(i, own)) steps_[i]->transform->plan(frame, own);
+    if (steps_[i]->transform->role() == Role::framing) frame.framing = frame.geometry;
+  }
+  return frame;
 }
 
 }  // namespace decant::data

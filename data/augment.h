@@ -11,24 +11,38 @@
 #include "engine/core/affine.h"
 #include "engine/core/rng.h"
 #include "engine/core/tensor.h"
+#include "engine/ops/augment.h"
 
 namespace decant::data {
+
+/// What is known of an image on its way through a pipeline beside its pixels.
+struct FrameShape {
+  int width = 0;
+  int height = 0;
+  int channels = 0;
+  Affine geometry = {};  ///< position in the source image -> position in this frame
+};
 
 /// An image with its mask on its way through a pipeline.
 /// Pixels are float in 0 .. 255 until Normalize; unlike Albumentations on 8-bit images we do not
 /// round after each transform (at most half a grey level apart), but we do clip noise to 0 .. 255.
-struct Frame {
-  int width = 0;
-  int height = 0;
-  int channels = 0;
+struct Frame : FrameShape {
   std::vector<float> image;   ///< [height, width, channels]
   std::vector<uint8_t> mask;  ///< [height, width], 0 or 1; empty where the image has none
-  Affine geometry;            ///< position in the source image -> position in this frame
 
   Frame() = default;
   explicit Frame(const Image& picture, const Image& mask_picture = {});
 
   Tensor image_tensor() const;  ///< [1, H, W, C] f32
+};
+
+/// The same without pixels: what the pipeline does to them, drawn and written down, for the device
+/// that holds them (engine/ops/augment.h).
+struct PlannedFrame : FrameShape {
+  AugmentPlan plan;
+  Affine framing;  ///< source -> the teacher's view, see ViewPair
+
+  Affine teacher_to_student() const { return geometry * framing.inverse(); }
 };
 
 /// Both views of one image for distillation with different augmentations.
@@ -74,8 +88,20 @@ class Pipeline {
   /// the views would then show different parts or differ in size.
   ViewPair apply_pair(const Frame& source, const RngKey& key) const;
 
+  /// What no device does of this pipeline, as words for a user; "" where it does everything. A
+  /// device does Resize, RandomCrop, HorizontalFlip, ShiftScaleRotate (linear, reflect_101),
+  /// GaussNoise, PixelDropout (sparing the mask) and Normalize (p = 1), each once at most and in
+  /// this order: all presets.
+  std::string only_on_cpu() const;
+
+  /// What apply() and apply_pair() would do to an image of this size, the same draws to the bit;
+  /// the image's place in a store is left to fill in. Throws Error as they do, and for a pipeline
+  /// that is only_on_cpu().
+  PlannedFrame plan(const FrameShape& source, const RngKey& key) const;
+
  private:
   struct Step;
+  bool applies(size_t index, const RngKey& own) const;
   void apply_step(size_t index, Frame& frame, const RngKey& key) const;
 
   std::vector<std::shared_ptr<const Step>> steps_;

@@ -53,14 +53,20 @@ struct Job {
   std::exception_ptr error = nullptr;
 };
 
-void append_frame(const Frame& frame, const std::string& id, Tensor& tensor, int64_t position,
-                  int64_t count) {
+// Whether frame number `position` of a batch of `count` fits those before.
+void check_frame(const FrameShape& frame, const std::string& id, Shape& batch, int64_t position,
+                 int64_t count) {
   const Shape one = {1, frame.height, frame.width, frame.channels};
-  if (!tensor.defined()) tensor = Tensor({count, one[1], one[2], one[3]});
-  check(tensor.shape()[1] == one[1] && tensor.shape()[2] == one[2],
-        "Loader: expected frames of one size in a batch, ", tensor.shape(), " and ", one, " of '",
-        id, "' (a RandomCrop or Resize in the pipeline settles it)");
-  std::ranges::copy(frame.image, tensor.mutable_data<float>() + position * one.size());
+  if (position == 0) batch = {count, one[1], one[2], one[3]};
+  check(batch[1] == one[1] && batch[2] == one[2],
+        "Loader: expected frames of one size in a batch, ", batch, " and ", one, " of '", id,
+        "' (a RandomCrop or Resize in the pipeline settles it)");
+}
+
+void append_frame(const Frame& frame, Tensor& tensor, int64_t position, int64_t count) {
+  if (position == 0) tensor = Tensor({count, frame.height, frame.width, frame.channels});
+  const auto size = static_cast<int64_t>(frame.image.size());
+  std::ranges::copy(frame.image, tensor.mutable_data<float>() + position * size);
 }
 
 }  // namespace
@@ -122,25 +128,51 @@ struct Loader::State {
     const std::vector<size_t> chosen = members(epoch, index);
     const auto n = static_cast<int64_t>(chosen.size());
     Batch batch;
-    for (int64_t i = 0; i < n; ++i)
-      add_sample(samples[chosen[static_cast<size_t>(i)]], epoch, i, n, batch);
+    std::vector<AugmentPlan> plans;
+    for (int64_t i = 0; i < n; ++i) {
+      const Sample& sample = samples[chosen[static_cast<size_t>(i)]];
+      if (options.pictures)
+        plans.push_back(plan_sample(sample, epoch, i, n, batch));
+      else
+        add_sample(sample, epoch, i, n, batch);
+      batch.ids.push_back(sample.id);
+    }
+    if (options.pictures) batch.table = augment_table(plans);
     return batch;
+  }
+
+  RngKey key_of(const Sample& sample, int64_t epoch) const {
+    return RngKey::of(options.seed, "augment", static_cast<uint64_t>(epoch), fnv1a64(sample.id));
+  }
+
+  AugmentPlan plan_sample(const Sample& sample, int64_t epoch, int64_t position, int64_t n,
+                          Batch& batch) const {
+    const PictureStore::Place& place = options.pictures->find(sample.id);
+    PlannedFrame frame =
+        pipeline.plan({place.width, place.height, options.in_channels}, key_of(sample, epoch));
+    check_frame(frame, sample.id, batch.frames, position, n);
+    if (options.pair) batch.teacher_to_student.push_back(frame.teacher_to_student());
+    batch.has_mask.push_back(place.mask_at >= 0);
+    frame.plan.image_at = place.image_at;
+    frame.plan.mask_at = place.mask_at;
+    return std::move(frame.plan);
   }
 
   void add_sample(const Sample& sample, int64_t epoch, int64_t position, int64_t n, Batch& batch) {
     const auto loaded = cache.get(sample, options.in_channels);
     Frame frame(loaded->image, loaded->mask);
-    const auto key =
-        RngKey::of(options.seed, "augment", static_cast<uint64_t>(epoch), fnv1a64(sample.id));
+    const RngKey key = key_of(sample, epoch);
     if (options.pair) {
       ViewPair views = pipeline.apply_pair(frame, key);
-      append_frame(views.teacher, sample.id, batch.teacher_images, position, n);
+      check_frame(views.teacher, sample.id, batch.frames, position, n);
+      append_frame(views.teacher, batch.teacher_images, position, n);
       batch.teacher_to_student.push_back(views.teacher_to_student);
       frame = std::move(views.student);
     } else {
       pipeline.apply(frame, key);
     }
-    append_frame(frame, sample.id, batch.images, position, n);
+    check_frame(frame, sample.id, batch.frames, position, n);
+    append_frame(frame, batch.images, position, n);
     Frame mask = {};
     mask.width = frame.width;
     mask.height = frame.height;
@@ -148,8 +180,7 @@ struct Loader::State {
     mask.image.assign(frame.mask.begin(), frame.mask.end());
     if (frame.mask.empty())
       mask.image.assign(frame.image.size() / static_cast<size_t>(frame.channels), 0);
-    append_frame(mask, sample.id, batch.masks, position, n);
-    batch.ids.push_back(sample.id);
+    append_frame(mask, batch.masks, position, n);
     batch.has_mask.push_back(!frame.mask.empty());
   }
 
@@ -209,6 +240,15 @@ struct Loader::State {
   }
 };
 
+void make_pixels(const PictureStore& pictures, Batch& batch) {
+  const auto like = [](const Tensor& t) { return Tensor(t.shape(), t.dtype(), t.device()); };
+  const Tensor grey = like(batch.images);
+  const Tensor grey_masks = like(batch.masks);
+  frame_images(pictures.pixels(), batch.table, grey, grey_masks);
+  if (batch.teacher_images.defined()) normalize_images(grey, batch.table, batch.teacher_images);
+  vary_images(grey, grey_masks, batch.table, batch.images, batch.masks);
+}
+
 Loader::Loader(const Dataset& dataset, const std::vector<std::string>& ids, Pipeline pipeline,
                const LoaderOptions& options) {
   check(!ids.empty(), "Loader: expected at least one image, got none of ", dataset.root.string());
@@ -217,6 +257,12 @@ Loader::Loader(const Dataset& dataset, const std::vector<std::string>& ids, Pipe
         options.threads);
   check(options.in_channels == 1 || options.in_channels == 3,
         "Loader: expected 1 or 3 input channels, got ", options.in_channels);
+  if (options.pictures) {
+    check(options.pictures->channels() == options.in_channels, "Loader: expected pictures of ",
+          options.in_channels, " channels, got ", options.pictures->channels());
+    const std::string refused = pipeline.only_on_cpu();
+    check(refused.empty(), "Loader: expected a pipeline that a device does, got ", refused);
+  }
   std::vector<Sample> samples;
   for (const std::string& id : ids) {
     samples.push_back(dataset.find(id));

@@ -7,6 +7,7 @@
 
 #include "data/augment.h"
 #include "data/dataset.h"
+#include "data/picture_store.h"
 #include "engine/core/tensor.h"
 
 namespace decant::data {
@@ -21,16 +22,25 @@ struct LoaderOptions {
   int in_channels = 3;
   bool pair = false;       ///< also make the teacher's view (see ViewPair)
   bool need_masks = true;  ///< refuse images without a mask; otherwise their mask is 0
+  /// Holds the decoded images: a batch is then a plan for make_pixels() instead of pixels.
+  std::shared_ptr<const PictureStore> pictures = nullptr;
 };
 
 struct Batch {
-  Tensor images;  ///< [N, H, W, C] f32
+  Shape frames;   ///< [N, H, W, C]
+  Tensor images;  ///< [N, H, W, C] f32; like all pixels undefined where there is a table
   Tensor masks;   ///< [N, H, W, 1] f32, 0 or 1
+  Tensor table;   ///< augment_table(), where the loader has options.pictures
   std::vector<std::string> ids;
   std::vector<bool> has_mask;
   Tensor teacher_images;                   ///< [N, H, W, C]; undefined unless options.pair
   std::vector<Affine> teacher_to_student;  ///< per image; empty unless options.pair
 };
+
+/// Fills the images, the masks and, where they are defined, the teacher's images of a batch by its
+/// table; all lie where the pictures do. On cuda it only queues kernels: the same numbers as the
+/// CPU's loader makes, to the accuracy of float32 (see ops/augment.h for masks).
+void make_pixels(const PictureStore& pictures, Batch& batch);
 
 /// Batches of a data set. `batch(epoch, i)` is a pure function of its arguments and of what the
 /// loader was made from: threads only compute early what will be asked next, and the cache only
@@ -38,7 +48,8 @@ struct Batch {
 /// Ask from one thread at a time. All frames of a batch must come out with one size.
 class Loader {
  public:
-  /// Throws Error where an id is unknown, `ids` is empty, or a mask is missing (need_masks).
+  /// Throws Error where an id is unknown, `ids` is empty, or a mask is missing (need_masks), and
+  /// for pictures of other channels or a pipeline that is only_on_cpu() beside pictures.
   Loader(const Dataset& dataset, const std::vector<std::string>& ids, Pipeline pipeline,
          const LoaderOptions& options);
   ~Loader();

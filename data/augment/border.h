@@ -48,7 +48,7 @@ inline float channel_value(const std::vector<double>& values, int c) {
 }
 
 /// Throws Error unless there is one value, or one for each of the frame's channels.
-inline void check_channel_values(const std::vector<double>& values, const Frame& frame,
+inline void check_channel_values(const std::vector<double>& values, const FrameShape& frame,
                                  const char* what) {
   check(values.size() == 1 || values.size() == static_cast<size_t>(frame.channels), what,
         ": expected one value or one per channel, got ", values.size(), " for ", frame.channels,

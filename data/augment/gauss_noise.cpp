@@ -22,16 +22,26 @@ class GaussNoise : public Transform {
   bool needs_grey_levels() const override { return true; }
 
   void apply(Frame& frame, const RngKey& key) const override {
-    const double sigma = std::sqrt(Rng(key).uniform(1, variance_.low, variance_.high));
-    const Rng noise(key.part("noise"));
+    const NoisePlan noise = draw(key);
+    const Rng rng(noise.key);
     const auto c = static_cast<size_t>(frame.channels);
     for (size_t i = 0; i < frame.image.size(); ++i) {
-      const double n = mean_ + sigma * noise.normal(per_channel_ ? i : i / c);
+      const double n = noise.mean + noise.sigma * rng.normal(noise.per_channel ? i : i / c);
       frame.image[i] = std::clamp(frame.image[i] + static_cast<float>(n), 0.0F, 255.0F);
     }
   }
 
+  DeviceStep device_step() const override { return DeviceStep::noise; }
+  void plan(PlannedFrame& frame, const RngKey& key) const override { frame.plan.noise = draw(key); }
+
  private:
+  NoisePlan draw(const RngKey& key) const {
+    return {.key = key.part("noise"),
+            .mean = mean_,
+            .sigma = std::sqrt(Rng(key).uniform(1, variance_.low, variance_.high)),
+            .per_channel = per_channel_};
+  }
+
   Arguments::Range variance_;
   double mean_;
   bool per_channel_;

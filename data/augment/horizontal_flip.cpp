@@ -14,10 +14,20 @@ class HorizontalFlip : public Transform {
   void apply(Frame& frame, const RngKey&) const override {
     flip(frame.image, frame, frame.channels);
     if (!frame.mask.empty()) flip(frame.mask, frame, 1);
-    frame.geometry = Affine{{-1, 0, frame.width - 1.0, 0, 1, 0}} * frame.geometry;
+    mirror(frame);
+  }
+
+  DeviceStep device_step() const override { return DeviceStep::flip; }
+  void plan(PlannedFrame& frame, const RngKey&) const override {
+    mirror(frame);
+    frame.plan.flips = true;
   }
 
  private:
+  static void mirror(FrameShape& frame) {
+    frame.geometry = Affine{{-1, 0, frame.width - 1.0, 0, 1, 0}} * frame.geometry;
+  }
+
   template <class T>
   static void flip(std::vector<T>& values, const Frame& frame, int c) {
     for (int64_t y = 0; y < frame.height; ++y) {

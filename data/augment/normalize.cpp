@@ -24,19 +24,41 @@ class Normalize : public Transform {
   Role role() const override { return Role::normalize; }
 
   void apply(Frame& frame, const RngKey&) const override {
-    const std::vector<double> mean = per_channel(mean_, frame);
-    const std::vector<double> std = per_channel(std_, frame);
+    const std::vector<Scale> scales = scales_of(frame);
     for (int c = 0; c < frame.channels; ++c) {
-      const auto shift = channel_value(mean, c) * static_cast<float>(max_);
-      const auto factor = 1 / (channel_value(std, c) * static_cast<float>(max_));
+      const auto [shift, factor] = scales[static_cast<size_t>(c)];
       for (auto i = static_cast<size_t>(c); i < frame.image.size();
            i += static_cast<size_t>(frame.channels))
         frame.image[i] = (frame.image[i] - shift) * factor;
     }
   }
 
+  DeviceStep device_step() const override { return DeviceStep::normalize; }
+  void plan(PlannedFrame& frame, const RngKey&) const override {
+    const std::vector<Scale> scales = scales_of(frame);
+    for (size_t c = 0; c < scales.size(); ++c) {
+      frame.plan.shift.at(c) = scales[c].shift;
+      frame.plan.factor.at(c) = scales[c].factor;
+    }
+  }
+
  private:
-  static std::vector<double> per_channel(const std::vector<double>& values, const Frame& frame) {
+  struct Scale {
+    float shift, factor;
+  };
+
+  std::vector<Scale> scales_of(const FrameShape& frame) const {
+    const std::vector<double> mean = per_channel(mean_, frame);
+    const std::vector<double> std = per_channel(std_, frame);
+    std::vector<Scale> scales;
+    for (int c = 0; c < frame.channels; ++c)
+      scales.push_back({channel_value(mean, c) * static_cast<float>(max_),
+                        1 / (channel_value(std, c) * static_cast<float>(max_))});
+    return scales;
+  }
+
+  static std::vector<double> per_channel(const std::vector<double>& values,
+                                         const FrameShape& frame) {
     if (frame.channels == 1)
       return {std::accumulate(values.begin(), values.end(), 0.0) /
               static_cast<double>(values.size())};

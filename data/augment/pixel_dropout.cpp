@@ -24,21 +24,37 @@ class PixelDropout : public Transform {
   bool needs_grey_levels() const override { return true; }
 
   void apply(Frame& frame, const RngKey& key) const override {
-    const Rng rng(key);
-    const Rng drop(key.part("drop"));
+    const DropoutPlan dropout = draw(frame, key);
+    const Rng drop(dropout.key);
     const auto channels = static_cast<size_t>(frame.channels);
-    for (size_t i = 0; i < frame.image.size(); ++i) {
-      if (drop.uniform(per_channel_ ? i : i / channels) >= probability_) continue;
-      const size_t c = i % channels;
-      frame.image[i] = value_ ? static_cast<float>(*value_)
-                              : static_cast<float>(rng.below(1 + static_cast<uint64_t>(c), 255));
-    }
+    for (size_t i = 0; i < frame.image.size(); ++i)
+      if (drop.uniform(per_channel_ ? i : i / channels) < probability_)
+        frame.image[i] = dropout.colour.at(i % channels);
     if (!mask_value_) return;
     for (size_t i = 0; i < frame.mask.size(); ++i)
       if (drop.uniform(i) < probability_) frame.mask[i] = *mask_value_ != 0 ? 1 : 0;
   }
 
+  DeviceStep device_step() const override {
+    return mask_value_ ? DeviceStep::none : DeviceStep::dropout;
+  }
+  void plan(PlannedFrame& frame, const RngKey& key) const override {
+    frame.plan.dropout = draw(frame, key);
+  }
+
  private:
+  DropoutPlan draw(const FrameShape& frame, const RngKey& key) const {
+    const Rng rng(key);
+    DropoutPlan plan = {.key = key.part("drop"),
+                        .probability = probability_,
+                        .per_channel = per_channel_,
+                        .colour = {}};
+    for (size_t c = 0; c < static_cast<size_t>(frame.channels); ++c)
+      plan.colour.at(c) = value_ ? static_cast<float>(*value_)
+                                 : static_cast<float>(rng.below(1 + static_cast<uint64_t>(c), 255));
+    return plan;
+  }
+
   double probability_;
   bool per_channel_;
   std::optional<double> value_;

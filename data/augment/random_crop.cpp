@@ -19,20 +19,44 @@ class RandomCrop : public Transform {
   Role role() const override { return Role::framing; }
 
   void apply(Frame& frame, const RngKey& key) const override {
+    const auto [x0, y0] = draw(frame, key);
+    frame.image = crop(frame.image, frame, frame.channels, x0, y0);
+    if (!frame.mask.empty()) frame.mask = crop(frame.mask, frame, 1, x0, y0);
+    cut(frame, x0, y0);
+  }
+
+  DeviceStep device_step() const override { return DeviceStep::crop; }
+  void plan(PlannedFrame& frame, const RngKey& key) const override {
+    const auto [x0, y0] = draw(frame, key);
+    const auto keep = [](std::vector<FrameTap>& taps, int begin, int count) {
+      taps = {taps.begin() + begin, taps.begin() + begin + count};
+    };
+    keep(frame.plan.rows, y0, height_);
+    keep(frame.plan.columns, x0, width_);
+    cut(frame, x0, y0);
+  }
+
+ private:
+  struct Corner {
+    int x0, y0;
+  };
+
+  Corner draw(const FrameShape& frame, const RngKey& key) const {
     check(frame.height >= height_ && frame.width >= width_, "RandomCrop: expected at least ",
           width_, " x ", height_, " pixels, got ", frame.width, " x ", frame.height);
     const Rng rng(key);
     const auto y0 =
         static_cast<int>(rng.below(1, static_cast<uint64_t>(frame.height - height_) + 1));
     const auto x0 = static_cast<int>(rng.below(2, static_cast<uint64_t>(frame.width - width_) + 1));
-    frame.image = crop(frame.image, frame, frame.channels, x0, y0);
-    if (!frame.mask.empty()) frame.mask = crop(frame.mask, frame, 1, x0, y0);
+    return {x0, y0};
+  }
+
+  void cut(FrameShape& frame, int x0, int y0) const {
     frame.width = width_;
     frame.height = height_;
     frame.geometry = Affine::translation(-x0, -y0) * frame.geometry;
   }
 
- private:
   template <class T>
   std::vector<T> crop(const std::vector<T>& in, const Frame& frame, int c, int x0, int y0) const {
     std::vector<T> out;

@@ -31,6 +31,19 @@ class Resize : public Transform {
     frame.image =
         linear_ ? resize_linear(frame) : resize_nearest(frame.image, frame, frame.channels);
     if (!frame.mask.empty()) frame.mask = resize_nearest(frame.mask, frame, 1);
+    scale(frame);
+  }
+
+  DeviceStep device_step() const override { return DeviceStep::resize; }
+  void plan(PlannedFrame& frame, const RngKey&) const override {
+    if (frame.width == width_ && frame.height == height_) return;
+    frame.plan.rows = device_taps(frame.height, height_);
+    frame.plan.columns = device_taps(frame.width, width_);
+    scale(frame);
+  }
+
+ private:
+  void scale(FrameShape& frame) const {
     const double sx = static_cast<double>(width_) / frame.width;
     const double sy = static_cast<double>(height_) / frame.height;
     frame.width = width_;
@@ -38,7 +51,6 @@ class Resize : public Transform {
     frame.geometry = Affine{{sx, 0, 0.5 * sx - 0.5, 0, sy, 0.5 * sy - 0.5}} * frame.geometry;
   }
 
- private:
   // Result i lies between source elements `low` and `high`, by `weight` towards the latter.
   struct Tap {
     int64_t low, high;
@@ -83,6 +95,21 @@ class Resize : public Transform {
     taps.reserve(static_cast<size_t>(out));
     for (int i = 0; i < out; ++i)
       taps.push_back(std::min(static_cast<int64_t>(std::floor(i * step)), int64_t{in} - 1));
+    return taps;
+  }
+
+  std::vector<FrameTap> device_taps(int in, int out) const {
+    const std::vector<Tap> linear = linear_taps(in, out);
+    const std::vector<int64_t> nearest = nearest_taps(in, out);
+    std::vector<FrameTap> taps;
+    taps.reserve(linear.size());
+    for (size_t i = 0; i < linear.size(); ++i) {
+      const auto near = static_cast<int32_t>(nearest[i]);
+      taps.push_back(linear_
+                         ? FrameTap{static_cast<int32_t>(linear[i].low),
+                                    static_cast<int32_t>(linear[i].high), near, linear[i].weight}
+                         : FrameTap{near, near, near, 0});
+    }
     return taps;
   }
 

@@ -36,6 +36,23 @@ class ShiftScaleRotate : public Transform {
 
   void apply(Frame& frame, const RngKey& key) const override {
     check_channel_values(value_, frame, "ShiftScaleRotate");
+    const Affine forward = draw(frame, key);
+    warp(frame, forward.inverse());
+    frame.geometry = forward * frame.geometry;
+  }
+
+  DeviceStep device_step() const override {
+    return linear_ && border_ == Border::reflect_101 ? DeviceStep::move : DeviceStep::none;
+  }
+  void plan(PlannedFrame& frame, const RngKey& key) const override {
+    check_channel_values(value_, frame, "ShiftScaleRotate");
+    const Affine forward = draw(frame, key);
+    frame.plan.moves = forward;
+    frame.geometry = forward * frame.geometry;
+  }
+
+ private:
+  Affine draw(const FrameShape& frame, const RngKey& key) const {
     const Rng rng(key);
     const double angle = rng.uniform(1, rotate_.low, rotate_.high);
     const double scale = 1 + rng.uniform(2, scale_.low, scale_.high);
@@ -43,13 +60,10 @@ class ShiftScaleRotate : public Transform {
     const double dy = rng.uniform(4, shift_y_.low, shift_y_.high) * frame.height;
     const double cx = frame.width / 2.0 - 0.5;
     const double cy = frame.height / 2.0 - 0.5;
-    const Affine forward = Affine::translation(cx + dx, cy + dy) * Affine::scaling(scale, scale) *
-                           Affine::rotation(angle, 0, 0) * Affine::translation(-cx, -cy);
-    warp(frame, forward.inverse());
-    frame.geometry = forward * frame.geometry;
+    return Affine::translation(cx + dx, cy + dy) * Affine::scaling(scale, scale) *
+           Affine::rotation(angle, 0, 0) * Affine::translation(-cx, -cy);
   }
 
- private:
   void warp(Frame& frame, const Affine& to_source) const {
     const std::vector<float> image = std::move(frame.image);
     const std::vector<uint8_t> mask = std::move(frame.mask);

@@ -18,6 +18,9 @@ enum class Role {
   normalize,  ///< the values the network expects: in both views
 };
 
+/// What a device does to an image, in this order (engine/ops/augment.h).
+enum class DeviceStep { resize, crop, flip, move, noise, dropout, normalize, none };
+
 /// One step of a pipeline. To add one: a class in a file of its own beside this one, with a
 /// `const RegisterTransform<Class> kRegistered("Name", default_p)` at its end.
 class Transform {
@@ -30,6 +33,11 @@ class Transform {
   /// All randomness comes from `key`, except element 0 of its stream, by which the pipeline decides
   /// whether to apply the transform at all.
   virtual void apply(Frame& frame, const RngKey& key) const = 0;
+
+  /// Which of the device's steps it is; none: it runs on the CPU only, and with it the pipeline.
+  virtual DeviceStep device_step() const { return DeviceStep::none; }
+  /// Writes down what apply() would do with this key, and draws nothing that apply() does not.
+  virtual void plan(PlannedFrame&, const RngKey&) const {}
 };
 
 /// Reads a transform's arguments from JSON; what was read, defaults included, is `resolved()`.

@@ -52,6 +52,12 @@ class Rng {
 
   /// 32 random bits of element i.
   HOST_DEVICE uint32_t bits(uint64_t i) const { return block(i)[0]; }
+  /// All four words of element i: bits() and uniform() take the first, normal() the first two.
+  HOST_DEVICE std::array<uint32_t, 4> block(uint64_t i) const {
+    return philox({static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32U),
+                   static_cast<uint32_t>(stream_), static_cast<uint32_t>(stream_ >> 32U)},
+                  key_);
+  }
   /// Uniform in [0, 1), a multiple of 2^-32, exact in double.
   double uniform(uint64_t i) const;
   /// Uniform in [low, high).
@@ -62,12 +68,6 @@ class Rng {
   uint64_t below(uint64_t i, uint64_t n) const;
 
  private:
-  HOST_DEVICE std::array<uint32_t, 4> block(uint64_t i) const {
-    return philox({static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32U),
-                   static_cast<uint32_t>(stream_), static_cast<uint32_t>(stream_ >> 32U)},
-                  key_);
-  }
-
   std::array<uint32_t, 2> key_{};
   uint64_t stream_ = 0;
 };

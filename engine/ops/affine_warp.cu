@@ -3,73 +3,16 @@
 // pixel of the source looks at every pixel of the result, in order, which no training asks for (a
 // teacher's maps are warped, and nothing flows into them).
 #include "engine/cuda/kernel.cuh"
+#include "engine/ops/affine_position.cuh"
 #include "engine/ops/affine_warp_kernels.h"
 
 namespace decant::cuda {
 namespace {
 
-// A coordinate as the sum of two floats: one would round positions of a large image to a
-// ten-thousandth of a pixel.
-struct Twofold {
-  float high, low;
-};
-
-// a + b and what rounding it lost (Knuth).
-__device__ Twofold exact_sum(float a, float b) {
-  const float sum = a + b;
-  const float part = sum - a;
-  return {sum, (a - (sum - part)) + (b - part)};
-}
-
-// a u for whole u; the product must round by itself, or its error is another one's.
-__device__ Twofold product(Twofold a, float u) {
-  const float high = __fmul_rn(a.high, u);
-  return {high, fmaf(a.high, u, -high) + a.low * u};
-}
-
-// A row of warp_table(): A and t of x -> A x + t.
-struct WarpRow {
-  Twofold m[6];
-
-  // Coordinate `axis` (0: x, 1: y) of the source where result pixel (u, v) samples. Clamped far
-  // beyond any image, where positions would not fit an integer.
-  __device__ Twofold at(int axis, int u, int v) const {
-    constexpr float kFar = 1e9F;
-    const Twofold* row = m + 3 * axis;
-    const Twofold x = product(row[0], static_cast<float>(u));
-    const Twofold y = product(row[1], static_cast<float>(v));
-    const Twofold linear = exact_sum(x.high, y.high);
-    const Twofold all = exact_sum(linear.high, row[2].high);
-    const float low = all.low + linear.low + x.low + y.low + row[2].low;
-    const Twofold result = exact_sum(all.high, low);
-    if (fabsf(result.high) < kFar) return result;
-    return {copysignf(kFar, result.high), 0.0F};
-  }
-};
-
-// The lower of the two lattice points around a coordinate, and how far it lies beyond.
-struct Spot {
-  int below;
-  float beyond;
-};
-
-__device__ Spot spot_of(Twofold x) {
-  float below = floorf(x.high);
-  float beyond = (x.high - below) + x.low;
-  if (beyond < 0.0F) {
-    below -= 1.0F;
-    beyond += 1.0F;
-  }
-  return {static_cast<int>(below), beyond};
-}
-
 // Index i of an endless row that mirrors `extent` pixels, or -1 outside of one that does not.
 __device__ int place(int i, int extent, Border border) {
   if (border == Border::constant) return i >= 0 && i < extent ? i : -1;
-  if (extent == 1) return 0;
-  const int period = 2 * (extent - 1);
-  const int phase = ((i % period) + period) % period;
-  return phase < extent ? phase : period - phase;
+  return mirrored(i, extent);
 }
 
 struct Size {

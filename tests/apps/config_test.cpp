@@ -131,6 +131,8 @@ TEST_CASE("values that make no sense are errors that name their key") {
           "precision: expected float32, tf32 or bf16");
   refuses([](TrainConfig& c) { c.init = "encoder="; }, "init: expected encoder=FILE.safetensors");
   refuses([](TrainConfig& c) { c.step_graph = "yes"; }, "step_graph: expected one of on, off");
+  refuses([](TrainConfig& c) { c.data.augment_on = "gpu"; },
+          "data.augment_on: expected one of device, cpu");
   refuses([](TrainConfig& c) { c.model = "unet/resnet81"; }, "resnet18");
   refuses([](TrainConfig& c) { c.model = nullptr; }, "model: expected a network, got none");
   refuses([](TrainConfig& c) { c.augment = "stronk"; }, "did you mean \"strong\"?");
@@ -148,6 +150,8 @@ TEST_CASE("a run's config leaves out what changes nothing in its files") {
   CHECK(!json.contains("threads"));
   CHECK(!json.contains("device"));
   CHECK(!json.contains("step_graph"));
+  CHECK(!json["data"].contains("augment_on"));
+  CHECK(!json["data"].contains("device_mb"));
   CHECK(json.contains("precision"));
   CHECK(json.contains("seed"));
 }

@@ -7,6 +7,7 @@
 #include <concepts>
 #include <cstdint>
 #include <cstring>
+#include <numbers>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -254,6 +255,9 @@ inline unsigned __umulhi(unsigned a, unsigned b) {
 }
 inline float rsqrtf(float x) {
   return 1.0F / std::sqrt(x);
+}
+inline float cospif(float x) {
+  return static_cast<float>(std::cos(std::numbers::pi * static_cast<double>(x)));
 }
 inline float __fdividef(float a, float b) {
   return a / b;
