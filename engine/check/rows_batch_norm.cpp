@@ -73,20 +73,20 @@ std::vector<OpRow> rows() {
     const auto products = static_cast<double>(2 * c.x.size() / c.x[-1] + 8);
     // One rounding besides, of a mean that may be large beside what it is subtracted from.
     const double rounding = c.deviation > 0 ? std::abs(c.mean) / c.deviation : 0;
-    table.push_back({.op = "batch_norm",
-                     .variant = c.variant,
-                     .inputs = inputs,
-                     .call =
-                         [o = c.options, channels](const std::vector<Variable>& x) {
-                           const Device device = x[0].value().device();
-                           Tensor mean = uniform(channels, -0.5, 0.5, 5).to(x[1].dtype()).to(device);
-                           Tensor var = uniform(channels, 0.5, 1.5, 6).to(x[1].dtype()).to(device);
-                           return batch_norm(x[0], x[1], x[2], mean, var, o,
-                                             x.size() > 3 ? x[3] : Variable{});
-                         },
-                     .products = products,
-                     .kappa = 1 + rounding / (std::sqrt(products) + 4),
-                     .large = c.x.size() > 500});
+    table.push_back(
+        {.op = "batch_norm",
+         .variant = c.variant,
+         .inputs = inputs,
+         .call =
+             [o = c.options, channels](const std::vector<Variable>& x) {
+               const Device device = x[0].value().device();
+               Tensor mean = uniform(channels, -0.5, 0.5, 5).to(x[1].dtype()).to(device);
+               Tensor var = uniform(channels, 0.5, 1.5, 6).to(x[1].dtype()).to(device);
+               return batch_norm(x[0], x[1], x[2], mean, var, o, x.size() > 3 ? x[3] : Variable{});
+             },
+         .products = products,
+         .kappa = 1 + rounding / (std::sqrt(products) + 4),
+         .large = c.x.size() > 500});
   }
   return table;
 }
