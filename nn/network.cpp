@@ -1,5 +1,7 @@
 #include "nn/network.h"
 
+#include "engine/core/precision.h"
+#include "engine/ops/cast.h"
 #include "engine/ops/resize.h"
 #include "engine/ops/shape_ops.h"
 
@@ -11,6 +13,17 @@ Conv2dSpec head_spec(const Decoder::Head& head, int64_t classes) {
   spec.weight_init =
       glorot_uniform(static_cast<double>(spec.fan_in()), static_cast<double>(spec.fan_out()));
   return spec;
+}
+
+/// The type that a network's activations are stored in.
+DType stored_type(const Variable& x) {
+  const bool narrow = precision() == Precision::bf16 && x.value().device() == Device::cuda;
+  return narrow ? DType::bf16 : x.dtype();
+}
+
+/// Without a step in the trace where there is nothing to do.
+Variable as(const Variable& x, DType dtype) {
+  return x.dtype() == dtype ? x : cast(x, dtype);
 }
 
 int64_t rounded_up(int64_t size, int64_t stride) {
@@ -42,15 +55,15 @@ Output Network::forward(const Variable& x, const Pass& pass) {
   const Trace::Scope scope(name());
   const int64_t height = x.shape()[1];
   const int64_t width = x.shape()[2];
-  const Variable images = padded_to(x, stride());
+  const Variable images = padded_to(as(x, stored_type(x)), stride());
   const std::vector<Variable> features = encoder_->forward(images, pass);
-  Variable logits = head_.forward(decoder_->forward(features, pass));
+  Variable logits = as(head_.forward(decoder_->forward(features, pass)), x.dtype());
   const int64_t upsampling = decoder_->head().upsampling;
   if (upsampling > 1)
     logits =
         resize(logits, images.shape()[1], images.shape()[2], {.mode = Interpolation::bilinear});
   return {.logits = cropped_to(logits, height, width),
-          .hidden = features.back(),
+          .hidden = as(features.back(), x.dtype()),
           .hidden_stride = hidden_stride(),
           .hidden_offset = hidden_offset()};
 }

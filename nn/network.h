@@ -30,6 +30,10 @@ struct Output {
 /// stride(), and the logits are cropped back. (After normalisation zero is the mean colour.) At
 /// such multiples the results are SMP's; at others they are not: SMP's Unet resizes its maps
 /// instead, and its other networks refuse.
+///
+/// On cuda at precision bf16 all that lies between the images and the logits is stored as bfloat16:
+/// half the memory, and half the bytes that most of a step consists of. Parameters stay float32,
+/// and so do the images given and the maps handed out.
 class Network : public Module {
  public:
   /// Throws Error as resolved() does. The parameters have no memory yet: see make_network.

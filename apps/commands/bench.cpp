@@ -95,7 +95,7 @@ struct Work {
 // only queues, a third at a time. The median of either.
 double time_of(const Work& work, Device device, const BenchOptions& options) {
   for (int64_t i = 0; i < options.warmup; ++i) work.step();
-  work.wait();
+  if (options.warmup > 0) work.wait();
   const int64_t rounds =
       device == Device::cpu ? options.steps : std::min<int64_t>(3, options.steps);
   const int64_t together = options.steps / rounds;

@@ -6,7 +6,8 @@
 namespace decant {
 
 /// What products on cuda (matmul, linear, convolutions) round their float32 operands to before they
-/// multiply; sums are float32 in all modes. The CPU always multiplies what it is given.
+/// multiply; sums are float32 in all modes. In bf16 networks store their activations so, too
+/// (nn/network.h). The CPU always multiplies what it is given.
 enum class Precision : uint8_t {
   f32,   ///< not at all
   tf32,  ///< 10 bits of fraction: tensor cores

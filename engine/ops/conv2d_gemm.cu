@@ -38,7 +38,7 @@ struct GatherProduct {
   int bundles;
   int result_h, result_w, step;
   int kh, kw;
-  bool pairs;  // see tile::store
+  bool together;  // see tile::store
 };
 
 /// The weight of (depth, output) of a bundle; null, that is zero, between two
@@ -97,31 +97,34 @@ __global__ __launch_bounds__(B::kThreads, kPrecision == Precision::f32 ? 1 : 2) 
   tile::Sums<B> sums;
   tile::accumulate<kPrecision, B, Left, Right>(mine.count, sums, [&](int step, T* a, T* b) {
     const int first = (mine.first + step) * B::kDepth;
-    tile::fetch<B, Left, kAligned>(a, g.source, [&](int /*row*/, int k, int i) -> const T* {
-      if (first + k >= depth) return nullptr;
-      int tap = first + k;
-      const int channel = g.by_channels.split(tap);
-      const int tap_column = from.by_tap_columns.split(tap);
-      const int at = from.source(fetched[i], tap, tap_column);
-      return at < 0 ? nullptr
-                    : g.source + static_cast<int64_t>(at) * g.source_channels +
-                          bundle * g.channels + channel;
-    });
-    tile::fetch<B, Right, kAligned>(b, g.weights, [&](int output, int k, int /*i*/) {
-      return weight<kWeightsAlongDepth>(g, from, bundle, first + k, first_output + output);
-    });
+    tile::fetch<B, Left, kAligned ? tile::Copies::kAgain : tile::Copies::kApart>(
+        a, g.source, [&](int /*row*/, int k, int i) -> const T* {
+          if (first + k >= depth) return nullptr;
+          int tap = first + k;
+          const int channel = g.by_channels.split(tap);
+          const int tap_column = from.by_tap_columns.split(tap);
+          const int at = from.source(fetched[i], tap, tap_column);
+          return at < 0 ? nullptr
+                        : g.source + static_cast<int64_t>(at) * g.source_channels +
+                              bundle * g.channels + channel;
+        });
+    tile::fetch<B, Right, kAligned ? tile::Copies::kOnce : tile::Copies::kApart>(
+        b, g.weights, [&](int output, int k, int /*i*/) {
+          return weight<kWeightsAlongDepth>(g, from, bundle, first + k, first_output + output);
+        });
   });
 
   const auto write = [&](auto* result, const float* bias) {
     result += bundle * g.outputs;
-    tile::store<B>(sums, first_output, g.outputs, bias, g.pairs, [&](int row) -> decltype(result) {
-      if (first_pixel + row >= from.pixels) return nullptr;
-      const Gather::Pixel p = from.pixel(first_pixel + row);
-      const int h = phase.first_h + p.i * g.step;
-      const int w = phase.first_w + p.j * g.step;
-      return result +
-             static_cast<int64_t>((p.image * g.result_h + h) * g.result_w + w) * g.result_channels;
-    });
+    tile::store<B>(
+        sums, first_output, g.outputs, bias, g.together, [&](int row) -> decltype(result) {
+          if (first_pixel + row >= from.pixels) return nullptr;
+          const Gather::Pixel p = from.pixel(first_pixel + row);
+          const int h = phase.first_h + p.i * g.step;
+          const int w = phase.first_w + p.j * g.step;
+          return result + static_cast<int64_t>((p.image * g.result_h + h) * g.result_w + w) *
+                              g.result_channels;
+        });
   };
   if (g.parts > 1)
     write(g.partial + part * g.part_size, nullptr);
@@ -190,7 +193,7 @@ void multiply(const char* op, GatherProduct<T> g, const Tensor& source, const Te
   g.bias = data_or_null(bias);
   g.result = result.mutable_device_data<T>();
   g.part_size = result.size();
-  g.pairs = g.group_outputs % 2 == 0 && is_aligned(g.result, 2 * sizeof(T));
+  g.together = g.group_outputs % tile::kTogether<T> == 0 && is_aligned(g.result, 8);
   // Copies of several channels of the source and, of the weights, of channels or outputs.
   const bool aligned = g.group_channels % tile::kCopied<T> == 0 &&
                        (kAlongDepth || g.group_outputs % tile::kCopied<T> == 0) &&

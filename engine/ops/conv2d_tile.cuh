@@ -69,13 +69,19 @@ struct alignas(kCopyBytes) Copied {
   T at[kCopied<T>];
 };
 
+/// How an operand is copied: kApart element by element; else kCopied<T> elements at once, which
+/// must lie side by side and aligned, either once or, kAgain, by way of the cache, as for pixels
+/// that several taps read.
+enum class Copies { kApart, kOnce, kAgain };
+
 /// Neighbours from global to shared memory: those that address(0), address(1), .. point to, zero
-/// where it is null. Where all lie side by side and aligned only address(0) is asked for.
-template <bool kAligned, class T, class Address>
+/// where it is null. Where all are copied at once only address(0) is asked for.
+template <Copies kCopies, class T, class Address>
 __device__ void fetch_neighbours(T* to, const T* anywhere, Address address) {
-  if constexpr (kAligned) {
+  if constexpr (kCopies != Copies::kApart) {
     const T* from = address(0);
-    cp_async16(to, from == nullptr ? anywhere : from, from == nullptr ? 0 : kCopyBytes);
+    constexpr auto kCopy = kCopies == Copies::kAgain ? cp_async16_cached : cp_async16;
+    kCopy(to, from == nullptr ? anywhere : from, from == nullptr ? 0 : kCopyBytes);
   } else {
     Copied<T> values;
 #pragma unroll
@@ -89,7 +95,7 @@ __device__ void fetch_neighbours(T* to, const T* anywhere, Address address) {
 
 /// All of a block's threads copy one piece: element(row, k, i) points to an element, or is null;
 /// i counts the lines that this thread takes.
-template <class B, class Tile, bool kAligned, class Element>
+template <class B, class Tile, Copies kCopies, class Element>
 __device__ void fetch(typename Tile::Stored* tile, const typename Tile::Stored* anywhere,
                       Element element) {
   constexpr int kLinesAtOnce = B::kThreads / Tile::kCopies;
@@ -100,7 +106,7 @@ __device__ void fetch(typename Tile::Stored* tile, const typename Tile::Stored* 
 #pragma unroll
   for (int i = 0; i < Tile::kLines / kLinesAtOnce; ++i) {
     const int line = first + i * kLinesAtOnce;
-    fetch_neighbours<kAligned>(tile + line * Tile::kStride + first_of_line, anywhere, [&](int e) {
+    fetch_neighbours<kCopies>(tile + line * Tile::kStride + first_of_line, anywhere, [&](int e) {
       return Tile::kAlongDepth ? element(line, first_of_line + e, i)
                                : element(first_of_line + e, line, i);
     });
@@ -279,36 +285,58 @@ __device__ void accumulate(int steps, Sums<B>& sums, Load load) {
 
 // ---- writing ------------------------------------------------------------------------------------
 
-__device__ inline void store_pair(float* to, float first, float second) {
-  *reinterpret_cast<float2*>(to) = make_float2(first, second);
-}
-__device__ inline void store_pair(bf16* to, float first, float second) {
-  *reinterpret_cast<uint32_t*>(to) = pack_bf16(first, second);
+/// A lane's two columns of each of two neighbouring pieces, 8 columns apart, as four columns of
+/// one: lanes swap a pair with their neighbour, so that four lanes write 32 bytes side by side, the
+/// least that memory takes. Odd lanes get the second piece. Every lane must call it.
+__device__ inline uint2 four_columns(const float (&first)[2], const float (&second)[2]) {
+  const uint32_t pair = pack_bf16(first[0], first[1]);
+  const uint32_t next = pack_bf16(second[0], second[1]);
+  const bool odd = lane() % 2 == 1;
+  const uint32_t swapped = shuffle_xor(odd ? pair : next, 1);
+  return odd ? make_uint2(swapped, next) : make_uint2(pair, swapped);
 }
 
 /// row(m) points to where row m of the tile goes, or is null; of `columns` columns from `first` on.
-/// With `pairs` two neighbours are written at once: rows must be aligned to two elements.
+/// With `together`, kTogether neighbours are written at once: `columns` must be a multiple of them
+/// and rows aligned to them.
+template <class T>
+inline constexpr int kTogether = 8 / sizeof(T);
+
 template <class B, class Row>
-__device__ void store(const Sums<B>& sums, int first, int columns, const float* bias, bool pairs,
+__device__ void store(const Sums<B>& sums, int first, int columns, const float* bias, bool together,
                       Row row) {
+  const int lane_column = lane() % 4 * 2;
 #pragma unroll
   for (int i = 0; i < 2 * B::kPiecesM; ++i) {
     auto* to = row(B::warp_row() + 8 * i + lane() / 4);
-    using Stored = std::remove_pointer_t<decltype(to)>;
-    if (to == nullptr) continue;
+    using Result = std::remove_pointer_t<decltype(to)>;
 #pragma unroll
-    for (int j = 0; j < B::kPiecesN; ++j) {
-      const int column = first + B::warp_column() + 8 * j + lane() % 4 * 2;
-      float value[2] = {sums[i / 2][j][i % 2 * 2], sums[i / 2][j][i % 2 * 2 + 1]};
-      if (bias != nullptr) {
-        if (column < columns) value[0] += bias[column];
-        if (column + 1 < columns) value[1] += bias[column + 1];
+    for (int j = 0; j < B::kPiecesN; j += 2) {
+      const int column = first + B::warp_column() + 8 * j;
+      float values[2][2];
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        const int mine = column + 8 * (e / 2) + lane_column + e % 2;
+        values[e / 2][e % 2] = sums[i / 2][j + e / 2][i % 2 * 2 + e % 2];
+        if (bias != nullptr && mine < columns) values[e / 2][e % 2] += bias[mine];
       }
-      if (pairs && column + 1 < columns) {
-        store_pair(to + column, value[0], value[1]);
-      } else {
-        if (column < columns) to[column] = Stored(value[0]);
-        if (column + 1 < columns) to[column + 1] = Stored(value[1]);
+      if constexpr (std::is_same_v<Result, bf16>)
+        if (together) {
+          const uint2 four = four_columns(values[0], values[1]);
+          const int at = column + lane() % 2 * 8 + lane() % 4 / 2 * 4;
+          if (to != nullptr && at < columns) *reinterpret_cast<uint2*>(to + at) = four;
+          continue;
+        }
+#pragma unroll
+      for (int piece = 0; piece < 2; ++piece) {
+        const int at = column + 8 * piece + lane_column;
+        if (to == nullptr || at >= columns) continue;
+        if (together) {
+          *reinterpret_cast<float2*>(to + at) = make_float2(values[piece][0], values[piece][1]);
+        } else {
+          to[at] = Result(values[piece][0]);
+          if (at + 1 < columns) to[at + 1] = Result(values[piece][1]);
+        }
       }
     }
   }

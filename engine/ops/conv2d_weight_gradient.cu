@@ -19,7 +19,7 @@ struct WeightProduct {
   int x_channels, channels;  // of a pixel; of a group
   int dy_channels, outputs;
   Divider by_channels, by_column_tiles;
-  bool pairs;  // see tile::store
+  bool together;  // see tile::store
 };
 
 template <Precision kPrecision, class B, bool kAligned>
@@ -42,24 +42,28 @@ __global__ __launch_bounds__(
   tile::Sums<B> sums;
   tile::accumulate<kPrecision, B, Left, Right>(mine.count, sums, [&](int step, T* a, T* b) {
     const int first = (mine.first + step) * B::kDepth;
-    tile::fetch<B, Left, kAligned>(a, g.dy, [&](int row, int k, int /*i*/) -> const T* {
-      const int output = first_output + row;
-      if (output >= g.outputs || first + k >= from.pixels) return nullptr;
-      return g.dy + static_cast<int64_t>(first + k) * g.dy_channels + group * g.outputs + output;
-    });
-    tile::fetch<B, Right, kAligned>(b, g.x, [&](int column, int k, int /*i*/) -> const T* {
-      int tap = first_column + column;
-      if (tap >= columns || first + k >= from.pixels) return nullptr;
-      const int channel = g.by_channels.split(tap);
-      const int tap_column = from.by_tap_columns.split(tap);
-      const int at = from.source(from.pixel(first + k), tap, tap_column);
-      return at < 0 ? nullptr
-                    : g.x + static_cast<int64_t>(at) * g.x_channels + group * g.channels + channel;
-    });
+    tile::fetch<B, Left, kAligned ? tile::Copies::kOnce : tile::Copies::kApart>(
+        a, g.dy, [&](int row, int k, int /*i*/) -> const T* {
+          const int output = first_output + row;
+          if (output >= g.outputs || first + k >= from.pixels) return nullptr;
+          return g.dy + static_cast<int64_t>(first + k) * g.dy_channels + group * g.outputs +
+                 output;
+        });
+    tile::fetch<B, Right, kAligned ? tile::Copies::kAgain : tile::Copies::kApart>(
+        b, g.x, [&](int column, int k, int /*i*/) -> const T* {
+          int tap = first_column + column;
+          if (tap >= columns || first + k >= from.pixels) return nullptr;
+          const int channel = g.by_channels.split(tap);
+          const int tap_column = from.by_tap_columns.split(tap);
+          const int at = from.source(from.pixel(first + k), tap, tap_column);
+          return at < 0
+                     ? nullptr
+                     : g.x + static_cast<int64_t>(at) * g.x_channels + group * g.channels + channel;
+        });
   });
 
   float* dw = g.dw + part * g.part_size;
-  tile::store<B>(sums, first_column, columns, nullptr, g.pairs, [&](int row) {
+  tile::store<B>(sums, first_column, columns, nullptr, g.together, [&](int row) {
     const int output = first_output + row;
     return output < g.outputs ? dw + static_cast<int64_t>(group * g.outputs + output) * columns
                               : nullptr;
@@ -128,7 +132,7 @@ void multiply(const ConvShape& s, const Tensor& x, const Tensor& dy, Tensor& dw)
   if (g.parts > 1) partial = Tensor({g.parts, g.part_size}, DType::f32, Device::cuda);
   Tensor& sums = g.parts > 1 ? partial : dw;
   g.dw = sums.mutable_device_data<float>();
-  g.pairs = columns % 2 == 0 && is_aligned(g.dw, 2 * sizeof(float));
+  g.together = columns % tile::kTogether<float> == 0 && is_aligned(g.dw, 8);
   run(g, s.groups, columns, wide, aligned);
   if (g.parts > 1) sum_parts("conv2d, weight gradient", partial, {}, dw);
 }

@@ -68,9 +68,8 @@ Variable matmul(const Variable& a, const Variable& b, const MatmulOptions& optio
         bs);
   check(as[ta ? 0 : 1] == bs[tb ? 1 : 0], "matmul: inner sizes differ, a ", as,
         ta ? " transposed" : "", " and b ", bs, tb ? " transposed" : "");
-  check(is_stored(a.value()) && a.dtype() == b.dtype(),
-        "matmul: expected one real type, or bfloat16 on cuda, got a ", a.dtype(), " and b ",
-        b.dtype());
+  check(is_stored(a.value()) && a.dtype() == b.dtype(), "matmul: expected one real type, got a ",
+        a.dtype(), " and b ", b.dtype());
 
   Tensor y = product(a.dtype(), a.value(), ta, b.value(), tb);
   return record(

@@ -3,10 +3,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
+#include <functional>
 #include <vector>
 
+#include "engine/check/op_row.h"
+#include "engine/core/cuda_memory.h"
+#include "engine/core/precision.h"
+#include "engine/cuda/step_graph.h"
 #include "nn/checkpoint.h"
+#include "nn/losses.h"
 #include "nn/network.h"
 #include "nn/optimizer.h"
 #include "nn/parameter_set.h"
@@ -70,6 +77,129 @@ TEST_CASE("cuda: parameters of two devices make no set") {
   move_to(*there, Device::cuda);
   CHECK_THROWS_WITH_AS(ParameterSet({{"a", here.get()}, {"b", there.get()}}),
                        doctest::Contains("ParameterSet: expected one device, got cpu a."), Error);
+}
+
+// ---- training -----------------------------------------------------------------------------------
+
+struct Training {
+  const char* network = kSmall;
+  const char* optimizer = "sgd";
+  double learning_rate = 0.05;
+  Precision precision = Precision::f32;
+  bool graph = false;
+  Shape images = {2, 32, 32, 3};
+};
+
+struct Trained {
+  std::vector<double> losses;
+  size_t peak_bytes = 0;  ///< of activations and all else that came and went in the steps
+  int64_t ops = 0;        ///< of a forward pass and its loss
+};
+
+class AtPrecision {
+ public:
+  explicit AtPrecision(Precision p) : previous_(precision()) { set_precision(p); }
+  ~AtPrecision() { set_precision(previous_); }
+  AtPrecision(const AtPrecision&) = delete;
+  AtPrecision& operator=(const AtPrecision&) = delete;
+
+ private:
+  Precision previous_;
+};
+
+// The losses of ten steps on one batch of noise whose mask its first channel tells.
+Trained train(const Training& t, Device device) {
+  const AtPrecision guard(t.precision);
+  const auto network = make_network(parse_network(t.network), 5);
+  move_to(*network, device);
+  ParameterSet parameters(*network);
+  const auto optimizer =
+      make_optimizer(parameters, {.name = t.optimizer, .momentum = 0.9, .nesterov = true});
+  const Tensor noise = randn(t.images, 3).to(DType::f32);
+  Shape shape = t.images;
+  shape[3] = 1;
+  Tensor labels(shape);
+  for (int64_t i = 0; i < labels.size(); ++i)
+    labels.mutable_data<float>()[i] = noise.data<float>()[3 * i] > 0.5F ? 1.0F : 0.0F;
+  const Variable images(noise.to(device));
+  const Target target = {.labels = labels.to(device)};
+
+  Trained result;
+  Tensor figure;
+  const auto step = [&] {
+    const Trace trace;
+    const Variable loss =
+        supervised_loss(network->forward(images, {.training = true}).logits, target, {"ce_dice"});
+    result.ops = static_cast<int64_t>(trace.steps().size());
+    parameters.zero_gradients();
+    backward(loss);
+    clip_gradients(parameters, 1);
+    optimizer->apply();
+    figure = loss.value();
+  };
+  const auto run = [&](const std::function<void(const std::function<void()>&)>& runner) {
+    for (int i = 0; i < 10; ++i) {
+      optimizer->begin_step(t.learning_rate);
+      runner(step);
+      result.losses.push_back(figure.item());
+    }
+  };
+  if constexpr (kWithCuda) {
+    const size_t before = cuda_memory::statistics().in_use_bytes;
+    cuda_memory::reset_peak();
+    if (t.graph) {
+      cuda::StepGraph graph;
+      run([&](const auto& f) { graph.run(f); });
+      CHECK(graph.recorded());
+      figure = Tensor();
+    } else {
+      run([](const auto& f) { f(); });
+    }
+    result.peak_bytes = cuda_memory::statistics().peak_in_use_bytes - before;
+  }
+  return result;
+}
+
+TEST_CASE("cuda: ten steps give the CPU's losses, to float32 accuracy") {
+  if constexpr (!kWithCuda) return;
+  for (const Training& t : {Training{}, Training{.optimizer = "adam", .learning_rate = 1e-3},
+                            Training{.network = "linknet/thin:width=4,depth=2"}}) {
+    CAPTURE(t.network);
+    CAPTURE(t.optimizer);
+    const Trained here = train(t, Device::cpu);
+    const Trained there = train(t, Device::cuda);
+    // The longest sums are those of weight gradients, over all pixels: sqrt(products) roundings,
+    // once per step.
+    const auto pixels = static_cast<double>(t.images.size() / t.images[3]);
+    for (size_t i = 0; i < here.losses.size(); ++i) {
+      const double steps = static_cast<double>(i) + 1;
+      CHECK(std::abs(there.losses[i] - here.losses[i]) <=
+            steps * std::sqrt(pixels) * 0x1p-24 * here.losses[i]);
+    }
+    CHECK(here.losses.back() < here.losses.front());
+  }
+}
+
+TEST_CASE("cuda: a recorded step gives the bits of an eager one") {
+  if constexpr (!kWithCuda) return;
+  for (const Precision precision : {Precision::f32, Precision::bf16})
+    CHECK(train({.precision = precision, .graph = true}, Device::cuda).losses ==
+          train({.precision = precision}, Device::cuda).losses);
+}
+
+TEST_CASE("cuda: with activations stored as bfloat16 a network learns the same in less memory") {
+  if constexpr (!kWithCuda) return;
+  const char* const network = "thin_unet:width=12,depth=2";  // whose activations outweigh its loss
+  const Trained wide = train({.network = network}, Device::cuda);
+  const Trained narrow = train({.network = network, .precision = Precision::bf16}, Device::cuda);
+  // Every op rounds by at most 2^-8, one after the other, in no common direction.
+  const double allowed = std::sqrt(static_cast<double>(wide.ops)) * 0x1p-8;
+  for (size_t i = 0; i < wide.losses.size(); ++i)
+    CHECK(std::abs(narrow.losses[i] - wide.losses[i]) <= allowed * wide.losses[i]);
+  CHECK(narrow.losses != wide.losses);
+  MESSAGE("peak of a step: ", wide.peak_bytes, " bytes in float32, ", narrow.peak_bytes,
+          " in bfloat16; losses ", wide.losses.back(), " and ", narrow.losses.back());
+  CHECK(static_cast<double>(narrow.peak_bytes) < 0.7 * static_cast<double>(wide.peak_bytes));
 }
 
 }  // namespace

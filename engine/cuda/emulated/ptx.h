@@ -13,6 +13,9 @@ using emulated::Place;
 inline void cp_async16(void* shared, const void* global, unsigned valid = 16) {
   emulated::copy_async(shared, global, valid);
 }
+inline void cp_async16_cached(void* shared, const void* global, unsigned valid = 16) {
+  cp_async16(shared, global, valid);
+}
 inline void cp_async_commit() {
   emulated::commit_copies();
 }

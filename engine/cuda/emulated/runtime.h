@@ -103,11 +103,11 @@ void check_argument(const char* kernel, size_t index, const void* argument, size
                     bool is_pointer);
 
 /// Zeroes the bytes between a struct's members, where what is left of old values may look like an
-/// address.
+/// address. The only byte of a struct without members may be another argument's.
 template <class T>
 void clear_padding([[maybe_unused]] T& argument) {
 #if __has_builtin(__builtin_clear_padding)
-  __builtin_clear_padding(&argument);
+  if constexpr (!std::is_empty_v<T>) __builtin_clear_padding(&argument);
 #endif
 }
 
