@@ -1,11 +1,16 @@
-// Forward pass and input gradient as implicit matrix products. A row of A is a
-// pixel of the result, its depth all (tap, channel) pairs that it reads,
-// gathered while they are copied to shared memory; B is the weights, a column
-// an output channel. A block computes a tile of one group, or of a bundle of
-// small groups side by side, as one with zeros between its groups. The input
-// gradient with a stride is one such product for each remainder of row and
-// column by the stride, each with the taps that meet it. Bound by arithmetic
-// from some 32 channels on.
+// Forward pass and input gradient as implicit matrix products. A row of A is a pixel of the result,
+// its depth all (tap, channel) pairs that it reads, gathered while they are copied to shared
+// memory; B is the weights, a column an output channel. A block computes a tile of one group, or of
+// a bundle of small groups side by side, as one with zeros between its groups. The input gradient
+// with a stride is one such product for each remainder of row and column by the stride, each with
+// the taps that meet it.
+//
+// What bounds it, by count on an H200 (mma.sync in bf16 some 600 TFLOP/s, L2 some 5.5 TB/s, memory
+// 4.8 TB/s), not measured. A wide tile of bf16 does 64 operations per byte copied, at full rate 9
+// TB/s: from 64 channels on, the copies. The taps of a line copy almost the same pixels, so these
+// go by way of L1. A tile of few outputs is bound by the products with columns that are not there:
+// 3 x 3 of 16 to 16 channels at 256 x 256, batch 64, is 0.27 GB, 56 us, and, half of whose 32
+// columns were zeros, 52 GFLOP; hence the slim tile.
 #include "engine/ops/conv2d_gather.cuh"
 #include "engine/ops/conv2d_tile.cuh"
 
@@ -133,7 +138,7 @@ __global__ __launch_bounds__(B::kThreads, kPrecision == Precision::f32 ? 1 : 2) 
 }
 
 constexpr int kRows = 128;  // of all tiles
-enum class Columns { wide = 128, medium = 64, narrow = 32 };
+enum class Columns { wide = 128, medium = 64, narrow = 32, slim = 16 };
 
 // With tensor cores few warps of large parts, which read less from shared memory; without them many
 // warps, since a lane has no room for more sums.
@@ -143,6 +148,7 @@ struct Tiles {
   using Wide = tile::Block<T, kRows, 128, 2, kCores ? 2 : 4>;
   using Medium = tile::Block<T, kRows, 64, kCores ? 2 : 4, 2>;
   using Narrow = tile::Block<T, kRows, 32, 4, kCores ? 1 : 2>;
+  using Slim = tile::Block<T, kRows, 16, 4, 1>;
 };
 
 template <Precision kPrecision, class B, bool kWeightsAlongDepth, bool kAligned>
@@ -162,6 +168,7 @@ void launch_tiles(const char* op, GatherProduct<typename B::Stored> g, int64_t p
 // The tile that suits a product, as a function of its shape alone.
 template <class T>
 Columns columns_for(const GatherProduct<T>& g, int64_t pixels, bool aligned) {
+  if (g.outputs <= static_cast<int>(Columns::slim)) return Columns::slim;
   if (!aligned) return Columns::medium;
   if (g.outputs <= static_cast<int>(Columns::narrow)) return Columns::narrow;
   if (g.outputs <= static_cast<int>(Columns::medium)) return Columns::medium;
@@ -174,8 +181,12 @@ template <Precision kPrecision, bool kAlongDepth, class T>
 void launch_in_mode(const char* op, const GatherProduct<T>& g, int64_t pixels, Columns columns,
                     bool aligned) {
   using Sized = Tiles<T, kPrecision>;
-  if (!aligned)
+  if (columns == Columns::slim && !aligned)
+    launch_tiles<kPrecision, typename Sized::Slim, kAlongDepth, false>(op, g, pixels);
+  else if (!aligned)
     launch_tiles<kPrecision, typename Sized::Medium, kAlongDepth, false>(op, g, pixels);
+  else if (columns == Columns::slim)
+    launch_tiles<kPrecision, typename Sized::Slim, kAlongDepth, true>(op, g, pixels);
   else if (columns == Columns::wide)
     launch_tiles<kPrecision, typename Sized::Wide, kAlongDepth, true>(op, g, pixels);
   else if (columns == Columns::medium)

@@ -11,7 +11,7 @@ __global__ void sum_parts_kernel(const float* __restrict__ partial, int64_t part
                                  T* __restrict__ y) {
   for (int64_t i = global_thread(); i < size; i += all_threads()) {
     float sum = bias == nullptr ? 0.0F : bias[i % channels];
-#pragma unroll 4
+#pragma unroll 16
     for (int64_t part = 0; part < parts; ++part) sum += partial[part * size + i];
     y[i] = T(sum);
   }
@@ -29,7 +29,7 @@ void sum_parts(const char* op, const Tensor& partial, const Tensor& bias, Tensor
 
 int parts_for(int64_t blocks, int64_t steps) {
   constexpr int64_t kMinSteps = 8;  // of a part, so that adding up dwarfs writing
-  constexpr int64_t kMaxParts = 64;
+  constexpr int64_t kMaxParts = 256;
   if (blocks == 0 || blocks >= kBlocksToFill) return 1;
   const int64_t wanted = 2 * kBlocksToFill / blocks;
   return static_cast<int>(std::clamp<int64_t>(steps / kMinSteps, 1, std::min(wanted, kMaxParts)));

@@ -1,7 +1,10 @@
 // Weight gradient as an implicit matrix product: a row of A is an output channel, a column of B a
 // (tap, channel) pair, and the depth are the pixels of dy, for each of which B is gathered from x.
-// Pixels are cut into parts by shape alone, which are added up in order. Bound by arithmetic from
-// some 32 channels on.
+// Pixels are cut into parts by shape alone, which are added up in order.
+//
+// Bound by the copies from some 64 channels on, as conv2d_gemm.cu counts. Of few outputs, a tile of
+// 64 rows mostly multiplied zeros: 3 x 3 of 16 to 16 channels at 256 x 256, batch 64, reads 0.27
+// GB, 56 us, but took 103 GFLOP where 19 are asked for, and 34 with the tile of 16 x 128.
 #include "engine/ops/conv2d_gather.cuh"
 #include "engine/ops/conv2d_tile.cuh"
 
@@ -22,7 +25,7 @@ struct WeightProduct {
   bool together;  // see tile::store
 };
 
-template <Precision kPrecision, class B, bool kAligned>
+template <Precision kPrecision, class B, tile::Copies kOutputs, tile::Copies kChannels>
 __global__ __launch_bounds__(
     B::kThreads, kPrecision == Precision::f32
                      ? 1
@@ -42,24 +45,20 @@ __global__ __launch_bounds__(
   tile::Sums<B> sums;
   tile::accumulate<kPrecision, B, Left, Right>(mine.count, sums, [&](int step, T* a, T* b) {
     const int first = (mine.first + step) * B::kDepth;
-    tile::fetch<B, Left, kAligned ? tile::Copies::kOnce : tile::Copies::kApart>(
-        a, g.dy, [&](int row, int k, int /*i*/) -> const T* {
-          const int output = first_output + row;
-          if (output >= g.outputs || first + k >= from.pixels) return nullptr;
-          return g.dy + static_cast<int64_t>(first + k) * g.dy_channels + group * g.outputs +
-                 output;
-        });
-    tile::fetch<B, Right, kAligned ? tile::Copies::kAgain : tile::Copies::kApart>(
-        b, g.x, [&](int column, int k, int /*i*/) -> const T* {
-          int tap = first_column + column;
-          if (tap >= columns || first + k >= from.pixels) return nullptr;
-          const int channel = g.by_channels.split(tap);
-          const int tap_column = from.by_tap_columns.split(tap);
-          const int at = from.source(from.pixel(first + k), tap, tap_column);
-          return at < 0
-                     ? nullptr
-                     : g.x + static_cast<int64_t>(at) * g.x_channels + group * g.channels + channel;
-        });
+    tile::fetch<B, Left, kOutputs>(a, g.dy, [&](int row, int k, int /*i*/) -> const T* {
+      const int output = first_output + row;
+      if (output >= g.outputs || first + k >= from.pixels) return nullptr;
+      return g.dy + static_cast<int64_t>(first + k) * g.dy_channels + group * g.outputs + output;
+    });
+    tile::fetch<B, Right, kChannels>(b, g.x, [&](int column, int k, int /*i*/) -> const T* {
+      int tap = first_column + column;
+      if (tap >= columns || first + k >= from.pixels) return nullptr;
+      const int channel = g.by_channels.split(tap);
+      const int tap_column = from.by_tap_columns.split(tap);
+      const int at = from.source(from.pixel(first + k), tap, tap_column);
+      return at < 0 ? nullptr
+                    : g.x + static_cast<int64_t>(at) * g.x_channels + group * g.channels + channel;
+    });
   });
 
   float* dw = g.dw + part * g.part_size;
@@ -70,36 +69,48 @@ __global__ __launch_bounds__(
   });
 }
 
-// See conv2d_gemm.cu; both are square.
-constexpr int kWide = 128;
-constexpr int kSmall = 64;
+// Tiles for many outputs and columns, see conv2d_gemm.cu; for some of either; for few outputs, of
+// the last layers and of groups, beside which larger tiles would mostly multiply zeros.
 template <class T, Precision kPrecision>
-using Wide = tile::Block<T, kWide, kWide, 2, kPrecision == Precision::f32 ? 4 : 2>;
+using Wide = tile::Block<T, 128, 128, 2, kPrecision == Precision::f32 ? 4 : 2>;
 template <class T>
-using Small = tile::Block<T, kSmall, kSmall, 2, 2>;
+using Small = tile::Block<T, 64, 64, 2, 2>;
+template <class T>
+using Few = tile::Block<T, 16, 128, 1, 4>;
+enum class Tile { wide, small, few };
 
-template <Precision kPrecision, class B, bool kAligned>
-void launch_tiles(WeightProduct<typename B::Stored> g, int64_t groups, int64_t columns) {
-  using Operands = tile::Operand<typename B::Stored, B::kM, false>;
-  using Columns = tile::Operand<typename B::Stored, B::kN, false>;
+template <Precision kPrecision, class B, tile::Copies kOutputs, tile::Copies kChannels, class T>
+void launch_tiles(WeightProduct<T> g, int64_t groups, int64_t columns) {
+  using Operands = tile::Operand<T, B::kM, false>;
+  using Columns = tile::Operand<T, B::kN, false>;
   const unsigned column_tiles = blocks_for(columns, B::kN);
   g.by_column_tiles = Divider(column_tiles);
   const Grid grid = {.blocks = dim3(blocks_for(g.outputs, B::kM) * column_tiles,
                                     static_cast<unsigned>(groups), static_cast<unsigned>(g.parts)),
                      .threads = B::kThreads,
                      .shared_bytes = tile::kSharedBytes<B, Operands, Columns>};
-  launch("conv2d, weight gradient", weight_gradient_kernel<kPrecision, B, kAligned>, grid, g);
+  launch("conv2d, weight gradient", weight_gradient_kernel<kPrecision, B, kOutputs, kChannels>,
+         grid, g);
 }
 
+// outputs_apart, channels_apart: they must be copied one by one.
 template <class T>
-void run(const WeightProduct<T>& g, int64_t groups, int64_t columns, bool wide, bool aligned) {
+void run(const WeightProduct<T>& g, int64_t groups, int64_t columns, Tile size, bool outputs_apart,
+         bool channels_apart) {
+  using enum tile::Copies;
   in_mode<T>([&]<Precision kPrecision>(Mode<kPrecision>) {
-    if (!aligned)
-      launch_tiles<kPrecision, Small<T>, false>(g, groups, columns);
-    else if (wide)
-      launch_tiles<kPrecision, Wide<T, kPrecision>, true>(g, groups, columns);
+    if (size == Tile::wide)
+      launch_tiles<kPrecision, Wide<T, kPrecision>, kOnce, kAgain>(g, groups, columns);
+    else if (size == Tile::few && outputs_apart)
+      launch_tiles<kPrecision, Few<T>, kApart, kAgain>(g, groups, columns);
+    else if (size == Tile::few)
+      launch_tiles<kPrecision, Few<T>, kOnce, kAgain>(g, groups, columns);
+    else if (outputs_apart)
+      launch_tiles<kPrecision, Small<T>, kApart, kApart>(g, groups, columns);
+    else if (channels_apart)
+      launch_tiles<kPrecision, Small<T>, kOnce, kApart>(g, groups, columns);
     else
-      launch_tiles<kPrecision, Small<T>, true>(g, groups, columns);
+      launch_tiles<kPrecision, Small<T>, kOnce, kAgain>(g, groups, columns);
   });
 }
 
@@ -119,12 +130,19 @@ void multiply(const ConvShape& s, const Tensor& x, const Tensor& dy, Tensor& dw)
   g.outputs = static_cast<int>(s.c_out / s.groups);
   g.by_channels = Divider(g.channels);
 
-  const bool aligned = g.channels % tile::kCopied<T> == 0 && g.outputs % tile::kCopied<T> == 0 &&
-                       is_aligned(g.x, tile::kCopyBytes) && is_aligned(g.dy, tile::kCopyBytes);
-  const bool wide = aligned && g.outputs > kSmall && columns > kSmall;
-  const int64_t size = wide ? kWide : kSmall;
-  const int64_t blocks =
-      int64_t{blocks_for(g.outputs, size)} * blocks_for(columns, size) * s.groups;
+  const auto apart = [](const T* data, int channels) {
+    return channels % tile::kCopied<T> != 0 || !is_aligned(data, tile::kCopyBytes);
+  };
+  const bool outputs_apart = apart(g.dy, g.outputs);
+  const bool channels_apart = apart(g.x, g.channels);
+  const bool few = !channels_apart && g.outputs <= Few<T>::kM;
+  const bool many =
+      !outputs_apart && !channels_apart && g.outputs > Small<T>::kM && columns > Small<T>::kN;
+  const Tile size = few ? Tile::few : many ? Tile::wide : Tile::small;
+  const int64_t rows_of_tile = few ? Few<T>::kM : many ? 128 : Small<T>::kM;
+  const int64_t columns_of_tile = size == Tile::small ? Small<T>::kN : 128;
+  const int64_t blocks = int64_t{blocks_for(g.outputs, rows_of_tile)} *
+                         blocks_for(columns, columns_of_tile) * s.groups;
   const int64_t affordable = std::max<int64_t>(1, kMaxPartialFloats / g.part_size);
   const int64_t steps = blocks_for(g.gather.pixels, tile::kDepthOf<T>);
   g.parts = static_cast<int>(std::min<int64_t>(affordable, parts_for(blocks, steps)));
@@ -133,7 +151,7 @@ void multiply(const ConvShape& s, const Tensor& x, const Tensor& dy, Tensor& dw)
   Tensor& sums = g.parts > 1 ? partial : dw;
   g.dw = sums.mutable_device_data<float>();
   g.together = columns % tile::kTogether<float> == 0 && is_aligned(g.dw, 8);
-  run(g, s.groups, columns, wide, aligned);
+  run(g, s.groups, columns, size, outputs_apart, channels_apart);
   if (g.parts > 1) sum_parts("conv2d, weight gradient", partial, {}, dw);
 }
 

@@ -46,6 +46,11 @@ struct Case {
 // Every branch of the implicit products.
 const std::vector<Case> kProducts = {
     {"narrow tile", {1, 6, 7, 8}, {24, 3, 3, 8}, 1, 1},
+    {"slim tiles, few outputs", {1, 6, 7, 16}, {16, 3, 3, 16}, 1, 1},
+    {"head", {1, 10, 11, 16}, {1, 3, 3, 16}, 1, 1},
+    {"few outputs, many columns", {1, 6, 7, 24}, {10, 3, 3, 24}, 1, 1},
+    {"few outputs of odd channels", {1, 6, 7, 5}, {8, 3, 3, 5}, 1, 1},
+    {"more outputs of odd channels", {1, 6, 7, 5}, {24, 3, 3, 5}, 1, 1},
     {"medium tile, several of pixels", {2, 9, 11, 8}, {40, 3, 3, 8}, 1, 1},
     {"wide tile", {1, 130, 132, 8}, {72, 1, 1, 8}, 1, 1},
     {"wide tile of the input gradient", {1, 130, 132, 72}, {8, 1, 1, 72}, 1, 1},
