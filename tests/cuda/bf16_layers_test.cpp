@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <functional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -18,7 +19,7 @@ namespace {
 using Layer = std::function<Variable(const Variable& x, const Variable& w, const Variable& b)>;
 
 struct Case {
-  const char* name;
+  std::string name;
   Shape x, w;
   int64_t outputs;  // of the bias; 0: none
   double products;  // at most, of a sum

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <string>
 #include <vector>
 
 #include "engine/check/op_row.h"
@@ -17,7 +18,7 @@ using namespace decant::cuda;
 namespace {
 
 struct Case {
-  const char* name;
+  std::string name;
   Shape x, w;
   int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
 
@@ -180,8 +181,8 @@ constexpr Roundings kStoredProduct = {.images = 0x1p-8};
 
 void check_close(const Results& got, const Results& expected, const ConvShape& s,
                  const Roundings& roundings) {
-  const auto check_one = [&](const char* what, const Tensor& a, const Tensor& b, int64_t products,
-                             double rounding) {
+  const auto check_one = [&](const std::string& what, const Tensor& a, const Tensor& b,
+                             int64_t products, double rounding) {
     CAPTURE(what);
     const double limit = rounding + 2 * std::sqrt(static_cast<double>(products)) * 0x1p-24;
     const double error = distance(a, b);
