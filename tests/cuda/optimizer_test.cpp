@@ -1,5 +1,6 @@
 // Updates inside of a recorded step, whose learning rate, step count and clipping change.
 #include "engine/ops/optimizer.h"
+#include "engine/ops/cast.h"
 
 #include <doctest/doctest.h>
 
@@ -106,6 +107,12 @@ TEST_CASE("parts of a buffer that begin anywhere are updated as the whole") {
     return b.values;
   };
   check_same(updated({0, kSize}), updated({0, 1, 7, 16, 31, kSize}));
+}
+
+TEST_CASE("an op on cuda whose functor is empty reads a view where the view begins") {
+  const Tensor flat = Tensor::of<float>({6}, {0, 1, 2, 3, 4, 5}).to(Device::cuda);
+  const Tensor y = cast(Variable(flat.view(2, {3})), DType::bf16).value().to(Device::cpu);
+  for (int64_t i = 0; i < 3; ++i) CHECK(y.data<bf16>()[i] == static_cast<float>(i + 2));
 }
 
 TEST_CASE("step numbers of another optimizer are refused") {
