@@ -138,7 +138,6 @@ Json spec_in_full(const DistillConfig& distill) {
 Json run_json(TrainConfig config) {
   Json json = to_json(keys_of(config));
   json.erase("threads");
-  json.erase("device");
   json.erase("step_graph");
   json["data"].erase("augment_on");
   json["data"].erase("device_mb");

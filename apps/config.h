@@ -147,9 +147,8 @@ TrainConfig resolve(TrainConfig config, bool distilling);
 /// What the preset and what refines it come to, every key written out.
 Json spec_in_full(const DistillConfig& distill);
 
-/// A resolved config as a run folder keeps it: without `threads`, `device`, `step_graph`,
-/// `data.augment_on` and `data.device_mb`, none of which a run must go on with, so that equal runs
-/// have equal files.
+/// A resolved config as a run folder keeps it: without `threads`, `step_graph`, `data.augment_on`
+/// and `data.device_mb`, none of which a run must go on with, so that equal runs have equal files.
 Json run_json(TrainConfig config);
 
 // The parts of a resolved config, as the rooms know them.

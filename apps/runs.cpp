@@ -31,7 +31,7 @@ Exit resume(const RunOptions& options, const Arguments& arguments) {
   }
   TrainConfig config;
   read_json(keys_of(config), folder.config(), (folder.path() / "config.json").string());
-  config.device = options.config.device;
+  if (arguments.given.contains("device")) config.device = options.config.device;
   config.step_graph = options.config.step_graph;
   config.data.augment_on = options.config.data.augment_on;
   config.data.device_mb = options.config.data.device_mb;
