@@ -144,11 +144,15 @@ void take_threads(int threads) {
 
 void require_writable(const std::string& file) {
   if (file.empty()) return;
-  std::filesystem::path folder = std::filesystem::path(file).parent_path();
+  namespace fs = std::filesystem;
+  std::error_code unknown;
+  const fs::file_status status = fs::status(file, unknown);
+  const bool special = fs::exists(status) && !fs::is_regular_file(status);  // /dev/stdout, a pipe
+  fs::path folder = fs::path(file).parent_path();
   if (folder.empty()) folder = ".";
-  check(std::filesystem::is_directory(folder), file, ": expected its folder to be there, got none");
-  check(::access(folder.c_str(), W_OK) == 0, file, ": expected a folder that may be written, got ",
-        std::strerror(errno));
+  check(fs::is_directory(folder, unknown), file, ": expected its folder to be there, got none");
+  const int denied = ::access(special ? file.c_str() : folder.c_str(), W_OK) == 0 ? 0 : errno;
+  check(denied == 0, file, ": expected a place that may be written, got ", std::strerror(denied));
 }
 
 void print_config(std::span<const Key> keys) {

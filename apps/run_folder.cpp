@@ -36,6 +36,14 @@ int64_t length_of(const fs::path& path) {
   return none ? 0 : static_cast<int64_t>(size);
 }
 
+// Epochs that metrics.csv tells of, below its header.
+int64_t rows_of(const fs::path& path) {
+  std::ifstream file(path);
+  int64_t lines = 0;
+  for (std::string line; std::getline(file, line);) ++lines;
+  return std::max<int64_t>(0, lines - 1);
+}
+
 // What a dead process appended after the commit goes.
 void cut(const fs::path& path, int64_t length) {
   if (!fs::exists(path) && length == 0) return;
@@ -150,6 +158,12 @@ RunFolder RunFolder::open(const fs::path& path) {
       const auto bytes = best->values<uint8_t>();
       folder.best_bytes_.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     }
+  }
+  if (!folder.committed()) {
+    // A first commit that was killed leaves one epoch's row; more come of commits that were made.
+    const int64_t epochs = rows_of(path / kMetrics);
+    check(epochs <= 1, (path / kState).string(), ": expected the state of a run of ", epochs,
+          " epochs, got no such file; without it the run cannot go on");
   }
   cut(path / kMetrics, metrics_bytes);
   cut(path / kLog, log_bytes);

@@ -18,6 +18,6 @@ if ! command -v nvcc >/dev/null; then
   echo "cuda.sh: no nvcc here: the kernels ran on the emulated device and were not compiled for a card"
   exit 0
 fi
-cmake --preset cuda -DDECANT_WERROR=ON >/dev/null
-cmake --build --preset cuda -j "$jobs" --target decant test_cuda
+# The build that a machine with a card makes, here for both kinds of code that it ships.
+GPU_ARCH='80-real;90a-real' GPU_BUILD=build/cuda GPU_RESULTS=build/cuda/results GPU_LIMIT=1800 tests/gpu.sh build
 ctest --preset cuda -R '^ptx_without_double$'

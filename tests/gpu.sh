@@ -13,15 +13,17 @@
 #   GPU_ARCH     CMAKE_CUDA_ARCHITECTURES      (the card's own)
 #   GPU_STEPS    steps that are timed together (30)
 #   GPU_PYTHON   a Python with PyTorch         (python3)
+#   GPU_LIMIT    seconds that a stage may take (470)
 set -eu
 cd "$(dirname "$0")/.."
 
+self=$(pwd)/tests/gpu.sh
 stages="build optable training sanitize kernels resnet18 resnet34 mobilenet distill infer"
 results=${GPU_RESULTS:-gpu-results}
 build=${GPU_BUILD:-build/gpu}
 steps=${GPU_STEPS:-30}
 python=${GPU_PYTHON:-python3}
-limit=470
+limit=${GPU_LIMIT:-470}
 
 card() { nvidia-smi --query-gpu="$1" --format=csv,noheader 2>/dev/null | head -1; }
 
@@ -94,7 +96,7 @@ run() {
   echo "== $1"
   rm -f "$results/$1.done"
   begin=$(date +%s)
-  if timeout "$limit" "$0" --inside "$1" >"$results/$1.log" 2>&1; then
+  if timeout "$limit" sh "$self" --inside "$1" >"$results/$1.log" 2>&1; then
     card name >"$results/card.txt"
     echo "$(($(date +%s) - begin))" >"$results/$1.done"
   else

@@ -38,6 +38,9 @@ if [ -n "$lint" ]; then
 fi
 
 if [ -z "$quick" ]; then
+  step "CUDA: the emulated device, nvcc"
+  tests/cuda.sh
+
   step "AddressSanitizer, UndefinedBehaviorSanitizer, ThreadSanitizer"
   tests/checked.sh
 fi

@@ -12,7 +12,7 @@ namespace decant {
 /// One check of one row: what it measured, against what it allows.
 struct CheckResult {
   /// "called", "gradient", "float32", "same bits", "written", "frozen", "accumulation", "cuda",
-  /// "bf16"
+  /// "cuda bf16"
   std::string check;
   bool passed = true;
   double error = 0;

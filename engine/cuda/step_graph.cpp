@@ -15,9 +15,10 @@ namespace {
 
 thread_local bool is_capturing = false;
 
+// A replay cannot wait for each of its kernels, which is what names the op that failed.
 bool recording_wanted() {
   const char* value = std::getenv("DECANT_STEP_GRAPH");
-  return value == nullptr || std::string_view(value) != "0";
+  return !sync_mode() && (value == nullptr || std::string_view(value) != "0");
 }
 
 // Between its ends the compute stream records. Relaxed, since the allocator may have to ask the

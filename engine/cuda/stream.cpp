@@ -55,6 +55,10 @@ void Event::synchronize() const {
   ensure(cudaEventSynchronize(event_), "event");
 }
 
+void Event::synchronize_quietly() const noexcept {
+  cudaEventSynchronize(event_);
+}
+
 float Event::milliseconds_since(const Event& start) const {
   float elapsed = 0;
   ensure(cudaEventElapsedTime(&elapsed, start.event_, event_), "event");

@@ -32,6 +32,8 @@ class Event {
   void wait(cudaStream_t stream) const;
   /// The host waits.
   void synchronize() const;
+  /// The same for destructors: a device that has failed is named by whatever is asked of it next.
+  void synchronize_quietly() const noexcept;
   /// Milliseconds from `start` to this; both recorded and reached.
   float milliseconds_since(const Event& start) const;
 

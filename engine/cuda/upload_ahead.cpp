@@ -23,11 +23,12 @@ struct UploadAhead::State {
 
   ~State() { release(); }
 
-  void release() {
+  void release() noexcept {
     if (pinned == nullptr) return;
-    uploaded.synchronize();
+    uploaded.synchronize_quietly();
     cudaFreeHost(pinned);
     pinned = nullptr;
+    capacity = 0;
   }
 
   void make_room(size_t bytes) {

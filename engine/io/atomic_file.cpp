@@ -17,14 +17,31 @@ namespace {
                   std::strerror(error)));
 }
 
-void write_and_sync(int file, std::span<const std::byte> bytes, const std::filesystem::path& path) {
+void write_all(int file, std::span<const std::byte> bytes, const std::filesystem::path& path) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(file, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) fail(path, "write", errno);
     bytes = bytes.subspan(static_cast<size_t>(written));
   }
+}
+
+void write_and_sync(int file, std::span<const std::byte> bytes, const std::filesystem::path& path) {
+  write_all(file, bytes, path);
   if (::fsync(file) != 0) fail(path, "flush", errno);
+}
+
+// A rename would put a file in the place of a pipe or a device.
+void write_as_it_is(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+  const int file = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (file < 0) fail(path, "write", errno);
+  try {
+    write_all(file, bytes, path);
+  } catch (...) {
+    ::close(file);
+    throw;
+  }
+  ::close(file);
 }
 
 // Without this the rename itself may be lost with the power. Some file systems cannot flush a
@@ -40,7 +57,18 @@ void sync_folder(const std::filesystem::path& path) {
 }  // namespace
 
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes) {
-  std::filesystem::path temporary = path;
+  namespace fs = std::filesystem;
+  std::error_code unknown;
+  const fs::file_status status = fs::status(path, unknown);  // of what a link means
+  if (fs::exists(status) && !fs::is_regular_file(status)) {
+    write_as_it_is(path, bytes);
+    return;
+  }
+  if (fs::is_symlink(path, unknown) && fs::exists(status)) {
+    write_file_atomically(fs::canonical(path, unknown), bytes);
+    return;
+  }
+  fs::path temporary = path;
   temporary += ".tmp";
   const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (file < 0) fail(path, "create", errno);

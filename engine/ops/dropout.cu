@@ -1,6 +1,7 @@
 // Each element draws its own number: the bytes moved and ten rounds of Philox cost about the same.
 #include <cmath>
 
+#include "engine/cuda/check.h"
 #include "engine/cuda/map.cuh"
 #include "engine/ops/dropout_kernels.h"
 
@@ -20,6 +21,9 @@ struct Drop {
 }  // namespace
 
 void dropout_kernel(const Tensor& x, double p, const RngKey& key, Tensor& y) {
+  check(!capturing(),
+        "dropout: expected a step that is not recorded, since every replay would drop "
+        "the same elements; --step-graph off");
   const Drop drop = {.rng = Rng(key),
                      .least_kept = static_cast<uint64_t>(std::ceil(p * 0x1p32)),  // bits 2^-32 < p
                      .factor = static_cast<float>(1 / (1 - p))};

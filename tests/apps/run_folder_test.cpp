@@ -121,6 +121,24 @@ TEST_CASE("what a dead process wrote after its last commit is taken back") {
   CHECK(bytes_of(folder.best()) == "network of epoch 1");
 }
 
+TEST_CASE("a run whose state was deleted is not begun again over its networks") {
+  const TemporaryFolder parent;
+  const fs::path path = parent.path() / "a";
+  PretendRun run;
+  {
+    RunFolder folder = RunFolder::create(path, {}, {});
+    folder.append_metrics("epoch");
+    run.advance(folder, true);
+    run.advance(folder, true);
+  }
+  fs::remove(path / "state.safetensors");
+  const auto before = contents(path);
+  CHECK_THROWS_WITH_AS(
+      RunFolder::open(path),
+      doctest::Contains("expected the state of a run of 2 epochs, got no such file"), Error);
+  CHECK(contents(path) == before);
+}
+
 TEST_CASE("a folder without a state starts from nothing") {
   const TemporaryFolder parent;
   const fs::path path = parent.path() / "a";

@@ -96,11 +96,15 @@ TEST_CASE("products of every transposition, mode and epilogue agree with sums in
                                               .before = accumulate ? 0.5 : 0,
                                               .bias = with_bias ? bias_host : Tensor(),
                                               .relu = relu});
-      // Each product brings the roundings of its operands, each sum its own.
-      const double allowed = std::ldexp(1.0, -bits_of(precision)) + (std::sqrt(kK) + 4) * 0x1p-24;
+      // Each product brings the roundings of its operands, each sum its own. A card may cut tf32's
+      // operands off instead of rounding them, which doubles theirs.
+      const double cut_off = precision == Precision::tf32 ? 2 : 1;
+      const double allowed =
+          cut_off * std::ldexp(1.0, -bits_of(precision)) + (std::sqrt(kK) + 4) * 0x1p-24;
       CHECK(error < allowed);
-      if (precision != Precision::f32)  // the mode is what was asked for, not a finer one
-        CHECK(error > allowed / 100);
+#ifdef DECANT_EMULATED  // the mode is what was asked for; cublasLt is free to choose a finer one
+      if (precision != Precision::f32) CHECK(error > allowed / 100);
+#endif
     }
 }
 

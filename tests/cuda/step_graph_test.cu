@@ -8,6 +8,7 @@
 #include "engine/core/cuda_memory.h"
 #include "engine/core/tensor.h"
 #include "engine/cuda/kernel.cuh"
+#include "engine/ops/dropout.h"
 #include "engine/ops/pointwise.h"
 #include "engine/ops/softmax.h"
 
@@ -102,6 +103,19 @@ TEST_CASE(
   graph.run([&] { training.step(); });
   CHECK(graph.recorded());
   CHECK_FALSE(same(training.weights, before));
+}
+
+TEST_CASE("a random number cannot be baked into a graph") {
+  Training training;
+  StepGraph graph;
+  graph.run([&] { training.step(); });
+  const Tensor x = Tensor::full({64}, 1, DType::f32, Device::cuda);
+  CHECK_THROWS_WITH_AS(graph.run([&] {
+    training.step();
+    dropout(Variable(x), 0.5, RngKey::of(1, "test"));
+  }),
+                       doctest::Contains("dropout: expected a step that is not recorded"), Error);
+  CHECK_FALSE(graph.recorded());
 }
 
 TEST_CASE("a tensor that outlives its graph keeps its memory") {
