@@ -579,7 +579,8 @@ RowReport run_row(const OpRow& row) {
   add_check(report, "written", [&] { return check_written(row); });
   if constexpr (kWithCuda) {
     add_check(report, "cuda", [&] { return check_cuda(row); });
-    if (stored_inputs(row) != kNoInput) add_check(report, "cuda bf16", [&] { return check_bf16(row); });
+    if (stored_inputs(row) != kNoInput)
+      add_check(report, "cuda bf16", [&] { return check_bf16(row); });
   }
   return report;
 }

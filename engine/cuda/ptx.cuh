@@ -40,8 +40,8 @@ __device__ inline void cp_async16(void* shared, const void* global, unsigned val
                : "memory");
 }
 
-/// The same by way of the L1 cache, for what this block or its neighbours on the multiprocessor copy
-/// again soon. Only of what no kernel writes while this one runs: L1 caches do not see it.
+/// The same by way of the L1 cache, for what this block or its neighbours on the multiprocessor
+/// copy again soon. Only of what no kernel writes while this one runs: L1 caches do not see it.
 __device__ inline void cp_async16_cached(void* shared, const void* global, unsigned valid = 16) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)),
                "l"(__cvta_generic_to_global(global)), "r"(valid)
