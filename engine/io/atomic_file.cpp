@@ -60,7 +60,7 @@ void write_file_atomically(const std::filesystem::path& path, std::span<const st
   namespace fs = std::filesystem;
   std::error_code unknown;
   const fs::file_status status = fs::status(path, unknown);  // of what a link means
-  if (fs::exists(status) && !fs::is_regular_file(status)) {
+  if (fs::exists(status) && !fs::is_regular_file(status) && !fs::is_directory(status)) {
     write_as_it_is(path, bytes);
     return;
   }
