@@ -5,6 +5,7 @@
 #include <cmath>
 #include <csignal>
 #include <iostream>
+#include <sstream>
 
 #include "engine/core/error.h"
 
@@ -57,6 +58,13 @@ void Console::progress(std::string_view what, int64_t done, int64_t total) {
             << std::string(kWidth - filled, ' ') << "] " << 100 * done / total << " %, "
             << duration_text(left) << " left" << std::flush;
   drawn_ = true;
+}
+
+std::string rounded(double value, int places) {
+  std::ostringstream out;
+  out.precision(places);
+  out << std::fixed << value;
+  return out.str();
 }
 
 std::string duration_text(double seconds) {

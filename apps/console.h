@@ -35,6 +35,9 @@ class Console {
   Clock::time_point last_drawn_;
 };
 
+/// 0.12345 to 2 places: "0.12".
+std::string rounded(double value, int places);
+
 /// "9 s", "3 min 20 s", "2 h 5 min".
 std::string duration_text(double seconds);
 

@@ -1,7 +1,9 @@
 #include "apps/evaluate.h"
 
 #include <algorithm>
+#include <cmath>
 
+#include "apps/console.h"
 #include "apps/run_folder.h"
 #include "engine/core/parallel.h"
 #include "engine/ops/pointwise.h"
@@ -192,6 +194,12 @@ double mask_dice(const data::Image& prediction, const data::Image& truth) {
     sum += (p ? 1 : 0) + (t ? 1 : 0);
   }
   return sum == 0 ? 1 : 2 * static_cast<double>(both) / static_cast<double>(sum);
+}
+
+std::string dice_text(const Validation& found) {
+  return str(rounded(found.dice, 4), std::isnan(found.lesion_dice)
+                                         ? std::string(" (no lesions)")
+                                         : str(" (lesions ", rounded(found.lesion_dice, 4), ")"));
 }
 
 Validation validate(EvaluationSet& set, int64_t batch, const Forward& forward,

@@ -79,6 +79,9 @@ struct Validation {
   uint64_t digest = 0;     ///< the set's
 };
 
+/// "0.6501 (lesions 0.6751)"
+std::string dice_text(const Validation& found);
+
 /// The pass that a training run makes after each epoch. Every image needs a mask.
 /// `loss`: logits and labels of one image -> scalar.
 Validation validate(EvaluationSet& set, int64_t batch, const Forward& forward,

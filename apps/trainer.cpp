@@ -7,46 +7,13 @@
 #include "apps/device.h"
 #include "apps/report.h"
 #include "engine/core/parallel.h"
-#include "kd/map_pair.h"
 #include "nn/schedule.h"
 
 namespace decant::apps {
 namespace {
 
-constexpr const char* kValues = "values";
-constexpr const char* kOptimizer = "optimizer.";
-constexpr const char* kFigures = "epoch.figures";
-constexpr const char* kNorms = "epoch.gradient_norms";
-constexpr double kTeacherDiceTolerance = 0.005;
-
-// Running moments and counters of a module, by path.
-class BufferCollector : public nn::Visitor {
- public:
-  std::vector<NamedTensor> take() { return std::move(tensors_); }
-
- protected:
-  void on_buffer(const std::string& path, nn::Buffer& buffer) override {
-    tensors_.push_back({"buffer." + path, buffer.tensor});
-  }
-
- private:
-  std::vector<NamedTensor> tensors_;
-};
-
-std::vector<NamedTensor> buffers_of(nn::Module& module) {
-  BufferCollector collector;
-  module.visit(collector);
-  return collector.take();
-}
-
 Tensor on_host(const Tensor& figures) {
   return figures.to(Device::cpu).to(DType::f64);
-}
-
-Json to_json(const std::vector<kd::GradientNorm>& norms) {
-  Json json = Json::array();
-  for (const kd::GradientNorm& of : norms) json.push_back({of.name, of.map, of.norm});
-  return json;
 }
 
 // Numbers in texts that must be equal between equal runs: nine digits tell all floats apart.
@@ -55,20 +22,6 @@ std::string digits(double value) {
   out.precision(9);
   out << value;
   return out.str();
-}
-
-std::string rounded(double value, int places) {
-  std::ostringstream out;
-  out.precision(places);
-  out << std::fixed << value;
-  return out.str();
-}
-
-// "0.6501 (lesions 0.6751)"
-std::string dice_text(const Validation& found) {
-  return str(rounded(found.dice, 4), std::isnan(found.lesion_dice)
-                                         ? std::string(" (no lesions)")
-                                         : str(" (lesions ", rounded(found.lesion_dice, 4), ")"));
 }
 
 // A thread that decodes ahead takes time from the pool's, so there is one for every four; on cuda
@@ -192,48 +145,6 @@ std::string Trainer::arithmetic() const {
   return arithmetic_of(device_) + (pictures_ ? " and augmentation" : "");
 }
 
-// Batch norm divides by the spread of a channel's values, of which one image with one position left
-// has one: the run would end with the first such batch, at its first epoch's end and after every
-// resume.
-void Trainer::check_smallest_batch() const {
-  const int64_t images = loader_->samples();
-  const bool single = config_.batch == 1 || (!config_.drop_last && images % config_.batch == 1);
-  const bool by_batch =
-      teacher_ && distiller_->spec().teacher_batch_norm == kd::TeacherBatchNorm::batch;
-  const int64_t mine = network_->stride();
-  const int64_t theirs = teacher_ ? teacher_->network().stride() : 1;
-  const int64_t larger = std::max(mine, theirs);  // to which a step pads the images of both
-  const bool one_position =
-      config_.data.size <= larger && (mine == larger || (by_batch && theirs == larger));
-  if (!single || !one_position) return;
-  const std::string reason =
-      str(" where data.size ", config_.data.size,
-          " leaves a map of one position, of which batch norm learns nothing; ");
-  check(config_.batch > 1, "batch: expected more than one image", reason, "got ", config_.batch);
-  throw Error(str("batch: expected a last batch of more than one image", reason, "got one of the ",
-                  images, " training images (batch ", config_.batch,
-                  "); drop_last=true leaves it out"));
-}
-
-// What the network learns on must be what it is asked about later.
-void Trainer::check_framing(const data::Pipeline& augmentation) const {
-  const data::LoadedSample sample = data::load_sample(
-      dataset_.find(split_.train.front()), static_cast<int>(network_->spec().in_channels));
-  data::Frame frame(sample.image, sample.mask);
-  augmentation.apply(frame, {});
-  const int size = config_.data.size;
-  check(frame.width == size && frame.height == size, "augment: expected frames of ", size, " x ",
-        size, " (data.size), got ", frame.width, " x ", frame.height);
-}
-
-// While it teaches, the teacher sees pixels as the student's Normalize leaves them.
-void Trainer::check_teacher_pixels(const data::Pipeline& evaluation) const {
-  const nlohmann::json mine = evaluation.to_json();
-  const nlohmann::json theirs = teacher_notes_.evaluation().evaluation(config_.data.size).to_json();
-  check(mine == theirs, "teacher: expected the student's Normalize to be the teacher's, ",
-        theirs.back().dump(), ", got ", mine.back().dump());
-}
-
 void Trainer::load_teacher() {
   TrainedNetwork trained = load_trained(config_.distill.teacher);
   const nn::NetworkSpec mine = network_->spec();
@@ -254,123 +165,6 @@ void Trainer::load_teacher() {
       std::make_unique<kd::FrozenTeacher>(std::move(trained.network), spec.teacher_batch_norm);
 }
 
-// Terms that these two networks and this size cannot compute (a softmax over one position, maps of
-// sizes that do not match) show here, before there is a folder.
-void Trainer::check_terms() {
-  feed_->put(loader_->batch(0, 0));
-  step_->try_losses(feed_->take());
-}
-
-// The paper compares cells by their index alone, wherever the networks place them.
-void Trainer::note_cells_apart(std::vector<std::string>& lines) const {
-  constexpr double kWorthSaying = 0.5;
-  const auto map_of = [](const nn::Network& network) {
-    return kd::MapOnImage{
-        .map = {}, .stride = network.hidden_stride(), .offset = network.hidden_offset()};
-  };
-  const double apart = kd::cell_distance(map_of(*network_), map_of(teacher_->network()));
-  const kd::DistillSpec& spec = distiller_->spec();
-  if (apart >= kWorthSaying && spec.reads_hidden() && spec.hidden_match == kd::HiddenMatch::cells)
-    lines.push_back(str("notice: a cell of the student's hidden map lies ", rounded(apart, 2),
-                        " cells from the teacher's of the same index; they are compared as in the "
-                        "paper, distill.spec.hidden_match=pixels compares by position"));
-}
-
-// A teacher that does not score what its checkpoint says is not the teacher that was trained.
-void Trainer::check_teacher(std::vector<std::string>& lines) {
-  const auto loss = [this](const Variable& logits, const Tensor& masks) {
-    return supervised(logits, masks);
-  };
-  const Forward forward = forward_of(teacher_->network());
-  Validation found;
-  if (teacher_notes_.size == config_.data.size) {  // check_teacher_pixels saw to the rest
-    found = validate(*validation_, config_.batch, forward, loss);
-  } else {
-    EvaluationSet set(dataset_, split_.val, teacher_notes_.evaluation(),
-                      static_cast<int>(teacher_->network().spec().in_channels), 0);
-    found = validate(set, config_.batch, forward, loss);
-  }
-  lines.push_back(str("teacher: ", teacher_->network().spec().name(), ", augmentation ",
-                      teacher_notes_.augment, ", val_dice ", dice_text(found)));
-  if (found.digest == teacher_notes_.val_digest) {
-    check(std::fabs(found.dice - teacher_notes_.val_dice) <= kTeacherDiceTolerance,
-          "teacher: expected the Dice of ", rounded(teacher_notes_.val_dice, 4),
-          " that its checkpoint records for these images, got ", rounded(found.dice, 4));
-  } else {
-    lines.push_back(str("notice: the teacher's checkpoint records a Dice of ",
-                        rounded(teacher_notes_.val_dice, 4),
-                        " on other images; it may have been trained on some of these"));
-  }
-  const std::string& wanted = distiller_->spec().expects_teacher_augment;
-  if (!wanted.empty() && wanted != teacher_notes_.augment)
-    lines.push_back(
-        str("notice: ", config_.distill.preset.empty() ? "this" : config_.distill.preset,
-            " expects a teacher trained with the augmentation ", wanted,
-            ", its checkpoint records ", teacher_notes_.augment));
-}
-
-// Another teacher or other images would not go on with this run but begin one that nobody asked
-// for.
-void Trainer::check_unchanged(const CheckpointNotes& before) const {
-  const auto same = [this](const char* what, uint64_t then, uint64_t now) {
-    check(then == 0 || then == now, what, ": expected the files that ", folder_->path().string(),
-          " began with, got others");
-  };
-  same("data", before.data_digest, notes_.data_digest);
-  same("teacher", before.teacher_digest, notes_.teacher_digest);
-}
-
-void Trainer::restore() {
-  progress_ = folder_->progress();
-  const TensorFile state = folder_->state();
-  const Tensor& values = state.at(kValues);
-  check(values.size() == parameters_->values().size(), folder_->path().string(),
-        ": expected the state of this network, ", parameters_->values().size(), " values, got ",
-        values.size());
-  parameters_->values().copy_from(values);
-  for (NamedTensor& buffer : buffers_of(*network_)) buffer.tensor.copy_from(state.at(buffer.name));
-  std::vector<NamedTensor> moments;
-  for (const NamedTensor& named : state.tensors)
-    if (named.name.starts_with(kOptimizer))
-      moments.push_back({named.name.substr(std::string_view(kOptimizer).size()), named.tensor});
-  optimizer_->load_state(moments);
-  if (progress_.batch > 0) restore_epoch(state);
-  const CheckpointNotes before = notes_of(state.metadata, folder_->path());
-  check_unchanged(before);
-  notes_.epoch = before.epoch;
-  notes_.val_loss = before.val_loss;
-  notes_.val_dice = before.val_dice;
-  notes_.val_digest = before.val_digest;
-  folder_->repair([this](const std::filesystem::path& path) { save(path); });
-  const std::string now = arithmetic();
-  if (progress_.arithmetic != now)
-    console_.line(str("notice: this run was computed with ", progress_.arithmetic,
-                      " kernels so far and goes on with ", now,
-                      ": its bits will differ from an undisturbed run's"));
-  progress_.arithmetic = now;
-  if (!augmentation_line_.empty()) console_.line(augmentation_line_);
-  console_.line(
-      str("resuming ", folder_->path().string(), " after epoch ", progress_.epoch, " of ",
-          config_.epochs,
-          progress_.batch > 0 ? str(" and ", progress_.batch, " steps of the next") : ""));
-}
-
-// What the steps of an epoch that was stopped have left.
-void Trainer::restore_epoch(const TensorFile& state) {
-  const Tensor& done = state.at(kFigures);
-  const auto norms = state.metadata.find(kNorms);
-  const Shape& shape = done.shape();
-  check(shape.rank() == 2 && shape[0] == progress_.batch && shape[0] < loader_->batches() &&
-            norms != state.metadata.end(),
-        folder_->path().string(), ": expected the figures of the ", progress_.batch,
-        " steps that its epoch at work has done, got ", shape);
-  at_work_.figures = Tensor({loader_->batches(), shape[1]}, done.dtype(), device_);
-  at_work_.figures.view(0, shape).copy_from(done);
-  at_work_.gradient_norms.clear();
-  for (const Json& of : Json::parse(norms->second))
-    at_work_.gradient_norms.push_back({.name = of.at(0), .map = of.at(1), .norm = of.at(2)});
-}
-
 Variable Trainer::supervised(const Variable& logits, const Tensor& masks) const {
   return nn::supervised_loss(logits, {.labels = masks}, {.name = config_.loss});
 }
@@ -378,26 +172,6 @@ Variable Trainer::supervised(const Variable& logits, const Tensor& masks) const 
 void Trainer::log(const std::string& line) {
   folder_->append_log(line);
   console_.line(line);
-}
-
-std::vector<std::string> Trainer::header() {
-  std::vector<std::string> lines;
-  lines.push_back(str(is_distilling(config_) ? "distil " : "train ", network_->spec().name(), ", ",
-                      nn::parameter_count(*network_), " parameters, ", loader_->samples(),
-                      " images to train on, ", validation_->count(), " to choose by (",
-                      split_origin_, ")"));
-  lines.push_back(str("input ", config_.data.size, " x ", config_.data.size, ", batch ",
-                      config_.batch, ", augmentation ", notes_.augment, ", loss ", config_.loss,
-                      ", ", config_.optim.name, " ", config_.optim.lr, ", ", config_.schedule.name,
-                      ", seed ", config_.seed));
-  if (!augmentation_line_.empty()) lines.push_back(augmentation_line_);
-  if (distiller_) {
-    lines.push_back(distiller_->spec().describe());
-    note_cells_apart(lines);
-    check_terms();
-    check_teacher(lines);
-  }
-  return lines;
 }
 
 Outcome Trainer::run(RunFolder& folder, const std::vector<std::string>& header) {
@@ -563,13 +337,6 @@ void Trainer::finish_epoch(double seconds) {
   at_work_.gradient_norms.clear();
 }
 
-void Trainer::commit() {
-  nn::Metadata metadata = to_metadata(notes_);
-  if (progress_.batch > 0) metadata[kNorms] = to_json(at_work_.gradient_norms).dump();
-  folder_->commit(progress_, state_tensors(), std::move(metadata),
-                  [this](const std::filesystem::path& path) { save(path); });
-}
-
 void Trainer::draw_previews(bool current_is_best) {
   const int64_t count = std::min(config_.previews, validation_->count());
   if (count == 0) return;
@@ -593,23 +360,6 @@ void Trainer::draw_previews(bool current_is_best) {
     std::ranges::replace(name, '/', '_');
     data::write_png(directory / (name + ".png"), draw_preview(parts));
   }
-}
-
-std::vector<NamedTensor> Trainer::state_tensors() {
-  std::vector<NamedTensor> tensors = {{kValues, parameters_->values().to(Device::cpu)}};
-  for (const NamedTensor& buffer : buffers_of(*network_))
-    tensors.push_back({buffer.name, buffer.tensor.to(Device::cpu)});
-  for (NamedTensor& moment : optimizer_->state())
-    tensors.push_back({kOptimizer + moment.name, std::move(moment.tensor)});
-  if (progress_.batch > 0) {
-    const Tensor& all = at_work_.figures;
-    tensors.push_back({kFigures, all.view(0, {progress_.batch, all.shape()[1]}).to(Device::cpu)});
-  }
-  return tensors;
-}
-
-void Trainer::save(const std::filesystem::path& path) {
-  nn::save_checkpoint(path, *network_, to_metadata(notes_));
 }
 
 }  // namespace decant::apps
