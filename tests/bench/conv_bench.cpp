@@ -13,49 +13,51 @@
 #include "engine/core/tensor.h"
 #include "engine/cpu/conv.h"
 #include "engine/cpu/level.h"
+#include "tests/bench/conv_layer.h"
 
 using namespace decant;
 
 namespace {
 
-struct Layer {
-  const char* name;
-  int64_t size, c_in, c_out, kernel, stride, groups;
-  int count;  // in the network
+struct Row {
+  bench::ConvLayer layer;
+  int count;  // of such layers in the network
 };
 
-const Layer kLayers[] = {
-    {"stem 7x7 s2", 128, 3, 64, 7, 2, 1, 1},
-    {"64ch 32", 32, 64, 64, 3, 1, 1, 4},
-    {"64->128 s2", 32, 64, 128, 3, 2, 1, 1},
-    {"64->128 1x1 s2", 32, 64, 128, 1, 2, 1, 1},
-    {"128ch 16", 16, 128, 128, 3, 1, 1, 3},
-    {"128->256 s2", 16, 128, 256, 3, 2, 1, 1},
-    {"128->256 1x1 s2", 16, 128, 256, 1, 2, 1, 1},
-    {"256ch 8", 8, 256, 256, 3, 1, 1, 3},
-    {"256->512 s2", 8, 256, 512, 3, 2, 1, 1},
-    {"256->512 1x1 s2", 8, 256, 512, 1, 2, 1, 1},
-    {"512ch 4", 4, 512, 512, 3, 1, 1, 3},
-    {"768->256 8", 8, 768, 256, 3, 1, 1, 1},
-    {"256->256 8", 8, 256, 256, 3, 1, 1, 1},
-    {"384->128 16", 16, 384, 128, 3, 1, 1, 1},
-    {"128->128 16", 16, 128, 128, 3, 1, 1, 1},
-    {"192->64 32", 32, 192, 64, 3, 1, 1, 1},
-    {"64->64 32", 32, 64, 64, 3, 1, 1, 1},
-    {"128->32 64", 64, 128, 32, 3, 1, 1, 1},
-    {"32->32 64", 64, 32, 32, 3, 1, 1, 1},
-    {"32->16 128", 128, 32, 16, 3, 1, 1, 1},
-    {"16->16 128", 128, 16, 16, 3, 1, 1, 1},
-    {"head 16->1 128", 128, 16, 1, 3, 1, 1, 1},
+// NOLINTBEGIN(modernize-use-designated-initializers): a table, its columns named by the structs
+const Row kRows[] = {
+    {{"stem 7x7 s2", 8, 128, 3, 64, 7, 2, 1}, 1},
+    {{"64ch 32", 8, 32, 64, 64, 3, 1, 1}, 4},
+    {{"64->128 s2", 8, 32, 64, 128, 3, 2, 1}, 1},
+    {{"64->128 1x1 s2", 8, 32, 64, 128, 1, 2, 1}, 1},
+    {{"128ch 16", 8, 16, 128, 128, 3, 1, 1}, 3},
+    {{"128->256 s2", 8, 16, 128, 256, 3, 2, 1}, 1},
+    {{"128->256 1x1 s2", 8, 16, 128, 256, 1, 2, 1}, 1},
+    {{"256ch 8", 8, 8, 256, 256, 3, 1, 1}, 3},
+    {{"256->512 s2", 8, 8, 256, 512, 3, 2, 1}, 1},
+    {{"256->512 1x1 s2", 8, 8, 256, 512, 1, 2, 1}, 1},
+    {{"512ch 4", 8, 4, 512, 512, 3, 1, 1}, 3},
+    {{"768->256 8", 8, 8, 768, 256, 3, 1, 1}, 1},
+    {{"256->256 8", 8, 8, 256, 256, 3, 1, 1}, 1},
+    {{"384->128 16", 8, 16, 384, 128, 3, 1, 1}, 1},
+    {{"128->128 16", 8, 16, 128, 128, 3, 1, 1}, 1},
+    {{"192->64 32", 8, 32, 192, 64, 3, 1, 1}, 1},
+    {{"64->64 32", 8, 32, 64, 64, 3, 1, 1}, 1},
+    {{"128->32 64", 8, 64, 128, 32, 3, 1, 1}, 1},
+    {{"32->32 64", 8, 64, 32, 32, 3, 1, 1}, 1},
+    {{"32->16 128", 8, 128, 32, 16, 3, 1, 1}, 1},
+    {{"16->16 128", 8, 128, 16, 16, 3, 1, 1}, 1},
+    {{"head 16->1 128", 8, 128, 16, 1, 3, 1, 1}, 1},
     // Beyond that network, count 0: not in its sum.
-    {"1x1 16->96 64", 64, 16, 96, 1, 1, 1, 0},
-    {"1x1 96->16 64", 64, 96, 16, 1, 1, 1, 0},
-    {"32x8d 256ch 32", 32, 256, 256, 3, 1, 32, 0},
-    {"32x8d 1024ch 8", 8, 1024, 1024, 3, 1, 32, 0},
-    {"depthwise 3x3 96ch", 64, 96, 96, 3, 1, 96, 0},
-    {"depthwise 3x3 s2", 64, 96, 96, 3, 2, 96, 0},
-    {"depthwise 5x5 96ch", 16, 96, 96, 5, 1, 96, 0},
+    {{"1x1 16->96 64", 8, 64, 16, 96, 1, 1, 1}, 0},
+    {{"1x1 96->16 64", 8, 64, 96, 16, 1, 1, 1}, 0},
+    {{"32x8d 256ch 32", 8, 32, 256, 256, 3, 1, 32}, 0},
+    {{"32x8d 1024ch 8", 8, 8, 1024, 1024, 3, 1, 32}, 0},
+    {{"depthwise 3x3 96ch", 8, 64, 96, 96, 3, 1, 96}, 0},
+    {{"depthwise 3x3 s2", 8, 64, 96, 96, 3, 2, 96}, 0},
+    {{"depthwise 5x5 96ch", 8, 16, 96, 96, 5, 1, 96}, 0},
 };
+// NOLINTEND(modernize-use-designated-initializers)
 
 double seconds(const std::function<void()>& f) {
   const auto begin = std::chrono::steady_clock::now();
@@ -77,11 +79,6 @@ double peak() {
   return 2.0 * 12 * static_cast<double>(kernels.lanes * kCount * threads) / time;
 }
 
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
-
 struct Result {
   double time;   // of one call
   double share;  // of the peak
@@ -101,7 +98,7 @@ Result measure(double flops, const std::function<void()>& f) {
     times.push_back(time);
     shares.push_back(flops / time / machine);
   }
-  return {.time = median(times), .share = median(shares)};
+  return {.time = bench::median(times), .share = bench::median(shares)};
 }
 
 }  // namespace
@@ -114,41 +111,25 @@ int main(int argc, char** argv) {
   std::printf("%-22s %18s %18s %18s\n", "layer, batch 8", "forward", "input gradient",
               "weight gradient");
   double total[3] = {};
-  for (const Layer& l : kLayers) {
-    if (std::string(l.name).find(filter) == std::string::npos) continue;
-    const int64_t pad = l.kernel / 2;
-    const int64_t out = (l.size + 2 * pad - l.kernel) / l.stride + 1;
-    const cpu::ConvShape s{.n = 8,
-                           .h = l.size,
-                           .w = l.size,
-                           .c_in = l.c_in,
-                           .ho = out,
-                           .wo = out,
-                           .c_out = l.c_out,
-                           .kh = l.kernel,
-                           .kw = l.kernel,
-                           .stride = l.stride,
-                           .dilation = 1,
-                           .groups = l.groups,
-                           .top = pad,
-                           .left = pad};
-    Tensor x = Tensor::full({8, l.size, l.size, l.c_in}, 0.5);
-    Tensor y = Tensor::full({8, out, out, l.c_out}, 0.25);
-    Tensor w = Tensor::full({l.c_out, l.kernel, l.kernel, l.c_in / l.groups}, 0.125);
+  for (const auto& [layer, count] : kRows) {
+    if (std::string(layer.name).find(filter) == std::string::npos) continue;
+    const cpu::ConvShape s = bench::shape_of(layer);
+    Tensor x = Tensor::full({s.n, s.h, s.w, s.c_in}, 0.5);
+    Tensor y = Tensor::full({s.n, s.ho, s.wo, s.c_out}, 0.25);
+    Tensor w = Tensor::full({s.c_out, s.kh, s.kw, s.c_in / s.groups}, 0.125);
     auto* xp = x.mutable_data<float>();
     auto* yp = y.mutable_data<float>();
     auto* wp = w.mutable_data<float>();
-    const int64_t products = y.size() * (w.size() / l.c_out);
-    const double flops = 2.0 * static_cast<double>(products);
+    const double flops = bench::flops_of(layer);
     const Result results[3] = {
         measure(flops, [&] { cpu::conv2d_forward(s, xp, wp, nullptr, yp); }),
         measure(flops, [&] { cpu::conv2d_input_gradient(s, yp, wp, nullptr, xp); }),
         measure(flops, [&] { cpu::conv2d_weight_gradient(s, xp, yp, wp); })};
-    std::printf("%-22s", l.name);
+    std::printf("%-22s", layer.name);
     for (int i = 0; i < 3; ++i) {
       std::printf("   %8.3f ms %3.0f %%", results[i].time * 1e3, results[i].share * 100);
-      total[i] += results[i].time * l.count;
-      if (i == 1 && l.c_in == 3) total[i] -= results[i].time;  // nobody asks for it
+      total[i] += results[i].time * count;
+      if (i == 1 && s.c_in == 3) total[i] -= results[i].time;  // nobody asks for it
     }
     std::printf("\n");
     std::fflush(stdout);

@@ -1,10 +1,12 @@
 // What the card can do, and what the convolution kernels make of it:
 //   gpu_bench [--tiny] [--json FILE]
-// copy: a large device-to-device copy, bytes read and written. product: a large product through
-// blas in each mode. conv: the three passes of each layer below in each mode, as a share of the
-// best product in that mode or of the copy, whichever would take longer. Times are medians of
-// events around several calls on operands that together exceed the card's cache. --tiny: small
-// shapes and one call each, to see that it runs.
+// copy: a large device-to-device copy, bytes read and written. launch: a kernel with nothing to do,
+// many in a row. product: a large product through blas in each mode. conv: the three passes of each
+// layer below in each mode, beside the floor: the longest of a launch, its bytes at the copy's rate
+// and its arithmetic at the product's; which of them that is, is its limit. In the mode bf16 images
+// are stored as bfloat16, as in a network. Times are medians of events around several calls on
+// operands that together exceed the card's cache. --tiny: small shapes and one call each, to see
+// that it runs.
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
@@ -13,27 +15,24 @@
 #include <string>
 #include <vector>
 
+#include "engine/core/bf16.h"
 #include "engine/core/precision.h"
 #include "engine/core/rng.h"
 #include "engine/core/tensor.h"
 #include "engine/cuda/blas.h"
 #include "engine/cuda/card.h"
 #include "engine/cuda/stream.h"
+#include "engine/ops/cast_kernels.h"
 #include "engine/ops/conv2d_passes.h"
-#include "engine/ops/optimizer.h"
+#include "tests/bench/conv_layer.h"
 
 using namespace decant;
 using Json = nlohmann::ordered_json;
 
 namespace {
 
-struct Layer {
-  const char* name;
-  int64_t batch, size, c_in, c_out, kernel, stride, groups;
-};
-
 // NOLINTBEGIN(modernize-use-designated-initializers): a table, its columns named by the struct
-const Layer kLayers[] = {
+const bench::ConvLayer kLayers[] = {
     {"stem 7x7 s2", 64, 256, 3, 64, 7, 2, 1},
     {"64ch 64", 64, 64, 64, 64, 3, 1, 1},
     {"128ch 32", 64, 32, 128, 128, 3, 1, 1},
@@ -55,20 +54,25 @@ constexpr Precision kModes[] = {Precision::f32, Precision::tf32, Precision::bf16
 
 bool tiny = false;
 
-Tensor noise(const Shape& shape, uint64_t seed) {
+// What an image holds in this mode.
+DType stored_in(Precision mode) {
+  return mode == Precision::bf16 ? DType::bf16 : DType::f32;
+}
+
+Tensor noise(const Shape& shape, uint64_t seed, DType dtype) {
   Tensor t(shape);
   const Rng rng(RngKey::of(seed, "bench"));
   uint64_t i = 0;
   for (float& v : t.mutable_values<float>()) v = static_cast<float>(rng.uniform(i++, -1, 1));
-  return t.to(Device::cuda);
+  return t.to(dtype).to(Device::cuda);
 }
 
 // Large noise, made by repeating some: drawing it all on the host would take minutes.
-Tensor much_noise(const Shape& shape, uint64_t seed) {
+Tensor much_noise(const Shape& shape, uint64_t seed, DType dtype = DType::f32) {
   constexpr int64_t kDrawn = 1 << 20;
-  if (shape.size() <= kDrawn) return noise(shape, seed);
-  const Tensor part = noise({kDrawn}, seed);
-  Tensor t(shape, DType::f32, Device::cuda);
+  if (shape.size() <= kDrawn) return noise(shape, seed, dtype);
+  const Tensor part = noise({kDrawn}, seed, dtype);
+  Tensor t(shape, dtype, Device::cuda);
   for (int64_t i = 0; i < t.size(); i += kDrawn) {
     const int64_t count = std::min(kDrawn, t.size() - i);
     t.view(i, {count}).copy_from(part.view(0, {count}));
@@ -93,8 +97,7 @@ double seconds(const std::function<void(int)>& call) {
   const int calls = tiny ? 1 : std::clamp(static_cast<int>(5e-3 / std::max(time(2), 1e-7)), 2, 200);
   std::vector<double> times;
   for (int r = 0; r < rounds; ++r) times.push_back(time(calls));
-  std::ranges::sort(times);
-  return std::max(times[times.size() / 2], 1e-9);
+  return std::max(bench::median(times), 1e-9);
 }
 
 double copy_bytes_per_second() {
@@ -104,94 +107,100 @@ double copy_bytes_per_second() {
   return 2.0 * 4.0 * static_cast<double>(count) / seconds([&](int) { to.copy_from(from); });
 }
 
+double launch_seconds() {
+  const Tensor from = noise({1}, 1, DType::f32);
+  Tensor to({1}, DType::bf16, Device::cuda);
+  return seconds([&](int) { cuda::convert(from, to); });
+}
+
 double product_flops_per_second(Precision mode) {
   const int64_t n = tiny ? 32 : 8192;
   const cuda::Product product{.m = n, .n = n, .k = n, .precision = mode};
-  const Tensor a = much_noise({n, n}, 2);
-  const Tensor b = much_noise({n, n}, 3);
-  Tensor y({n, n}, DType::f32, Device::cuda);
-  auto* out = y.mutable_device_data<float>();
-  const double flops =
-      2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n);
-  return flops / seconds([&](int) {
-           cuda::product(product, a.device_data<float>(), b.device_data<float>(), out);
-         });
+  const Tensor a = much_noise({n, n}, 2, stored_in(mode));
+  const Tensor b = much_noise({n, n}, 3, stored_in(mode));
+  Tensor y({n, n}, stored_in(mode), Device::cuda);
+  const auto multiply = [&]<class T>() {
+    const T* left = a.device_data<T>();
+    const T* right = b.device_data<T>();
+    T* out = y.mutable_device_data<T>();
+    return seconds([&](int) { cuda::product(product, left, right, out); });
+  };
+  const double time =
+      mode == Precision::bf16 ? multiply.operator()<bf16>() : multiply.operator()<float>();
+  return 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) / time;
 }
 
-Json conv_rows(const Json& ceilings) {
-  Json rows = Json::array();
-  for (Layer l : kLayers) {
-    if (tiny) {
-      l.batch = 1;
-      l.size = std::min<int64_t>(l.size, 6);
-      l.c_in = l.groups > 1 ? l.groups * std::min<int64_t>(l.c_in / l.groups, 2)
-                            : std::min<int64_t>(l.c_in, 8);
-      l.c_out = l.groups > 1 ? l.c_in : std::min<int64_t>(l.c_out, 8);
-    }
-    const int64_t pad = l.kernel / 2;
-    const int64_t out = (l.size + 2 * pad - l.kernel) / l.stride + 1;
-    const ConvShape s{.n = l.batch,
-                      .h = l.size,
-                      .w = l.size,
-                      .c_in = l.c_in,
-                      .ho = out,
-                      .wo = out,
-                      .c_out = l.c_out,
-                      .kh = l.kernel,
-                      .kw = l.kernel,
-                      .stride = l.stride,
-                      .dilation = 1,
-                      .groups = l.groups,
-                      .top = pad,
-                      .left = pad};
-    // Several sets of operands, so that none is found in the cache.
-    constexpr int64_t kCache = 128 << 20;
-    const int64_t x_size = l.batch * l.size * l.size * l.c_in;
-    const int64_t y_size = l.batch * out * out * l.c_out;
-    const auto sets = static_cast<int>(
-        tiny ? 1 : std::clamp<int64_t>(kCache / (4 * (x_size + y_size)) + 1, 1, 8));
-    std::vector<Tensor> x;
-    std::vector<Tensor> y;
-    for (int i = 0; i < sets; ++i) {
-      x.push_back(much_noise({l.batch, l.size, l.size, l.c_in}, 10));
-      y.push_back(much_noise({l.batch, out, out, l.c_out}, 20));
-    }
-    Tensor w = much_noise({l.c_out, l.kernel, l.kernel, l.c_in / l.groups}, 30);
-    const double flops =
-        2.0 * static_cast<double>(y_size) * static_cast<double>(w.size() / l.c_out);
-    const double bytes = 4.0 * static_cast<double>(x_size + y_size + w.size());
-    for (const Precision mode : kModes) {
-      set_precision(mode);
-      const double floor = std::max(flops / ceilings.at("product").at(str(mode)).get<double>(),
-                                    bytes / ceilings.at("copy").get<double>());
-      const auto row = [&](const char* pass, const std::function<void(int)>& call) {
-        const double time = seconds(call);
-        rows.push_back({{"layer", l.name},
-                        {"pass", pass},
-                        {"precision", str(mode)},
-                        {"microseconds", 1e6 * time},
-                        {"tflops", 1e-12 * flops / time},
-                        {"gb_per_s", 1e-9 * bytes / time},
-                        {"of_ceiling", floor / time}});
-      };
-      row("forward", [&](int i) {
-        cuda::conv2d_forward(s, x[static_cast<size_t>(i % sets)], w, {},
-                             y[static_cast<size_t>(i % sets)]);
-      });
-      if (l.c_in > 3)  // nobody asks for the gradient of the image
-        row("input gradient", [&](int i) {
-          cuda::conv2d_input_gradient(s, y[static_cast<size_t>(i % sets)], w, {},
-                                      x[static_cast<size_t>(i % sets)]);
-        });
-      Tensor dw(w.shape(), DType::f32, Device::cuda);
-      row("weight gradient", [&](int i) {
-        cuda::conv2d_weight_gradient(s, x[static_cast<size_t>(i % sets)],
-                                     y[static_cast<size_t>(i % sets)], dw);
-      });
-    }
-    set_precision(Precision::f32);
+// The shortest time that the card allows a kernel, and what makes it that long.
+struct Floor {
+  double seconds;
+  const char* limit;
+};
+
+Floor floor_of(double flops, double bytes, Precision mode, const Json& ceilings) {
+  const Floor floors[] = {
+      {flops / ceilings.at("product").at(str(mode)).get<double>(), "arithmetic"},
+      {bytes / ceilings.at("copy").get<double>(), "bytes"},
+      {ceilings.at("launch").get<double>(), "launch"}};
+  return *std::ranges::max_element(floors, {}, &Floor::seconds);
+}
+
+bench::ConvLayer tiny_form(bench::ConvLayer l) {
+  const auto few = [&](int64_t channels) {
+    return l.groups > 1 ? l.groups * std::min<int64_t>(channels / l.groups, 2)
+                        : std::min<int64_t>(channels, 8);
+  };
+  l.batch = 1;
+  l.size = std::min<int64_t>(l.size, 6);
+  l.c_in = few(l.c_in);
+  l.c_out = few(l.c_out);
+  return l;
+}
+
+// Appends the three passes of one layer in one mode.
+void conv_rows(const bench::ConvLayer& layer, Precision mode, const Json& ceilings, Json& rows) {
+  const ConvShape s = bench::shape_of(layer);
+  const Shape x_shape = {s.n, s.h, s.w, s.c_in};
+  const Shape y_shape = {s.n, s.ho, s.wo, s.c_out};
+  const Tensor w = much_noise({s.c_out, s.kh, s.kw, s.c_in / s.groups}, 30);
+  Tensor dw(w.shape(), DType::f32, Device::cuda);
+  const DType stored = stored_in(mode);
+  const int64_t image_bytes =
+      (x_shape.size() + y_shape.size()) * static_cast<int64_t>(size_of(stored));
+  const double bytes = static_cast<double>(image_bytes) + 4.0 * static_cast<double>(w.size());
+
+  // Several sets of operands, so that none is found in the cache.
+  constexpr int64_t kCache = 128 << 20;
+  const int64_t sets = tiny ? 1 : std::clamp<int64_t>(kCache / image_bytes + 1, 1, 16);
+  std::vector<Tensor> x;
+  std::vector<Tensor> y;
+  for (int64_t i = 0; i < sets; ++i) {
+    x.push_back(much_noise(x_shape, 10, stored));
+    y.push_back(much_noise(y_shape, 20, stored));
   }
-  return rows;
+  const double flops = bench::flops_of(layer);
+  const auto [floor, limit] = floor_of(flops, bytes, mode, ceilings);
+  const auto row = [&](const char* pass, const std::function<void(Tensor&, Tensor&)>& call) {
+    const double time = seconds([&](int i) {
+      const auto set = static_cast<size_t>(i % sets);
+      call(x[set], y[set]);
+    });
+    rows.push_back({{"layer", layer.name},
+                    {"pass", pass},
+                    {"precision", str(mode)},
+                    {"microseconds", 1e6 * time},
+                    {"tflops", 1e-12 * flops / time},
+                    {"gb_per_s", 1e-9 * bytes / time},
+                    {"of_ceiling", floor / time},
+                    {"limit", limit}});
+  };
+  set_precision(mode);
+  row("forward", [&](Tensor& in, Tensor& out) { cuda::conv2d_forward(s, in, w, {}, out); });
+  if (s.c_in > 3)  // nobody asks for the gradient of the image
+    row("input gradient",
+        [&](Tensor& in, Tensor& out) { cuda::conv2d_input_gradient(s, out, w, {}, in); });
+  row("weight gradient",
+      [&](Tensor& in, Tensor& out) { cuda::conv2d_weight_gradient(s, in, out, dw); });
+  set_precision(Precision::f32);
 }
 
 }  // namespace
@@ -210,22 +219,27 @@ int main(int argc, char** argv) {
     }
   }
   try {
-    Json json = {{"card", cuda::card().name}};
-    Json& ceilings = json["ceilings"];
+    Json ceilings;
     ceilings["copy"] = copy_bytes_per_second();
     std::printf("copy %.0f GB/s\n", 1e-9 * ceilings["copy"].get<double>());
+    ceilings["launch"] = launch_seconds();
+    std::printf("launch %.1f us\n", 1e6 * ceilings["launch"].get<double>());
     for (const Precision mode : kModes) {
       ceilings["product"][str(mode)] = product_flops_per_second(mode);
       std::printf("product %s %.1f TFLOP/s\n", str(mode).c_str(),
                   1e-12 * ceilings["product"][str(mode)].get<double>());
     }
-    json["conv"] = conv_rows(ceilings);
-    for (const Json& row : json["conv"])
-      std::printf("%-20s %-16s %-8s %9.1f us %7.1f TFLOP/s %6.0f GB/s %4.0f %% of the ceiling\n",
+    Json rows = Json::array();
+    for (const bench::ConvLayer& layer : kLayers)
+      for (const Precision mode : kModes)
+        conv_rows(tiny ? tiny_form(layer) : layer, mode, ceilings, rows);
+    for (const Json& row : rows)
+      std::printf("%-20s %-16s %-8s %9.1f us %7.1f TFLOP/s %6.0f GB/s %4.0f %% of the floor (%s)\n",
                   row["layer"].get<std::string>().c_str(), row["pass"].get<std::string>().c_str(),
                   row["precision"].get<std::string>().c_str(), row["microseconds"].get<double>(),
                   row["tflops"].get<double>(), row["gb_per_s"].get<double>(),
-                  100 * row["of_ceiling"].get<double>());
+                  100 * row["of_ceiling"].get<double>(), row["limit"].get<std::string>().c_str());
+    const Json json = {{"card", cuda::card().name}, {"ceilings", ceilings}, {"conv", rows}};
     if (!file.empty()) std::ofstream(file) << json.dump(1) << "\n";
   } catch (const std::exception& error) {
     std::fprintf(stderr, "gpu_bench: %s\n", error.what());

@@ -33,9 +33,9 @@ echo '{"eager_images_per_second": '$batch'00, "eager_peak_mib": 10, "graph_image
 """
 BENCH = """#!/bin/sh
 echo "bench" >>"$CALLS"
-echo '{"card": "none", "ceilings": {"copy": 4e12, "product": {"float32": 5e13}}, "conv": [
- {"layer": "a", "pass": "forward", "precision": "float32", "microseconds": 9, "tflops": 1, "gb_per_s": 2, "of_ceiling": 0.75},
- {"layer": "b", "pass": "forward", "precision": "float32", "microseconds": 9, "tflops": 1, "gb_per_s": 2, "of_ceiling": 0.25}]}' >"$2"
+echo '{"card": "none", "ceilings": {"copy": 4e12, "launch": 2e-6, "product": {"float32": 5e13}}, "conv": [
+ {"layer": "a", "pass": "forward", "precision": "float32", "microseconds": 9, "tflops": 1, "gb_per_s": 2, "of_ceiling": 0.75, "limit": "bytes"},
+ {"layer": "b", "pass": "forward", "precision": "float32", "microseconds": 9, "tflops": 1, "gb_per_s": 2, "of_ceiling": 0.25, "limit": "launch"}]}' >"$2"
 """
 TEST = """#!/bin/sh
 echo "$(basename $0)" >>"$CALLS"

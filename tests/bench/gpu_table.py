@@ -97,10 +97,11 @@ def print_kernels(kernels):
     ceilings = kernels["ceilings"]
     print(f"measured ceilings: copy {ceilings['copy'] / 1e9:,.0f} GB/s, product " +
           ", ".join(f"{mode} {flops / 1e12:,.1f}" for mode, flops in ceilings["product"].items()) + " TFLOP/s")
-    print("convolutions, as a share of the ceiling that binds (bytes or arithmetic); the slowest first")
+    print(f"a launch {1e6 * ceilings['launch']:.1f} us")
+    print("convolutions, as a share of the floor that arithmetic, bytes or the launch set; the furthest from it first")
     for row in sorted(kernels["conv"], key=lambda r: r["of_ceiling"]):
         print(f"  {row['layer']:20s}{row['pass']:16s}{row['precision']:8s}{row['microseconds']:10.1f} us"
-              f"{row['tflops']:8.1f} TFLOP/s{row['gb_per_s']:7.0f} GB/s{100 * row['of_ceiling']:6.0f} %")
+              f"{row['tflops']:8.1f} TFLOP/s{row['gb_per_s']:7.0f} GB/s{100 * row['of_ceiling']:6.0f} %  {row['limit']}")
 
 
 def worst_errors(optable):
