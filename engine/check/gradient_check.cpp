@@ -2,125 +2,23 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <exception>
 #include <optional>
 
-#include "engine/core/allocator.h"
-#include "engine/core/cuda_memory.h"
+#include "engine/check/device_check.h"
+#include "engine/check/reference_check.h"
+#include "engine/check/row_run.h"
 #include "engine/core/on_device.h"
 #include "engine/core/parallel.h"
-#include "engine/core/rng.h"
-#ifdef DECANT_EMULATED
-#include "engine/cuda/emulated/schedule.h"
-#endif
 
 namespace decant {
 namespace {
-
-using Tensors = std::vector<Tensor>;
-
-// What a row gave: its value, and the gradient of each input where one arrived.
-struct Outcome {
-  Tensor y;
-  Tensors gradients;
-};
-
-bool contains(const std::vector<size_t>& list, size_t value) {
-  return std::ranges::find(list, value) != list.end();
-}
-
-std::vector<size_t> differentiable_inputs(const OpRow& row) {
-  std::vector<size_t> inputs;
-  for (size_t i = 0; i < row.inputs.size(); ++i)
-    if (!contains(row.constants, i) && is_real(row.inputs[i].dtype())) inputs.push_back(i);
-  return inputs;
-}
-
-Tensor to_real(const Tensor& t, DType dtype) {
-  return is_real(t.dtype()) ? t.to(dtype) : t;
-}
-
-Tensors inputs_as(const OpRow& row, DType dtype) {
-  Tensors inputs;
-  for (const Tensor& x : row.inputs) inputs.push_back(to_real(x, dtype));
-  return inputs;
-}
-
-// The random weighting of the outputs: a plain sum would be blind to whatever an op conserves (a
-// softmax sums to 1 whatever its input is). Exact in `exact_in`, so that all wider types share it.
-Tensor weighting(const Shape& shape, DType dtype, DType exact_in = DType::f32) {
-  // A row asks for the same one dozens of times, and drawing it costs more than most ops.
-  thread_local Tensor single;
-  thread_local Tensor twice;
-  if (!single.defined() || single.shape() != shape) {
-    single = randn(shape, 77).to(DType::f32);
-    twice = single.to(DType::f64);
-  }
-  if (exact_in != DType::f32) return single.to(exact_in).to(dtype);
-  return dtype == DType::f32 ? single : twice;
-}
-
-Variable call_with_leaves(const OpRow& row, const Tensors& inputs,
-                          const std::vector<size_t>& leaves, std::vector<Variable>& variables) {
-  variables.clear();
-  for (size_t i = 0; i < inputs.size(); ++i)
-    variables.push_back(contains(leaves, i) ? Variable::leaf(inputs[i]) : Variable(inputs[i]));
-  return row.call(variables);
-}
-
-// Forward, and backward into the inputs named by `leaves`.
-Outcome run(const OpRow& row, const Tensors& inputs, const std::vector<size_t>& leaves,
-            DType weights = DType::f32) {
-  std::vector<Variable> variables;
-  const Variable y = call_with_leaves(row, inputs, leaves, variables);
-  if (y.requires_grad())
-    backward(y, weighting(y.shape(), y.dtype(), weights).to(y.value().device()));
-  Outcome outcome = {y.value(), {}};
-  for (const Variable& x : variables)
-    outcome.gradients.push_back(x.requires_grad() ? x.grad() : Tensor());
-  return outcome;
-}
-
-double dot(const Tensor& a, const Tensor& b) {
-  double sum = 0;
-  const auto x = a.values<double>();
-  const auto y = b.values<double>();
-  for (size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
-  return sum;
-}
-
-double norm_of(const Tensor& a) {
-  return std::sqrt(dot(a, a));
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  if (a.defined() != b.defined()) return false;
-  if (!a.defined()) return true;
-  if (a.shape() != b.shape() || a.dtype() != b.dtype()) return false;
-  return with_type(a.dtype(), [&]<class T>() {
-    return a.size() == 0 ||
-           std::memcmp(a.data<T>(), b.data<T>(), static_cast<size_t>(a.size()) * sizeof(T)) == 0;
-  });
-}
 
 bool holds_nan(const Tensor& t) {
   if (!t.defined() || !is_real(t.dtype())) return false;
   return with_real_type(t.dtype(), [&]<class T>() {
     return std::ranges::any_of(t.values<T>(), [](T v) { return std::isnan(v); });
   });
-}
-
-// Where two outcomes differ, "" where nowhere.
-std::string difference(const Outcome& a, const Outcome& b) {
-  if (!same_bits(a.y, b.y)) return "the value";
-  for (size_t i = 0; i < a.gradients.size(); ++i)
-    if (!same_bits(a.gradients[i], b.gradients[i])) return str("the gradient of input ", i);
-  return "";
-}
-
-CheckResult failed(std::string message) {
-  return {.check = "", .passed = false, .error = 0, .tolerance = 0, .message = std::move(message)};
 }
 
 // Sets the number of threads while it lives.
@@ -237,83 +135,6 @@ CheckResult check_gradient(const OpRow& row) {
   return result;
 }
 
-// ---- float32 ------------------------------------------------------------------------------------
-
-// |a - b| / |b| over all entries. Where b is 0 up to float64's rounding there is nothing to be
-// relative to, and the difference itself counts.
-double relative_distance(const Tensor& single, const Tensor& reference) {
-  const Tensor a = single.to(DType::f64);
-  const auto x = a.values<double>();
-  const auto y = reference.values<double>();
-  double squares = 0;
-  for (size_t i = 0; i < x.size(); ++i) squares += (x[i] - y[i]) * (x[i] - y[i]);
-  constexpr double kNothing = 1e-12;
-  const double scale = norm_of(reference);
-  return std::sqrt(squares) / (scale > kNothing ? scale : 1);
-}
-
-// The inputs of a row that are given to a device, and what the weighting of its output is exact in.
-struct Given {
-  Tensors inputs;
-  DType weights = DType::f32;
-};
-
-// In float64 what an op gives for what was `given`: what is measured is the op, not the conversion.
-Outcome run_reference(const OpRow& row, const Given& given) {
-  Tensors inputs;
-  for (size_t i = 0; i < given.inputs.size(); ++i)
-    inputs.push_back(is_real(row.inputs[i].dtype()) ? given.inputs[i].to(DType::f64)
-                                                    : given.inputs[i]);
-  return run(row, inputs, differentiable_inputs(row), given.weights);
-}
-
-CheckResult compare_with_reference(const OpRow& row, const Given& given, const Outcome& single) {
-  const std::vector<size_t> leaves = differentiable_inputs(row);
-  const Outcome reference = run_reference(row, given);
-
-  // Each product of a sum contributes a rounding of 2^-24, which add up like a random walk. The
-  // factor is for what happens to an entry besides: up to four rounded operations before and after
-  // the sum (an exp or a division counts as one), each at most 2^-24 of the entry.
-  constexpr double kRoundings = 4;
-  // A result that is stored as bfloat16 was rounded once more, to 8 bits: by at most 2^-8 of each
-  // entry. As much again is for what it is computed from and was rounded before: a value that was
-  // kept, a product before its sum. One stored as float32 beside them was not.
-  constexpr double kStored = 2 * 0x1p-8;
-  CheckResult result = {.check = "", .tolerance = 1, .message = ""};
-  // What is reported is the quantity nearest to its tolerance, or furthest beyond.
-  const auto measure = [&](const Tensor& a, const Tensor& b, double products,
-                           const std::string& what) {
-    const bool stored = a.dtype() == DType::bf16 && given.weights == DType::bf16;
-    if (a.dtype() != DType::f32 && !stored) {
-      result.message = str(what, " of ", given.weights, " inputs is ", a.dtype());
-      return;
-    }
-    const double error = relative_distance(a, b);
-    const double tolerance =
-        row.kappa * (std::sqrt(products) + kRoundings) * 0x1p-24 + (stored ? kStored : 0);
-    if (error / tolerance < result.error / result.tolerance) return;
-    result.error = error;
-    result.tolerance = tolerance;
-    if (!(error <= tolerance))
-      result.message = str(what, " differs by ", error, " from float64, allowed ", tolerance);
-  };
-  measure(single.y, reference.y, row.products, "the value");
-  for (const size_t k : leaves) {
-    if (!single.gradients[k].defined() || !reference.gradients[k].defined())
-      return failed(str("no gradient arrived at input ", k));
-    measure(single.gradients[k], reference.gradients[k],
-            row.gradient_products.empty() ? row.products : row.gradient_products.at(k),
-            str("the gradient of input ", k));
-  }
-  result.passed = result.message.empty();
-  return result;
-}
-
-CheckResult check_float32(const OpRow& row) {
-  const Given given = {inputs_as(row, DType::f32)};
-  return compare_with_reference(row, given, run(row, given.inputs, differentiable_inputs(row)));
-}
-
 // ---- same bits, written -------------------------------------------------------------------------
 
 // Called with one thread; float32 is what people run, so it gets every count.
@@ -334,24 +155,6 @@ CheckResult check_same_bits(const OpRow& row) {
   return {};
 }
 
-class Poison {
- public:
-  Poison() { set(true); }
-  ~Poison() {
-#ifndef DECANT_CHECK_MEMORY
-    set(false);
-#endif
-  }
-  Poison(const Poison&) = delete;
-  Poison& operator=(const Poison&) = delete;
-
- private:
-  static void set(bool on) {
-    cpu_memory::set_poison(on);
-    if constexpr (kWithCuda) cuda_memory::set_poison(on);
-  }
-};
-
 CheckResult check_written(const OpRow& row) {
   const std::vector<size_t> leaves = differentiable_inputs(row);
   for (const DType dtype : {DType::f32, DType::f64}) {
@@ -367,72 +170,6 @@ CheckResult check_written(const OpRow& row) {
       return failed(str("with fresh memory poisoned, ", d, " differs in ", dtype));
   }
   return {};
-}
-
-// ---- cuda ---------------------------------------------------------------------------------------
-
-Outcome run_on_cuda(const OpRow& row, const Given& given) {
-  Tensors inputs;
-  for (const Tensor& x : given.inputs) inputs.push_back(x.to(Device::cuda));
-  Outcome outcome = run(row, inputs, differentiable_inputs(row), given.weights);
-  check(outcome.y.device() == Device::cuda, row.op, ": the value does not lie on cuda");
-  outcome.y = outcome.y.to(Device::cpu);
-  for (Tensor& dx : outcome.gradients)
-    if (dx.defined()) dx = dx.to(Device::cpu);
-  return outcome;
-}
-
-#ifdef DECANT_EMULATED
-// While it lives, the device takes its liberties: blocks and threads in another order, and
-// everything as late as it may be.
-class OtherSchedule {
- public:
-  OtherSchedule() { emulated::set_schedule({.seed = previous_.seed + 1, .late = true}); }
-  ~OtherSchedule() { emulated::set_schedule(previous_); }
-  OtherSchedule(const OtherSchedule&) = delete;
-  OtherSchedule& operator=(const OtherSchedule&) = delete;
-
- private:
-  emulated::Schedule previous_ = emulated::schedule();
-};
-#else
-struct OtherSchedule {};
-#endif
-
-// Fresh memory is full of NaN, so that an element which is read or left unwritten shows; and the
-// second run takes another order where the device lets us choose it.
-CheckResult check_on_cuda(const OpRow& row, const Given& given) {
-  const Poison poison;
-  const Outcome first = run_on_cuda(row, given);
-  {
-    [[maybe_unused]] const OtherSchedule guard;
-    if (const std::string d = difference(first, run_on_cuda(row, given)); !d.empty())
-      return failed(str("run twice, ", d, " differs"));
-  }
-  return compare_with_reference(row, given, first);
-}
-
-CheckResult check_cuda(const OpRow& row) {
-  return check_on_cuda(row, {inputs_as(row, DType::f32)});
-}
-
-const OpInfo* op_of(const OpRow& row) {
-  const auto ops = registered_ops();
-  const auto op = std::ranges::find(ops, row.op, &OpInfo::name);
-  return op == ops.end() ? nullptr : *op;
-}
-
-InputSet stored_inputs(const OpRow& row) {
-  const OpInfo* op = op_of(row);
-  return op == nullptr ? kNoInput : op->stored;
-}
-
-CheckResult check_bf16(const OpRow& row) {
-  Given given = {inputs_as(row, DType::f32), DType::bf16};
-  for (size_t i = 0; i < given.inputs.size(); ++i)
-    if ((stored_inputs(row) >> i & 1U) != 0)
-      given.inputs[i] = to_real(given.inputs[i], DType::bf16);
-  return check_on_cuda(row, given);
 }
 
 // ---- frozen, accumulation -----------------------------------------------------------------------
@@ -580,7 +317,7 @@ RowReport run_row(const OpRow& row) {
   if constexpr (kWithCuda) {
     add_check(report, "cuda", [&] { return check_cuda(row); });
     if (stored_inputs(row) != kNoInput)
-      add_check(report, "cuda bf16", [&] { return check_bf16(row); });
+      add_check(report, "cuda bf16", [&] { return check_cuda_bf16(row); });
   }
   return report;
 }
