@@ -20,4 +20,18 @@ Card card() {
           .memory_bytes = properties.totalGlobalMem};
 }
 
+size_t most_shared_bytes() {
+  const auto ask = [] {
+    int bytes = 0;
+    ensure(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0), "cuda");
+    return static_cast<size_t>(bytes);
+  };
+#ifdef DECANT_EMULATED  // where tests set it
+  return ask();
+#else
+  static const size_t bytes = ask();
+  return bytes;
+#endif
+}
+
 }  // namespace decant::cuda

@@ -18,4 +18,7 @@ struct Card {
 /// reason, where this machine has none.
 Card card();
 
+/// The shared memory that a block may have: 99 KB to 227 KB.
+size_t most_shared_bytes();
+
 }  // namespace decant::cuda

@@ -14,7 +14,11 @@
 // Static shared memory is declared SHARED(tile, float[32][33]), then used as the array it names.
 // It is aligned to 128 bytes. The emulated device gives each block a poisoned one whose indices are
 // checked.
+// A kernel says the threads of its __launch_bounds__ again first in its body,
+// MOST_THREADS(kThreads): a card refuses to start a larger block, and so does the emulated device,
+// which sees the body only.
 #ifndef DECANT_EMULATED
+#define MOST_THREADS(count)
 #define SHARED(name, ...) __shared__ __align__(128) std::type_identity_t<__VA_ARGS__> name
 #endif
 

@@ -17,7 +17,7 @@ namespace decant::cuda {
 struct Grid {
   dim3 blocks = 1;
   dim3 threads = 1;
-  size_t shared_bytes = 0;  ///< of dynamic shared memory, 227 KB at most
+  size_t shared_bytes = 0;  ///< of dynamic shared memory, most_shared_bytes() at most
 };
 
 /// ceil(n / per_block) as a number of blocks along x; throws Error where a grid cannot have as

@@ -9,25 +9,12 @@
 #include "engine/core/cuda_memory.h"
 #include "engine/cuda/kernel.cuh"
 #include "engine/ops/pointwise.h"
+#include "tests/cuda/error_of.h"
 
 using namespace decant;
 using namespace decant::cuda;
 
 namespace {
-
-template <class F>
-std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 // Whoever counts blocks begins without any in the cache.
 struct FreshCache {

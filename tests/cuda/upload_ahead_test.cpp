@@ -16,15 +16,8 @@ namespace {
 
 // The device does everything as late as it may, where it lets us say so.
 #ifdef DECANT_EMULATED
-class Late {
- public:
-  Late() { emulated::set_schedule({.seed = previous_.seed + 1, .late = true}); }
-  ~Late() { emulated::set_schedule(previous_); }
-  Late(const Late&) = delete;
-  Late& operator=(const Late&) = delete;
-
- private:
-  emulated::Schedule previous_ = emulated::schedule();
+struct Late : emulated::AtSchedule {
+  Late() : AtSchedule(another()) {}
 };
 #else
 struct Late {};

@@ -198,7 +198,7 @@ std::string states() {
 
 void run_block(const Launch& launch) {
   const unsigned count = launch.block.x * launch.block.y * launch.block.z;
-  begin_shared_memory(launch.shared_bytes);
+  begin_shared_memory(launch.shared_bytes, launch.declared_shared_limit);
   block.launch = &launch;
   block.waiting = block.left = 0;
   block.threads.resize(count);
@@ -248,6 +248,11 @@ void complete_copies(Thread& t, size_t pending) {
 
 void fault(const std::string& message) {
   throw Error(message);
+}
+
+void expect_threads(unsigned most) {
+  check(block.threads.size() <= most, "expected a block of at most ", most,
+        " threads, as its launch bounds say, got ", block.threads.size());
 }
 
 void wait_for_block(const Place& place) {

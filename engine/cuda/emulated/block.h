@@ -16,8 +16,9 @@ struct Launch {
   std::string kernel;  ///< the op that launched it
   dim3 grid;
   dim3 block;
-  size_t shared_bytes;
-  std::function<void()> body;  ///< kernel(arguments...), the arguments copied
+  size_t shared_bytes;           ///< dynamic ones
+  size_t declared_shared_limit;  ///< how many bytes of declared arrays may lie beside them
+  std::function<void()> body;    ///< kernel(arguments...), the arguments copied
 };
 
 /// Runs all blocks. Throws Error naming kernel, block and thread where one misbehaves.
@@ -29,6 +30,9 @@ using Place = std::source_location;
 
 /// Waits for all threads of the block. That some left, or wait elsewhere, is an Error.
 void wait_for_block(const Place& place);
+
+/// Throws Error where the block has more threads than `most`.
+void expect_threads(unsigned most);
 
 /// What the lanes of a warp do together: gets what each lane handed to meet(), nullptr for lanes
 /// that the mask does not name.

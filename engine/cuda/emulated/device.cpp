@@ -24,6 +24,7 @@ struct Memory {
   size_t used = kPage;  // of the range
   size_t total = size_t{16} << 30U;
   size_t in_use = 0;
+  size_t shared_limit = kMostShared;
   std::map<const std::byte*, size_t> pieces;     // bytes by start
   std::map<const std::byte*, size_t> forbidden;  // bytes by start
 };
@@ -88,6 +89,16 @@ size_t total_bytes() {
 
 void set_total_bytes(size_t bytes) {
   memory().total = bytes;
+}
+
+size_t shared_limit() {
+  return memory().shared_limit;
+}
+
+void set_shared_limit(size_t bytes) {
+  check(bytes <= kMostShared, "emulated: expected at most ", kMostShared,
+        " bytes of shared memory, got ", bytes);
+  memory().shared_limit = bytes;
 }
 
 bool is_device(const void* address) {

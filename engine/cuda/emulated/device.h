@@ -24,6 +24,23 @@ size_t total_bytes();
 /// How large the device's memory is; 16 GB to begin with.
 void set_total_bytes(size_t bytes);
 
+/// The most shared memory that a block may have, 227 KB to begin with, as on an H100; other cards
+/// have less. Throws Error for more.
+size_t shared_limit();
+void set_shared_limit(size_t bytes);
+
+/// Sets the limit while it lives.
+class AtSharedLimit {
+ public:
+  explicit AtSharedLimit(size_t bytes) : previous_(shared_limit()) { set_shared_limit(bytes); }
+  ~AtSharedLimit() { set_shared_limit(previous_); }
+  AtSharedLimit(const AtSharedLimit&) = delete;
+  AtSharedLimit& operator=(const AtSharedLimit&) = delete;
+
+ private:
+  size_t previous_;
+};
+
 /// Whether the address lies in the range that device memory is taken from.
 bool is_device(const void* address);
 /// Throws Error naming `what` unless the bytes lie in one piece of device memory.

@@ -25,6 +25,8 @@
 #define __align__(n) alignas(n)
 #define __restrict__ __restrict
 
+#define MOST_THREADS(count) decant::emulated::expect_threads(count)
+
 // __shared__ is not defined, so that every declaration goes through SHARED (see kernel.cuh): an
 // object per block, whose indices are checked.
 #define SHARED(name, ...)                                                                       \
@@ -187,44 +189,43 @@ inline bool __all_sync(unsigned mask, bool yes,
 inline void __threadfence() {}
 inline void __threadfence_block() {}
 
-// ---- atomics: on whole numbers only, since sums of floats depend on their order
-// -------------------
+// ---- atomics: on whole numbers only, since sums of floats depend on their order -----------------
+
+namespace decant::emulated {
+
+/// The old value, in whose place is what f makes of it.
+template <class T, class F>
+T replace(T* address, F f) {
+  const T old = *address;
+  *address = static_cast<T>(f(old));
+  return old;
+}
+
+}  // namespace decant::emulated
 
 template <std::integral T>
 T atomicAdd(T* address, std::type_identity_t<T> value) {
-  const T old = *address;
-  *address = static_cast<T>(old + value);
-  return old;
+  return decant::emulated::replace(address, [=](T old) { return old + value; });
 }
 template <std::integral T>
 T atomicMax(T* address, std::type_identity_t<T> value) {
-  const T old = *address;
-  *address = std::max(old, value);
-  return old;
+  return decant::emulated::replace(address, [=](T old) { return std::max(old, value); });
 }
 template <std::integral T>
 T atomicMin(T* address, std::type_identity_t<T> value) {
-  const T old = *address;
-  *address = std::min(old, value);
-  return old;
+  return decant::emulated::replace(address, [=](T old) { return std::min(old, value); });
 }
 template <std::integral T>
 T atomicOr(T* address, std::type_identity_t<T> value) {
-  const T old = *address;
-  *address = static_cast<T>(old | value);
-  return old;
+  return decant::emulated::replace(address, [=](T old) { return old | value; });
 }
 template <std::integral T>
 T atomicExch(T* address, std::type_identity_t<T> value) {
-  const T old = *address;
-  *address = value;
-  return old;
+  return decant::emulated::replace(address, [=](T) { return value; });
 }
 template <std::integral T>
 T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
-  const T old = *address;
-  if (old == expected) *address = value;
-  return old;
+  return decant::emulated::replace(address, [=](T old) { return old == expected ? value : old; });
 }
 
 // ---- arithmetic ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -136,9 +137,15 @@ void enqueue_grid(const void* kernel, Launch launch, cudaStream_t stream) {
         " x ", g.z);
   const std::scoped_lock lock(device_mutex());
   const auto asked = shared_limits.find(kernel);
-  const size_t limit = asked == shared_limits.end() ? 48 << 10 : asked->second;
+  constexpr size_t kWithoutAsking = 48 << 10;  // of both kinds; never more of declared arrays
+  const bool has_asked = asked != shared_limits.end();
+  const size_t limit = has_asked ? asked->second : kWithoutAsking;
   check(launch.shared_bytes <= limit, "kernel ", launch.kernel, ": expected at most ", limit,
         " bytes of dynamic shared memory, got ", launch.shared_bytes);
+  // A card refuses to grant what does not fit beside the declared arrays. Those are only known here
+  // once the kernel runs.
+  launch.declared_shared_limit = has_asked ? std::min(kWithoutAsking, shared_limit() - limit)
+                                           : kWithoutAsking - launch.shared_bytes;
   enqueue(stream, [launch = std::move(launch)] {
     run_grid(launch);
     check_forbidden(launch.kernel);
@@ -212,6 +219,12 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int /*device*/) 
   properties->totalGlobalMem = total_bytes();
   properties->multiProcessorCount = 4;
   properties->major = 8;
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr /*attribute*/, int /*device*/) {
+  const std::scoped_lock lock(device_mutex());
+  *value = static_cast<int>(shared_limit());
   return cudaSuccess;
 }
 
@@ -413,7 +426,8 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute /*attribute*/, int value) {
   const std::scoped_lock lock(device_mutex());
-  if (value < 0 || value > 227 << 10) return set_error(cudaErrorInvalidValue);
+  if (value < 0 || static_cast<size_t>(value) > shared_limit())
+    return set_error(cudaErrorInvalidValue);
   shared_limits[kernel] = static_cast<size_t>(value);
   return cudaSuccess;
 }

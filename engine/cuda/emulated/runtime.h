@@ -27,6 +27,7 @@ enum cudaMemcpyKind {
   cudaMemcpyDeviceToDevice = 3,
 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin = 97 };
 enum cudaStreamCaptureMode {
   cudaStreamCaptureModeGlobal = 0,
   cudaStreamCaptureModeThreadLocal = 1,
@@ -57,6 +58,7 @@ const char* cudaGetErrorString(cudaError_t error);
 cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaGetDevice(int* device);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaDeviceSynchronize();
 
 cudaError_t cudaMalloc(void** start, size_t bytes);
@@ -129,6 +131,7 @@ void launch(const char* op, void (*kernel)(Parameters...), dim3 grid, dim3 block
                 .grid = grid,
                 .block = block,
                 .shared_bytes = shared_bytes,
+                .declared_shared_limit = 0,  // enqueue_grid knows
                 .body = [kernel, copies] { std::apply(kernel, copies); }},
                stream);
 }

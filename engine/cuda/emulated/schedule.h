@@ -19,4 +19,19 @@ struct Schedule {
 Schedule schedule();
 void set_schedule(const Schedule& schedule);
 
+/// Sets the schedule while it lives.
+class AtSchedule {
+ public:
+  explicit AtSchedule(const Schedule& s) : previous_(schedule()) { set_schedule(s); }
+  ~AtSchedule() { set_schedule(previous_); }
+  AtSchedule(const AtSchedule&) = delete;
+  AtSchedule& operator=(const AtSchedule&) = delete;
+
+  /// Takes liberties: blocks and threads in another order, and everything as late as it may be.
+  static Schedule another() { return {.seed = schedule().seed + 1, .late = true}; }
+
+ private:
+  Schedule previous_;
+};
+
 }  // namespace decant::emulated

@@ -10,10 +10,8 @@
 namespace decant::emulated {
 namespace {
 
-constexpr size_t kStaticLimit = 48 << 10;
-constexpr size_t kLimit = 227 << 10;
 constexpr size_t kZone = 128;
-constexpr size_t kArena = kLimit + 256 * kZone;
+constexpr size_t kArena = kMostShared + 256 * kZone;
 
 struct Object {
   const void* site;  // nullptr: the dynamic part
@@ -25,8 +23,8 @@ alignas(1024) unsigned char arena[kArena];
 std::vector<Object> objects;
 size_t used = 0;             // of the arena, zones included
 size_t high_water = kArena;  // what the blocks before may have written to
-size_t static_bytes = 0;
-size_t all_bytes = 0;
+size_t declared_bytes = 0;
+size_t declared_most = 0;
 
 unsigned char* place_object(const void* site, size_t bytes) {
   const size_t padded = (bytes + kZone - 1) / kZone * kZone;
@@ -41,14 +39,14 @@ unsigned char* place_object(const void* site, size_t bytes) {
 
 }  // namespace
 
-void begin_shared_memory(size_t dynamic_bytes) {
+void begin_shared_memory(size_t dynamic_bytes, size_t declared_limit) {
   make_accessible(arena, high_water);
   std::memset(arena, kPoison, high_water);
   make_inaccessible(arena, kArena);
   high_water = 0;
   objects.clear();
-  static_bytes = 0;
-  all_bytes = dynamic_bytes;
+  declared_bytes = 0;
+  declared_most = declared_limit;
   used = kZone;
   place_object(nullptr, dynamic_bytes);
 }
@@ -75,11 +73,9 @@ bool is_shared(const void* start, size_t bytes) {
 void* shared_object(const void* site, size_t bytes) {
   const auto found = std::ranges::find(objects, site, &Object::site);
   if (found != objects.end()) return found->start;
-  static_bytes += bytes;
-  all_bytes += bytes;
-  check(static_bytes <= kStaticLimit, "shared memory: expected at most 48 KB declared, got ",
-        static_bytes, " bytes");
-  check(all_bytes <= kLimit, "shared memory: expected at most 227 KB, got ", all_bytes, " bytes");
+  declared_bytes += bytes;
+  check(declared_bytes <= declared_most, "shared memory: expected at most ", declared_most,
+        " declared bytes beside ", objects.front().bytes, " dynamic ones, got ", declared_bytes);
   return place_object(site, bytes);
 }
 

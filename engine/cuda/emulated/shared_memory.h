@@ -12,7 +12,11 @@ namespace decant::emulated {
 /// Four of them are a NaN: what was never written shows in the result.
 inline constexpr unsigned char kPoison = 0xFF;
 
-void begin_shared_memory(size_t dynamic_bytes);
+/// How much of it any card has.
+inline constexpr size_t kMostShared = 227 << 10;
+
+/// A new block's: of dynamic bytes, and at most so many of declared arrays.
+void begin_shared_memory(size_t dynamic_bytes, size_t declared_limit);
 /// What was written to a red zone, "" if nothing.
 std::string damaged_shared_memory();
 /// Whether the bytes lie in one object of this block's shared memory.

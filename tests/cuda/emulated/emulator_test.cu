@@ -5,8 +5,11 @@
 #include <vector>
 
 #include "engine/core/tensor.h"
+#include "engine/cuda/card.h"
+#include "engine/cuda/emulated/device.h"
 #include "engine/cuda/emulated/schedule.h"
 #include "engine/cuda/kernel.cuh"
+#include "tests/cuda/error_of.h"
 
 using namespace decant;
 using namespace decant::cuda;
@@ -49,6 +52,16 @@ __global__ void count_all(int* y) {
   atomicMax(y + 1, static_cast<int>(global_thread()));
 }
 
+__global__ void declare_a_kilobyte(float* y) {
+  SHARED(tile, float[256]);
+  tile[0] = 1;
+  y[0] = tile[0];
+}
+
+__global__ __launch_bounds__(64) void at_most_64() {
+  MOST_THREADS(64);
+}
+
 __global__ void nothing(const float* /*x*/) {}
 
 struct Sizes {
@@ -56,20 +69,6 @@ struct Sizes {
   const float* x;
 };
 __global__ void nothing_of(Sizes /*sizes*/) {}
-
-template <class F>
-std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 std::string launch_error(Grid grid) {
   return error_of([&] { launch("nothing", nothing, grid, nullptr); });
@@ -87,7 +86,7 @@ TEST_CASE("built-in indices number blocks and threads, x the fastest") {
 
 TEST_CASE("shuffles and votes do as the CUDA guide says") {
   for (const uint64_t seed : {0U, 5U}) {
-    emulated::set_schedule({.seed = seed});
+    const emulated::AtSchedule order({.seed = seed});
     Tensor y = fresh(256, DType::i32);
     launch("shuffles", shuffles, {.threads = 32}, y.mutable_device_data<int>());
     const Tensor host = y.to(Device::cpu);
@@ -103,7 +102,6 @@ TEST_CASE("shuffles and votes do as the CUDA guide says") {
       CHECK(v[224 + i] == 0);
     }
   }
-  emulated::set_schedule({});
 }
 
 TEST_CASE("parts of a warp exchange values without the rest") {
@@ -128,6 +126,40 @@ TEST_CASE("launches beyond a card's limits are refused") {
   CHECK(contains(launch_error({.blocks = {1, 65536, 1}}), "65535 x 65535 blocks, got 1 x 65536"));
   CHECK(launch_error({.shared_bytes = 227 << 10}).empty());
   CHECK(contains(launch_error({.shared_bytes = (227 << 10) + 1}), "cudaErrorInvalidValue"));
+}
+
+TEST_CASE("a card with less shared memory per block says so, and refuses more") {
+  CHECK(most_shared_bytes() == 227 << 10);
+  const emulated::AtSharedLimit smaller(99 << 10);
+  CHECK(most_shared_bytes() == 99 << 10);
+  CHECK(launch_error({.shared_bytes = 99 << 10}).empty());
+  CHECK(contains(launch_error({.shared_bytes = (99 << 10) + 1}), "cudaErrorInvalidValue"));
+}
+
+TEST_CASE("declared and dynamic shared memory together have the limit of a card") {
+  const auto error = [](size_t dynamic_bytes) {
+    Tensor y = fresh(1);
+    return error_of([&] {
+      launch("declare_a_kilobyte", declare_a_kilobyte, {.shared_bytes = dynamic_bytes},
+             y.mutable_device_data<float>());
+    });
+  };
+  CHECK(error(47 << 10).empty());
+  CHECK(contains(error(47 << 10 | 1),
+                 "kernel declare_a_kilobyte, block (0, 0, 0), thread (0, 0, 0): shared memory: "
+                 "expected at most 1023 declared bytes beside 48129 dynamic ones, got 1024"));
+  CHECK(error(226 << 10).empty());
+  CHECK(contains(error(226 << 10 | 1), "at most 1023 declared bytes beside 231425 dynamic ones"));
+}
+
+TEST_CASE("a block of more threads than the kernel was compiled for is refused") {
+  const auto error = [](unsigned threads) {
+    return error_of([=] { launch("at_most_64", at_most_64, {.threads = {threads / 2, 2}}); });
+  };
+  CHECK(error(64).empty());
+  CHECK(contains(error(66), "kernel at_most_64, block (0, 0, 0), thread "));
+  CHECK(contains(error(66),
+                 "expected a block of at most 64 threads, as its launch bounds say, got 66"));
 }
 
 TEST_CASE("a host pointer where a device one is expected is refused, and the reverse") {
@@ -167,7 +199,7 @@ TEST_CASE("a host pointer inside of a struct is refused") {
 }
 
 TEST_CASE("a host that does not wait for a copy reads what was there before") {
-  emulated::set_schedule({.late = true});
+  const emulated::AtSchedule late({.late = true});
   const Tensor device = Tensor::full({1}, 7, DType::f32, Device::cuda);
   void* pinned = nullptr;
   cudaHostAlloc(&pinned, sizeof(float), cudaHostAllocDefault);
@@ -179,19 +211,17 @@ TEST_CASE("a host that does not wait for a copy reads what was there before") {
   cudaStreamSynchronize(compute_stream());
   CHECK(*value == 7);
   cudaFreeHost(pinned);
-  emulated::set_schedule({});
 }
 
 TEST_CASE("uploads reach a late device as they were, though their way is used again and again") {
-  emulated::set_schedule({.late = true});
+  const emulated::AtSchedule late({.late = true});
   std::vector<Tensor> uploaded;
   for (int i = 0; i < 40; ++i) uploaded.push_back(Tensor::full({3}, i).to(Device::cuda));
   for (int i = 0; i < 40; ++i) CHECK(uploaded[static_cast<size_t>(i)].view(1, {}).item() == i);
-  emulated::set_schedule({});
 }
 
 TEST_CASE("a stream that waits for another's event sees its copy, and one that does not need not") {
-  emulated::set_schedule({.late = true});
+  const emulated::AtSchedule late({.late = true});
   void* pinned = nullptr;
   cudaHostAlloc(&pinned, sizeof(float), cudaHostAllocDefault);
   *static_cast<float*>(pinned) = 7;
@@ -209,5 +239,4 @@ TEST_CASE("a stream that waits for another's event sees its copy, and one that d
     synchronize("test");
   }
   cudaFreeHost(pinned);
-  emulated::set_schedule({});
 }

@@ -2,6 +2,7 @@
 // caught.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "engine/cuda/kernel.cuh"
 #include "engine/cuda/ptx.cuh"
 #include "engine/cuda/step_graph.h"
+#include "tests/cuda/error_of.h"
 
 using namespace decant;
 using namespace decant::cuda;
@@ -25,15 +27,6 @@ using namespace decant::cuda;
 namespace {
 
 constexpr unsigned kThreads = 64;
-
-// While it lives, threads and blocks run in another order.
-class Shuffled {
- public:
-  explicit Shuffled(uint64_t seed) { emulated::set_schedule({.seed = seed}); }
-  ~Shuffled() { emulated::set_schedule({}); }
-  Shuffled(const Shuffled&) = delete;
-  Shuffled& operator=(const Shuffled&) = delete;
-};
 
 Tensor counting(int64_t n) {
   Tensor t({n});
@@ -50,20 +43,6 @@ std::vector<float> values(const Tensor& t) {
   return {host.values<float>().begin(), host.values<float>().end()};
 }
 
-template <class F>
-std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 // y[t] = x[t - 1], by way of shared memory.
 template <bool with_barrier>
 __global__ void take_from_left(const float* x, float* y) {
@@ -76,7 +55,7 @@ __global__ void take_from_left(const float* x, float* y) {
 
 template <bool with_barrier>
 std::vector<float> taken_from_left(uint64_t seed) {
-  const Shuffled guard(seed);
+  const emulated::AtSchedule order({.seed = seed});
   Tensor y = fresh(kThreads);
   launch("take_from_left", take_from_left<with_barrier>, {.threads = kThreads},
          counting(kThreads).device_data<float>(), y.mutable_device_data<float>());
@@ -205,7 +184,8 @@ TEST_CASE("planted: a missing __syncwarp shows") {
   Tensor y = fresh(kWarp);
   launch("take_from_left_in_warp", take_from_left_in_warp, {.threads = kWarp},
          counting(kWarp).device_data<float>(), y.mutable_device_data<float>());
-  CHECK(std::isnan(values(y)[0]));
+  // Whoever is first reads what nobody has written.
+  CHECK(std::ranges::any_of(values(y), [](float v) { return std::isnan(v); }));
 }
 
 TEST_CASE("planted: a read beyond global memory" * DECANT_ENDS_UNDER_ASAN) {
@@ -282,8 +262,8 @@ TEST_CASE(
   CHECK(contains(some, "threads 0-15 wait at __syncthreads (planted_bugs_test.cu:"));
 
   const std::string apart = error_of([] { launch("wait_apart", wait_apart, {.threads = kWarp}); });
-  CHECK(
-      contains(apart, "kernel wait_apart, block (0, 0, 0), thread (31, 0, 0): divergent barrier"));
+  CHECK(contains(apart, "kernel wait_apart, block (0, 0, 0), thread ("));
+  CHECK(contains(apart, "): divergent barrier: this thread waits at planted_bugs_test.cu:"));
 
   Tensor y = fresh(kWarp);
   const std::string warp = error_of([&] {
