@@ -10,6 +10,7 @@ namespace decant {
 using InputSet = uint32_t;
 inline constexpr InputSet kNoInput = 0;
 inline constexpr InputSet kFirstInput = 1;
+inline constexpr InputSet kFirstTwoInputs = 3;
 inline constexpr InputSet kEveryInput = ~InputSet{0};
 
 /// What every op says about itself. The list serves messages, profiles and the completeness test
@@ -22,6 +23,9 @@ struct OpInfo {
   /// Which inputs, where they lie on cuda, may be bfloat16, and then the value and their gradients
   /// are; parameters stay float32.
   InputSet stored = kNoInput;
+  /// The operands of products that the value and their gradients are sums of: cuda rounds those of
+  /// float32 as precision() says.
+  InputSet multiplied = kNoInput;
 };
 
 /// Adds an op to the list; a file-scope constant holds what it returns:

@@ -23,15 +23,8 @@ Outcome run_on_cuda(const OpRow& row, const Given& given) {
 #ifdef DECANT_EMULATED
 // While it lives, the device takes its liberties: blocks and threads in another order, and
 // everything as late as it may be.
-class OtherSchedule {
- public:
-  OtherSchedule() { emulated::set_schedule({.seed = previous_.seed + 1, .late = true}); }
-  ~OtherSchedule() { emulated::set_schedule(previous_); }
-  OtherSchedule(const OtherSchedule&) = delete;
-  OtherSchedule& operator=(const OtherSchedule&) = delete;
-
- private:
-  emulated::Schedule previous_ = emulated::schedule();
+struct OtherSchedule : emulated::AtSchedule {
+  OtherSchedule() : AtSchedule(another()) {}
 };
 #else
 struct OtherSchedule {};
@@ -40,6 +33,7 @@ struct OtherSchedule {};
 // Fresh memory is full of NaN, so that an element which is read or left unwritten shows; and the
 // second run takes another order where the device lets us choose it.
 CheckResult check_on_cuda(const OpRow& row, const Given& given) {
+  const AtPrecision mode(given.mode);
   const Poison poison;
   const Outcome first = run_on_cuda(row, given);
   {
@@ -50,19 +44,28 @@ CheckResult check_on_cuda(const OpRow& row, const Given& given) {
   return compare_with_reference(row, given, first);
 }
 
-}  // namespace
-
 InputSet stored_inputs(const OpRow& row) {
   const OpInfo* op = op_of(row);
   return op == nullptr ? kNoInput : op->stored;
 }
 
-CheckResult check_cuda(const OpRow& row) {
-  return check_on_cuda(row, {inputs_as(row, DType::f32)});
+}  // namespace
+
+bool can_be_stored(const OpRow& row) {
+  return stored_inputs(row) != kNoInput;
+}
+
+bool multiplies(const OpRow& row) {
+  const OpInfo* op = op_of(row);
+  return op != nullptr && op->multiplied != kNoInput;
+}
+
+CheckResult check_cuda(const OpRow& row, Precision mode) {
+  return check_on_cuda(row, {.inputs = inputs_as(row, DType::f32), .mode = mode});
 }
 
 CheckResult check_cuda_bf16(const OpRow& row) {
-  Given given = {inputs_as(row, DType::f32), DType::bf16};
+  Given given = {.inputs = inputs_as(row, DType::f32), .weights = DType::bf16};
   for (size_t i = 0; i < given.inputs.size(); ++i)
     if ((stored_inputs(row) >> i & 1U) != 0)
       given.inputs[i] = to_real(given.inputs[i], DType::bf16);

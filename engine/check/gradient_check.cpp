@@ -315,9 +315,12 @@ RowReport run_row(const OpRow& row) {
   add_check(report, "same bits", [&] { return check_same_bits(row); });
   add_check(report, "written", [&] { return check_written(row); });
   if constexpr (kWithCuda) {
-    add_check(report, "cuda", [&] { return check_cuda(row); });
-    if (stored_inputs(row) != kNoInput)
-      add_check(report, "cuda bf16", [&] { return check_cuda_bf16(row); });
+    add_check(report, "cuda", [&] { return check_cuda(row, Precision::f32); });
+    if (multiplies(row)) {
+      add_check(report, "cuda tf32", [&] { return check_cuda(row, Precision::tf32); });
+      add_check(report, "cuda bf16 products", [&] { return check_cuda(row, Precision::bf16); });
+    }
+    if (can_be_stored(row)) add_check(report, "cuda bf16", [&] { return check_cuda_bf16(row); });
   }
   return report;
 }

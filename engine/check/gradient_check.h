@@ -12,7 +12,7 @@ namespace decant {
 /// One check of one row: what it measured, against what it allows.
 struct CheckResult {
   /// "called", "gradient", "float32", "same bits", "written", "frozen", "accumulation", "cuda",
-  /// "cuda bf16"
+  /// "cuda tf32", "cuda bf16 products", "cuda bf16"
   std::string check;
   bool passed = true;
   double error = 0;
@@ -40,7 +40,9 @@ struct RowReport {
 ///   written       with fresh memory poisoned, no NaN in value and gradients
 ///   cuda          in builds that have a device: float32 there against float64 here, with the
 ///                 tolerance of float32; twice, with fresh memory poisoned, the same bits
-///   bf16          the same of the inputs that the op takes as bfloat16 there (OpInfo::stored)
+///   cuda tf32, cuda bf16 products
+///                 of an op that multiplies (OpInfo::multiplied): the same in these modes
+///   cuda bf16     the same of the inputs that the op takes as bfloat16 there (OpInfo::stored)
 ///   frozen        each input frozen in turn: none arrives there, the others keep their bits
 ///   accumulation  a second pass adds to the first; f(x, x) adds both gradients
 /// A row with every input constant gets the checks of values only.

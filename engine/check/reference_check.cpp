@@ -1,6 +1,9 @@
 #include "engine/check/reference_check.h"
 
+#include <algorithm>
 #include <cmath>
+
+#include "engine/check/tolerance.h"
 
 namespace decant {
 namespace {
@@ -27,23 +30,27 @@ Outcome run_reference(const OpRow& row, const Given& given) {
   return run(row, inputs, differentiable_inputs(row), given.weights);
 }
 
+// The size of the smallest tensor whose entries are rounded: an input or the value.
+int64_t fewest_values(const OpRow& row, InputSet multiplied, const Tensor& y) {
+  int64_t fewest = y.size();
+  for (size_t i = 0; i < row.inputs.size(); ++i)
+    if (is_real(row.inputs[i].dtype()) && (multiplied == kNoInput || (multiplied >> i & 1U) != 0))
+      fewest = std::min(fewest, row.inputs[i].size());
+  return std::max<int64_t>(1, fewest);
+}
+
 }  // namespace
 
 CheckResult compare_with_reference(const OpRow& row, const Given& given, const Outcome& single) {
   const std::vector<size_t> leaves = differentiable_inputs(row);
   const Outcome reference = run_reference(row, given);
+  const OpInfo* op = op_of(row);
+  const InputSet multiplied = op == nullptr ? kNoInput : op->multiplied;
+  const int64_t values = fewest_values(row, multiplied, reference.y);
 
-  // Each product of a sum contributes a rounding of 2^-24, which add up like a random walk. The
-  // factor is for what happens to an entry besides: up to four rounded operations before and after
-  // the sum (an exp or a division counts as one), each at most 2^-24 of the entry.
-  constexpr double kRoundings = 4;
-  // A result that is stored as bfloat16 was rounded once more, to 8 bits: by at most 2^-8 of each
-  // entry. As much again is for what it is computed from and was rounded before: a value that was
-  // kept, a product before its sum. One stored as float32 beside them was not.
-  constexpr double kStored = 2 * 0x1p-8;
   CheckResult result = {.check = "", .tolerance = 1, .message = ""};
   // What is reported is the quantity nearest to its tolerance, or furthest beyond.
-  const auto measure = [&](const Tensor& a, const Tensor& b, double products,
+  const auto measure = [&](const Tensor& a, const Tensor& b, double products, bool sums_operands,
                            const std::string& what) {
     const bool stored = a.dtype() == DType::bf16 && given.weights == DType::bf16;
     if (a.dtype() != DType::f32 && !stored) {
@@ -51,21 +58,23 @@ CheckResult compare_with_reference(const OpRow& row, const Given& given, const O
       return;
     }
     const double error = relative_distance(a, b);
-    const double tolerance =
-        row.kappa * (std::sqrt(products) + kRoundings) * 0x1p-24 + (stored ? kStored : 0);
-    if (error / tolerance < result.error / result.tolerance) return;
+    const Precision coarse = stored ? Precision::bf16 : sums_operands ? given.mode : Precision::f32;
+    // Of the result and what it was computed from; of both operands.
+    const double allowed =
+        tolerance(products, row.kappa, {.to = coarse, .of_each = 2, .values = values});
+    if (error / allowed < result.error / result.tolerance) return;
     result.error = error;
-    result.tolerance = tolerance;
-    if (!(error <= tolerance))
-      result.message = str(what, " differs by ", error, " from float64, allowed ", tolerance);
+    result.tolerance = allowed;
+    if (!(error <= allowed))
+      result.message = str(what, " differs by ", error, " from float64, allowed ", allowed);
   };
-  measure(single.y, reference.y, row.products, "the value");
+  measure(single.y, reference.y, row.products, multiplied != kNoInput, "the value");
   for (const size_t k : leaves) {
     if (!single.gradients[k].defined() || !reference.gradients[k].defined())
       return failed(str("no gradient arrived at input ", k));
     measure(single.gradients[k], reference.gradients[k],
             row.gradient_products.empty() ? row.products : row.gradient_products.at(k),
-            str("the gradient of input ", k));
+            (multiplied >> k & 1U) != 0, str("the gradient of input ", k));
   }
   result.passed = result.message.empty();
   return result;

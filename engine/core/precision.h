@@ -22,4 +22,16 @@ inline std::ostream& operator<<(std::ostream& out, Precision p) {
 Precision precision();
 void set_precision(Precision precision);
 
+/// Sets the mode while it lives.
+class AtPrecision {
+ public:
+  explicit AtPrecision(Precision mode) : previous_(precision()) { set_precision(mode); }
+  ~AtPrecision() { set_precision(previous_); }
+  AtPrecision(const AtPrecision&) = delete;
+  AtPrecision& operator=(const AtPrecision&) = delete;
+
+ private:
+  Precision previous_;
+};
+
 }  // namespace decant

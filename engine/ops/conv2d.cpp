@@ -70,7 +70,8 @@ const OpInfo& kConvolution = register_op(
     {.name = "conv2d",
      .formula = "y[n,i,j,o] = b[o] + sum x[n, i stride + r dilation - top, ..] w[o,r,s,c]",
      .source = "Dumoulin & Visin 2016",
-     .stored = kFirstInput});
+     .stored = kFirstInput,
+     .multiplied = kFirstTwoInputs});
 
 ConvShape geometry(const Shape& x, const Shape& w, const Conv2dOptions& o) {
   check(x.rank() == 4 && w.rank() == 4,

@@ -10,7 +10,8 @@ const OpInfo& kTransposedConvolution = register_op(
     {.name = "conv_transpose2d",
      .formula = "y[n, i stride + r dilation - top, .., o] += x[n,i,j,c] w[c,r,s,o]; + b[o]",
      .source = "Dumoulin & Visin 2016, section 4",
-     .stored = kFirstInput});
+     .stored = kFirstInput,
+     .multiplied = kFirstTwoInputs});
 
 // The convolution whose input gradient this op is: from y, with x in the place of its output.
 ConvShape geometry(const Shape& x, const Shape& w, const ConvTranspose2dOptions& o) {

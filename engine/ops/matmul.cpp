@@ -44,11 +44,13 @@ namespace {
 const OpInfo& kMatmul = register_op({.name = "matmul",
                                      .formula = "y = op(a) op(b)",
                                      .source = "Golub & Van Loan, section 1.1",
-                                     .stored = kEveryInput});
+                                     .stored = kEveryInput,
+                                     .multiplied = kFirstTwoInputs});
 const OpInfo& kLinear = register_op({.name = "linear",
                                      .formula = "y = x w^T + b",
                                      .source = "Rosenblatt 1958, without the threshold",
-                                     .stored = kFirstInput});
+                                     .stored = kFirstInput,
+                                     .multiplied = kFirstTwoInputs});
 
 Tensor product(DType type, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
                const Tensor& bias = {}) {

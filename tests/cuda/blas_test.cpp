@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/check/op_row.h"
+#include "engine/check/tolerance.h"
 #include "engine/core/tensor.h"
 
 using namespace decant;
@@ -22,11 +23,6 @@ Tensor transposed(const Tensor& t) {
     for (int64_t j = 0; j < columns; ++j)
       result.mutable_data<float>()[j * rows + i] = t.data<float>()[i * columns + j];
   return result;
-}
-
-// Bits of fraction that an operand keeps.
-int bits_of(Precision precision) {
-  return precision == Precision::f32 ? 24 : precision == Precision::tf32 ? 11 : 8;
 }
 
 struct Sum {
@@ -96,15 +92,7 @@ TEST_CASE("products of every transposition, mode and epilogue agree with sums in
                                               .before = accumulate ? 0.5 : 0,
                                               .bias = with_bias ? bias_host : Tensor(),
                                               .relu = relu});
-    // Each product brings the roundings of its operands, each sum its own. A card may cut tf32's
-    // operands off instead of rounding them, which doubles theirs.
-#ifdef DECANT_EMULATED  // which rounds
-      constexpr double cut_off = 1;
-#else
-      const double cut_off = precision == Precision::tf32 ? 2 : 1;
-#endif
-      const double allowed =
-          cut_off * std::ldexp(1.0, -bits_of(precision)) + (std::sqrt(kK) + 4) * 0x1p-24;
+      const double allowed = tolerance(kK, 1, {.to = precision, .of_each = 2, .values = kM * kN});
       CHECK(error < allowed);
 #ifdef DECANT_EMULATED  // the mode is what was asked for; cublasLt is free to choose a finer one
       if (precision != Precision::f32) CHECK(error > allowed / 100);
@@ -132,9 +120,11 @@ TEST_CASE("products of bf16 operands round nothing but a bf16 result") {
                 left.device_data<bf16>(), right.device_data<bf16>(), y.mutable_device_data<T>());
       });
       const double error = relative_error(y, {.a = a, .b = b});
-      const double rounding = result == DType::bf16 ? 0x1p-9 : 0;
-      CHECK(error < rounding + (std::sqrt(kK) + 4) * 0x1p-24);
-      CHECK(error > rounding / 100);
+      const bool rounds = result == DType::bf16;
+      const double allowed =
+          tolerance(kK, 1, {.to = Precision::bf16, .of_each = rounds ? 1 : 0, .values = kM * kN});
+      CHECK(error < allowed);
+      if (rounds) CHECK(error > allowed / 100);
     }
 }
 

@@ -2,11 +2,14 @@
 // and that against the CPU.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <string>
 #include <vector>
 
 #include "engine/check/op_row.h"
+#include "engine/check/tolerance.h"
 #include "engine/core/precision.h"
 #include "engine/ops/column_sums.h"
 #include "engine/ops/conv2d_cases.h"
@@ -125,34 +128,33 @@ struct Results {
         dw(o.w.shape(), DType::f32, o.x.device()) {}
 };
 
-Results on_cpu(const ConvShape& s, const Operands& o) {
-  Results r(o);
-  cpu::conv2d_forward(s, o.x, o.w, o.y_bias, r.y);
-  cpu::conv2d_input_gradient(s, o.dy, o.w, o.x_bias, r.dx);
-  cpu::conv2d_weight_gradient(s, o.x, o.dy, r.dw);
-  return r;
-}
+struct Passes {
+  decltype(&simple::forward) forward;
+  decltype(&simple::input_gradient) input_gradient;
+  decltype(&simple::weight_gradient) weight_gradient;
 
-Results by_simple_kernels(const ConvShape& s, const Operands& o) {
-  Results r(o);
-  simple::forward(s, o.x, o.w, o.y_bias, r.y);
-  simple::input_gradient(s, o.dy, o.w, o.x_bias, r.dx);
-  simple::weight_gradient(s, o.x, o.dy, r.dw);
-  return r;
-}
-
-Results by_chosen_kernels(const ConvShape& s, const Operands& o) {
-  Results r(o);
-  cuda::conv2d_forward(s, o.x, o.w, o.y_bias, r.y);
-  cuda::conv2d_input_gradient(s, o.dy, o.w, o.x_bias, r.dx);
-  cuda::conv2d_weight_gradient(s, o.x, o.dy, r.dw);
-  return r;
-}
+  Results operator()(const ConvShape& s, const Operands& o) const {
+    Results r(o);
+    forward(s, o.x, o.w, o.y_bias, r.y);
+    input_gradient(s, o.dy, o.w, o.x_bias, r.dx);
+    weight_gradient(s, o.x, o.dy, r.dw);
+    return r;
+  }
+};
+constexpr Passes on_cpu = {.forward = cpu::conv2d_forward,
+                           .input_gradient = cpu::conv2d_input_gradient,
+                           .weight_gradient = cpu::conv2d_weight_gradient};
+constexpr Passes by_simple_kernels = {.forward = simple::forward,
+                                      .input_gradient = simple::input_gradient,
+                                      .weight_gradient = simple::weight_gradient};
+constexpr Passes by_chosen_kernels = {.forward = cuda::conv2d_forward,
+                                      .input_gradient = cuda::conv2d_input_gradient,
+                                      .weight_gradient = cuda::conv2d_weight_gradient};
 
 // |got - expected| / |expected|
 double distance(const Tensor& got, const Tensor& expected) {
   const Tensor a = got.to(Device::cpu).to(DType::f32);
-  const Tensor b = expected.to(Device::cpu);
+  const Tensor b = expected.to(Device::cpu).to(DType::f32);
   double squares = 0;
   double scale = 0;
   for (int64_t i = 0; i < a.size(); ++i) {
@@ -164,45 +166,37 @@ double distance(const Tensor& got, const Tensor& expected) {
   return std::sqrt(squares / scale);
 }
 
-// What a value may lose, relative to itself, to roundings other than those of float32 sums: an
-// operand of a product, or a result, each half a unit of its last place.
+// Roundings to fewer bits than float32's, see tolerance.h.
 struct Roundings {
-  double images = 0;   // y and dx
-  double weights = 0;  // dw
+  Precision to = Precision::f32;
+  int images = 0;   // of y and dx
+  int weights = 0;  // of dw
 };
-Roundings of_operands(Precision precision) {
-  if (precision == Precision::f32) return {};
-  const double both = std::ldexp(1.0, precision == Precision::tf32 ? -11 : -8);
-  return {.images = both, .weights = both};
+Roundings of_operands(Precision mode) {
+  return {.to = mode, .images = 2, .weights = 2};
 }
 // Of bf16 images: the result, and w where it enters a product of tensor cores.
-constexpr Roundings kStoredResult = {.images = 0x1p-9};
-constexpr Roundings kStoredProduct = {.images = 0x1p-8};
+constexpr Roundings kStoredResult = {.to = Precision::bf16, .images = 1};
+constexpr Roundings kStoredProduct = {.to = Precision::bf16, .images = 2};
 
 void check_close(const Results& got, const Results& expected, const ConvShape& s,
                  const Roundings& roundings) {
+  const int64_t fewest = std::min({got.y.size(), got.dx.size(), got.dw.size()});
   const auto check_one = [&](const std::string& what, const Tensor& a, const Tensor& b,
-                             int64_t products, double rounding) {
+                             int64_t products, int of_each) {
     CAPTURE(what);
-    const double limit = rounding + 2 * std::sqrt(static_cast<double>(products)) * 0x1p-24;
+    constexpr double kBothRound = std::numbers::sqrt2;  // their sums, like a random walk
+    const double limit = tolerance(static_cast<double>(products), kBothRound,
+                                   {.to = roundings.to, .of_each = of_each, .values = fewest});
     const double error = distance(a, b);
     CHECK(error < limit);
     // The mode is what was asked for, not a finer one.
-    if (rounding > 0) CHECK(error > limit / 100);
+    if (roundings.to != Precision::f32 && of_each > 0) CHECK(error > limit / 100);
   };
   check_one("y", got.y, expected.y, s.kh * s.kw * s.c_in / s.groups + 1, roundings.images);
   check_one("dx", got.dx, expected.dx, s.kh * s.kw * s.c_out / s.groups + 1, roundings.images);
   check_one("dw", got.dw, expected.dw, s.n * s.ho * s.wo, roundings.weights);
 }
-
-struct InMode {
-  explicit InMode(Precision mode) { set_precision(mode); }
-  ~InMode() { set_precision(before); }
-  InMode(const InMode&) = delete;
-  InMode& operator=(const InMode&) = delete;
-
-  Precision before = precision();
-};
 
 }  // namespace
 
@@ -227,7 +221,7 @@ TEST_CASE("convolutions as products agree with the simple one in every mode") {
     const Results expected = by_simple_kernels(s, operands);
     for (const Precision mode : {Precision::f32, Precision::tf32, Precision::bf16}) {
       CAPTURE(mode);
-      const InMode guard(mode);
+      const AtPrecision guard(mode);
       check_close(by_chosen_kernels(s, operands), expected, s, of_operands(mode));
     }
   }
@@ -250,7 +244,7 @@ TEST_CASE("depthwise convolutions are float32 in every mode, and round but a bf1
     const ConvShape s = c.shape();
     const Operands operands(s, DType::bf16);
     const Results expected = by_simple_kernels(s, operands.on_cuda(DType::f32));
-    const InMode guard(Precision::bf16);
+    const AtPrecision guard(Precision::bf16);
     check_close(by_chosen_kernels(s, operands.on_cuda(DType::f32)), expected, s, {});
     check_close(by_chosen_kernels(s, operands.on_cuda(DType::bf16)), expected, s, kStoredResult);
   }

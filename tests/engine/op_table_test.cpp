@@ -5,7 +5,9 @@
 #include <sstream>
 
 #include "engine/check/gradient_check.h"
+#include "engine/core/precision.h"
 #include "engine/ops/arithmetic.h"
+#include "engine/ops/matmul.h"
 #include "engine/ops/reduce.h"
 
 using namespace decant;
@@ -184,6 +186,59 @@ TEST_CASE(
   row.products = 1e6;
   CHECK_FALSE(caught(run_row(row), "float32"));
 }
+
+#ifdef DECANT_WITH_CUDA
+namespace {
+
+// The values, on cuda in that mode with all but so many bits of their fraction cut off.
+Variable cut(const Variable& x, Precision mode, int bits) {
+  const bool cuts = x.value().device() == Device::cuda && precision() == mode;
+  return faulty_op(
+      x,
+      [=](Values in, std::span<double> y) {
+        for (size_t i = 0; i < y.size(); ++i) {
+          int exponent = 0;
+          const double fraction = std::ldexp(std::frexp(in[i], &exponent), bits + 1);
+          y[i] = cuts ? std::ldexp(std::trunc(fraction), exponent - bits - 1) : in[i];
+        }
+      },
+      [](Values, Values, Values g, std::span<double> dx) { std::ranges::copy(g, dx.begin()); });
+}
+
+RowReport run_product(Precision mode, int bits) {
+  return run_row({.op = "matmul",
+                  .variant = "planted",
+                  .inputs = {randn({24, 40}, 1), randn({40, 16}, 2)},
+                  .call =
+                      [=](const std::vector<Variable>& x) {
+                        return matmul(cut(x[0], mode, bits), cut(x[1], mode, bits));
+                      },
+                  .products = 40,
+                  .gradient_products = {16, 24},
+                  .large = true});
+}
+
+}  // namespace
+
+TEST_CASE("the checker catches operands that keep fewer bits than the mode of a product has") {
+  struct Mode {
+    Precision precision;
+    const char* check;
+    int bits;  // of fraction
+  };
+  for (const Mode& mode :
+       {Mode{Precision::tf32, "cuda tf32", 10}, Mode{Precision::bf16, "cuda bf16 products", 7}}) {
+    CAPTURE(mode.check);
+    const RowReport whole = run_product(mode.precision, 23);
+    CHECK_MESSAGE(whole.passed, whole.message);
+    CHECK(caught(run_product(mode.precision, mode.bits - 1), mode.check));
+#ifdef DECANT_EMULATED  // which rounds what a card's cublasLt may cut off
+    CHECK(caught(run_product(mode.precision, mode.bits), mode.check));
+    CHECK_FALSE(caught(run_product(mode.precision, mode.bits), "cuda"));
+#endif
+  }
+}
+#endif
 
 TEST_CASE("the checker catches results that change from call to call") {
   int calls = 0;

@@ -96,17 +96,6 @@ struct Trained {
   int64_t ops = 0;        ///< of a forward pass and its loss
 };
 
-class AtPrecision {
- public:
-  explicit AtPrecision(Precision p) : previous_(precision()) { set_precision(p); }
-  ~AtPrecision() { set_precision(previous_); }
-  AtPrecision(const AtPrecision&) = delete;
-  AtPrecision& operator=(const AtPrecision&) = delete;
-
- private:
-  Precision previous_;
-};
-
 // The losses of ten steps on one batch of noise whose mask its first channel tells.
 Trained train(const Training& t, Device device) {
   const AtPrecision guard(t.precision);
