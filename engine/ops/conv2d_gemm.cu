@@ -73,6 +73,7 @@ const __device__ T* weight(const GatherProduct<T>& g, const Gather& from, int bu
 template <Precision kPrecision, class B, bool kWeightsAlongDepth, bool kAligned>
 __global__ __launch_bounds__(B::kThreads, kPrecision == Precision::f32 ? 1 : 2) void gather_kernel(
     GatherProduct<typename B::Stored> g) {
+  MOST_THREADS(B::kThreads);
   using T = typename B::Stored;
   using Left = tile::Operand<T, B::kM, true>;
   using Right = tile::Operand<T, B::kN, kWeightsAlongDepth>;
@@ -157,12 +158,15 @@ void launch_tiles(const char* op, GatherProduct<typename B::Stored> g, int64_t p
   using Right = tile::Operand<typename B::Stored, B::kN, kWeightsAlongDepth>;
   const unsigned column_tiles = blocks_for(g.outputs, B::kN);
   g.by_column_tiles = Divider(column_tiles);
-  const Grid grid = {
-      .blocks = dim3(blocks_for(pixels, B::kM) * column_tiles, static_cast<unsigned>(g.bundles),
-                     static_cast<unsigned>(g.phases * g.parts)),
-      .threads = B::kThreads,
-      .shared_bytes = tile::kSharedBytes<B, Left, Right>};
-  launch(op, gather_kernel<kPrecision, B, kWeightsAlongDepth, kAligned>, grid, g);
+  const dim3 blocks(blocks_for(pixels, B::kM) * column_tiles, static_cast<unsigned>(g.bundles),
+                    static_cast<unsigned>(g.phases * g.parts));
+  tile::with_fitting<B, Left, Right>([&]<class Fitting>() {
+    launch(op, gather_kernel<kPrecision, Fitting, kWeightsAlongDepth, kAligned>,
+           {.blocks = blocks,
+            .threads = B::kThreads,
+            .shared_bytes = tile::kSharedBytes<Fitting, Left, Right>},
+           g);
+  });
 }
 
 // The tile that suits a product, as a function of its shape alone.

@@ -4,6 +4,7 @@
 
 #include "engine/core/bf16.h"
 #include "engine/core/precision.h"
+#include "engine/cuda/card.h"
 #include "engine/cuda/kernel.cuh"
 #include "engine/cuda/ptx.cuh"
 
@@ -23,13 +24,15 @@ inline constexpr int kDepthOf = kLineBytes / sizeof(T);
 template <class T>
 inline constexpr int kCopied = kCopyBytes / sizeof(T);
 
-template <class T, int kRows, int kColumns, int kWarpRows, int kWarpColumns>
+/// kStages pieces of each operand are on their way or being multiplied.
+template <class T, int kRows, int kColumns, int kWarpRows, int kWarpColumns, int kStages_ = 3>
 struct Block {
   using Stored = T;
+  using Shallow = Block<T, kRows, kColumns, kWarpRows, kWarpColumns, 2>;
   static constexpr int kM = kRows;
   static constexpr int kN = kColumns;
   static constexpr int kDepth = kDepthOf<T>;
-  static constexpr int kStages = 3;
+  static constexpr int kStages = kStages_;
   static constexpr int kThreads = kWarp * kWarpRows * kWarpColumns;
   static constexpr int kWarpM = kM / kWarpRows;  // a warp's part
   static constexpr int kWarpN = kN / kWarpColumns;
@@ -255,6 +258,19 @@ __device__ void multiply(const typename B::Stored* a, const typename B::Stored* 
 template <class B, class Left, class Right>
 inline constexpr size_t kSharedBytes =
     sizeof(typename B::Stored) * B::kStages * (Left::kSize + Right::kSize);
+
+/// Calls f<B>(), or where this card has too little shared memory for it f<B::Shallow>(), which adds
+/// up the same in the same order.
+template <class B, class Left, class Right, class F>
+void with_fitting(F&& f) {
+  constexpr size_t kEveryCard = 99 << 10;
+  if constexpr (kSharedBytes<B, Left, Right> > kEveryCard) {
+    static_assert(kSharedBytes<typename B::Shallow, Left, Right> <= kEveryCard);
+    if (kSharedBytes<B, Left, Right> > most_shared_bytes())
+      return f.template operator()<typename B::Shallow>();
+  }
+  f.template operator()<B>();
+}
 
 /// sums = A B over `steps` pieces; load(step, a, b) begins the copies of one.
 template <Precision kPrecision, class B, class Left, class Right, class Load>

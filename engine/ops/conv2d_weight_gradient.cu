@@ -30,6 +30,7 @@ __global__ __launch_bounds__(
     B::kThreads, kPrecision == Precision::f32
                      ? 1
                      : 2) void weight_gradient_kernel(WeightProduct<typename B::Stored> g) {
+  MOST_THREADS(B::kThreads);
   using T = typename B::Stored;
   using Left = tile::Operand<T, B::kM, false>;
   using Right = tile::Operand<T, B::kN, false>;
@@ -85,12 +86,16 @@ void launch_tiles(WeightProduct<T> g, int64_t groups, int64_t columns) {
   using Columns = tile::Operand<T, B::kN, false>;
   const unsigned column_tiles = blocks_for(columns, B::kN);
   g.by_column_tiles = Divider(column_tiles);
-  const Grid grid = {.blocks = dim3(blocks_for(g.outputs, B::kM) * column_tiles,
-                                    static_cast<unsigned>(groups), static_cast<unsigned>(g.parts)),
-                     .threads = B::kThreads,
-                     .shared_bytes = tile::kSharedBytes<B, Operands, Columns>};
-  launch("conv2d, weight gradient", weight_gradient_kernel<kPrecision, B, kOutputs, kChannels>,
-         grid, g);
+  const dim3 blocks(blocks_for(g.outputs, B::kM) * column_tiles, static_cast<unsigned>(groups),
+                    static_cast<unsigned>(g.parts));
+  tile::with_fitting<B, Operands, Columns>([&]<class Fitting>() {
+    launch("conv2d, weight gradient",
+           weight_gradient_kernel<kPrecision, Fitting, kOutputs, kChannels>,
+           {.blocks = blocks,
+            .threads = B::kThreads,
+            .shared_bytes = tile::kSharedBytes<Fitting, Operands, Columns>},
+           g);
+  });
 }
 
 // outputs_apart, channels_apart: they must be copied one by one.

@@ -11,6 +11,9 @@
 #include "engine/check/op_row.h"
 #include "engine/check/tolerance.h"
 #include "engine/core/precision.h"
+#ifdef DECANT_EMULATED
+#include "engine/cuda/emulated/device.h"
+#endif
 #include "engine/ops/column_sums.h"
 #include "engine/ops/conv2d_cases.h"
 #include "engine/ops/conv2d_passes.h"
@@ -226,6 +229,34 @@ TEST_CASE("convolutions as products agree with the simple one in every mode") {
     }
   }
 }
+
+#ifdef DECANT_EMULATED
+TEST_CASE("wide tiles on a card with 99 KB of shared memory per block give the same bits") {
+  int tried = 0;
+  for (const Case& c : kProducts) {
+    if (!c.name.starts_with("wide tile")) continue;
+    ++tried;
+    CAPTURE(c.name);
+    const ConvShape s = c.shape();
+    const auto check_same = [&](DType stored) {
+      const Operands operands = Operands(s).on_cuda(stored);
+      const Results expected = by_chosen_kernels(s, operands);
+      const emulated::AtSharedLimit smaller(99 << 10);
+      const Results got = by_chosen_kernels(s, operands);
+      CHECK(distance(got.y, expected.y) == 0);
+      CHECK(distance(got.dx, expected.dx) == 0);
+      CHECK(distance(got.dw, expected.dw) == 0);
+    };
+    for (const Precision mode : {Precision::f32, Precision::tf32, Precision::bf16}) {
+      CAPTURE(mode);
+      const AtPrecision guard(mode);
+      check_same(DType::f32);
+    }
+    check_same(DType::bf16);
+  }
+  CHECK(tried == 3);
+}
+#endif
 
 TEST_CASE("convolutions of bf16 images as products round the weights and the result") {
   for (const Case& c : kProducts) {
