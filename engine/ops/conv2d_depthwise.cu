@@ -53,7 +53,8 @@ __device__ void add_product(float4& sum, const float4& a, const float4& b) {
 
 // Weights [channels, taps] of this block's channels to shared memory as [taps, channels].
 template <int kTaps, class Weights, class T>
-__device__ void fetch_weights(Weights& weights, const Filter<T>& f, int first_channel) {
+__device__ void fetch_weights(Weights& weights, const Filter<T>& f) {
+  const int first_channel = static_cast<int>(blockIdx.y) * f.block_channels;
   const int left = f.channels - first_channel;
   const int channels = left < f.block_channels ? left : f.block_channels;
   for (int i = static_cast<int>(threadIdx.x); i < channels * kTaps; i += kThreads) {
@@ -63,23 +64,39 @@ __device__ void fetch_weights(Weights& weights, const Filter<T>& f, int first_ch
   __syncthreads();
 }
 
+// What a thread works on: four channels from `channel` on, which is `in_block` of its block's, and
+// of the work on them every f.lanes-th piece.
+struct Quad {
+  int channel, in_block, lane;
+  bool works;
+
+  template <class T>
+  __device__ explicit Quad(const Filter<T>& f) {
+    const int quads = f.block_channels / 4;
+    in_block = 4 * (static_cast<int>(threadIdx.x) % quads);
+    channel = static_cast<int>(blockIdx.y) * f.block_channels + in_block;
+    lane = static_cast<int>(threadIdx.x) / quads;
+    works = lane < f.lanes && channel < f.channels;
+  }
+
+  __device__ float4 values_of(const float* bias) const {
+    return bias == nullptr ? make_float4(0.0F, 0.0F, 0.0F, 0.0F)
+                           : make_float4(bias[channel], bias[channel + 1], bias[channel + 2],
+                                         bias[channel + 3]);
+  }
+};
+
 template <class T, int kSize, int kStride>
 __global__ __launch_bounds__(kThreads) void strip_kernel(Filter<T> f) {
+  MOST_THREADS(kThreads);
   SHARED(weights, float[kSize * kSize * kBlockChannels]);
-  const int first_channel = static_cast<int>(blockIdx.y) * f.block_channels;
-  fetch_weights<kSize * kSize>(weights, f, first_channel);
-  const int quads = f.block_channels / 4;
-  const int in_block = 4 * (static_cast<int>(threadIdx.x) % quads);
-  const int channel = first_channel + in_block;
-  const int lane = static_cast<int>(threadIdx.x) / quads;
-  if (lane >= f.lanes || channel >= f.channels) return;
+  fetch_weights<kSize * kSize>(weights, f);
+  const Quad mine(f);
+  if (!mine.works) return;
 
   const int per_line = (f.wo + kStrip - 1) / kStrip;
-  float4 bias = make_float4(0.0F, 0.0F, 0.0F, 0.0F);
-  if (f.bias != nullptr)
-    bias =
-        make_float4(f.bias[channel], f.bias[channel + 1], f.bias[channel + 2], f.bias[channel + 3]);
-  for (int64_t strip = static_cast<int64_t>(blockIdx.x) * f.lanes + lane; strip < f.strips;
+  const float4 bias = mine.values_of(f.bias);
+  for (int64_t strip = static_cast<int64_t>(blockIdx.x) * f.lanes + mine.lane; strip < f.strips;
        strip += static_cast<int64_t>(gridDim.x) * f.lanes) {
     const int64_t line = strip / per_line;
     const int j = static_cast<int>(strip % per_line) * kStrip;
@@ -92,7 +109,7 @@ __global__ __launch_bounds__(kThreads) void strip_kernel(Filter<T> f) {
     for (int r = 0; r < kSize; ++r) {
       const int h = i * kStride + r - f.top;
       if (h < 0 || h >= f.h) continue;
-      const T* row = f.x + (image * f.h + h) * f.wide * f.channels + channel;
+      const T* row = f.x + (image * f.h + h) * f.wide * f.channels + mine.channel;
       float4 window[(kStrip - 1) * kStride + kSize];
 #pragma unroll
       for (int q = 0; q < (kStrip - 1) * kStride + kSize; ++q) {
@@ -102,12 +119,12 @@ __global__ __launch_bounds__(kThreads) void strip_kernel(Filter<T> f) {
       }
 #pragma unroll
       for (int s = 0; s < kSize; ++s) {
-        const float4 weight = load4(&weights[(r * kSize + s) * kBlockChannels + in_block]);
+        const float4 weight = load4(&weights[(r * kSize + s) * kBlockChannels + mine.in_block]);
 #pragma unroll
         for (int t = 0; t < kStrip; ++t) add_product(sums[t], window[t * kStride + s], weight);
       }
     }
-    T* to = f.y + (line * f.wo + j) * f.channels + channel;
+    T* to = f.y + (line * f.wo + j) * f.channels + mine.channel;
 #pragma unroll
     for (int t = 0; t < kStrip; ++t)
       if (j + t < f.wo) store4(to + int64_t{t} * f.channels, sums[t]);
@@ -118,20 +135,14 @@ __global__ __launch_bounds__(kThreads) void strip_kernel(Filter<T> f) {
 // it. x is dy here and y is dx.
 template <class T, int kSize>
 __global__ __launch_bounds__(kThreads) void stride2_gradient_kernel(Filter<T> f) {
+  MOST_THREADS(kThreads);
   SHARED(weights, float[kSize * kSize * kBlockChannels]);
-  const int first_channel = static_cast<int>(blockIdx.y) * f.block_channels;
-  fetch_weights<kSize * kSize>(weights, f, first_channel);
-  const int quads = f.block_channels / 4;
-  const int in_block = 4 * (static_cast<int>(threadIdx.x) % quads);
-  const int channel = first_channel + in_block;
-  const int lane = static_cast<int>(threadIdx.x) / quads;
-  if (lane >= f.lanes || channel >= f.channels) return;
+  fetch_weights<kSize * kSize>(weights, f);
+  const Quad mine(f);
+  if (!mine.works) return;
 
-  float4 bias = make_float4(0.0F, 0.0F, 0.0F, 0.0F);
-  if (f.bias != nullptr)
-    bias =
-        make_float4(f.bias[channel], f.bias[channel + 1], f.bias[channel + 2], f.bias[channel + 3]);
-  for (int64_t pixel = static_cast<int64_t>(blockIdx.x) * f.lanes + lane; pixel < f.strips;
+  const float4 bias = mine.values_of(f.bias);
+  for (int64_t pixel = static_cast<int64_t>(blockIdx.x) * f.lanes + mine.lane; pixel < f.strips;
        pixel += static_cast<int64_t>(gridDim.x) * f.lanes) {
     const int v = static_cast<int>(pixel % f.wo);
     const int64_t line = pixel / f.wo;
@@ -142,16 +153,16 @@ __global__ __launch_bounds__(kThreads) void stride2_gradient_kernel(Filter<T> f)
     for (int r = 0; r < kSize; ++r) {
       const int from = h + f.top - r;
       if (from < 0 || from % 2 != 0 || from / 2 >= f.h) continue;
-      const T* row = f.x + (image * f.h + from / 2) * f.wide * f.channels + channel;
+      const T* row = f.x + (image * f.h + from / 2) * f.wide * f.channels + mine.channel;
 #pragma unroll
       for (int s = 0; s < kSize; ++s) {
         const int across = v + f.left - s;
         if (across < 0 || across % 2 != 0 || across / 2 >= f.wide) continue;
         add_product(sum, load4(row + static_cast<int64_t>(across / 2) * f.channels),
-                    load4(&weights[(r * kSize + s) * kBlockChannels + in_block]));
+                    load4(&weights[(r * kSize + s) * kBlockChannels + mine.in_block]));
       }
     }
-    store4(f.y + pixel * f.channels + channel, sum);
+    store4(f.y + pixel * f.channels + mine.channel, sum);
   }
 }
 
@@ -170,6 +181,7 @@ struct FilterGradient {
 
 template <class T, int kSize, int kStride>
 __global__ __launch_bounds__(kThreads) void weight_gradient_kernel(FilterGradient<T> f) {
+  MOST_THREADS(kThreads);
   SHARED(partial, float[kThreads]);
   const int thread = static_cast<int>(threadIdx.x);
   const int channel = static_cast<int>(blockIdx.y) * f.block_channels + thread % f.block_channels;
@@ -238,6 +250,27 @@ void with_size(const ConvShape& s, F&& f) {
     with_stride(std::integral_constant<int, 5>());
 }
 
+// The forward pass, whose work is not dealt yet.
+template <class T>
+Filter<T> filter_of(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& bias,
+                    Tensor& y) {
+  return {.x = x.device_data<T>(),
+          .w = w.device_data<float>(),
+          .bias = data_or_null(bias),
+          .y = y.mutable_device_data<T>(),
+          .strips = 0,
+          .h = static_cast<int>(s.h),
+          .wide = static_cast<int>(s.w),
+          .ho = static_cast<int>(s.ho),
+          .wo = static_cast<int>(s.wo),
+          .channels = static_cast<int>(s.c_in),
+          .top = static_cast<int>(s.top),
+          .left = static_cast<int>(s.left),
+          .turned = false,
+          .block_channels = 0,
+          .lanes = 0};
+}
+
 // Deals channels and `work`, a number per channel, to blocks.
 template <class T>
 Grid deal(Filter<T>& f, int64_t work) {
@@ -267,21 +300,7 @@ bool takes(const ConvShape& s, const Tensor& x, const Tensor& y) {
 
 void forward(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& bias, Tensor& y) {
   with_stored_type(x.dtype(), [&]<class T>() {
-    Filter<T> f = {.x = x.device_data<T>(),
-                   .w = w.device_data<float>(),
-                   .bias = data_or_null(bias),
-                   .y = y.mutable_device_data<T>(),
-                   .strips = 0,
-                   .h = static_cast<int>(s.h),
-                   .wide = static_cast<int>(s.w),
-                   .ho = static_cast<int>(s.ho),
-                   .wo = static_cast<int>(s.wo),
-                   .channels = static_cast<int>(s.c_in),
-                   .top = static_cast<int>(s.top),
-                   .left = static_cast<int>(s.left),
-                   .turned = false,
-                   .block_channels = 0,
-                   .lanes = 0};
+    Filter<T> f = filter_of<T>(s, x, w, bias, y);
     const Grid grid = deal(f, strips_of(s.n * s.ho, s.wo));
     with_size(s, [&](auto size, auto stride) {
       launch("conv2d", strip_kernel<T, size(), stride()>, grid, f);
@@ -292,21 +311,9 @@ void forward(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor&
 void input_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w, const Tensor& bias,
                     Tensor& dx) {
   with_stored_type(dy.dtype(), [&]<class T>() {
-    Filter<T> f = {.x = dy.device_data<T>(),
-                   .w = w.device_data<float>(),
-                   .bias = data_or_null(bias),
-                   .y = dx.mutable_device_data<T>(),
-                   .strips = 0,
-                   .h = static_cast<int>(s.ho),
-                   .wide = static_cast<int>(s.wo),
-                   .ho = static_cast<int>(s.h),
-                   .wo = static_cast<int>(s.w),
-                   .channels = static_cast<int>(s.c_in),
-                   .top = static_cast<int>(s.top),
-                   .left = static_cast<int>(s.left),
-                   .turned = false,
-                   .block_channels = 0,
-                   .lanes = 0};
+    Filter<T> f = filter_of<T>(s, dy, w, bias, dx);
+    std::swap(f.h, f.ho);
+    std::swap(f.wide, f.wo);
     if (s.stride == 1) {  // the forward pass of the filters turned round
       f.turned = true;
       f.top = static_cast<int>(s.kh - 1 - s.top);
