@@ -8,7 +8,7 @@ jobs=$(nproc)
 
 cmake --preset emulated -DDECANT_WERROR=ON >/dev/null
 cmake --build --preset emulated -j "$jobs" --target test_engine test_cuda test_nn test_data test_apps gpu_bench
-ctest --preset emulated -R '^(engine|cuda.*)$'
+ctest --preset emulated -R '^(engine|cuda.*|gpu_script)$'
 DECANT_EMULATED_SEED=7 build/emulated/bin/test_cuda
 build/emulated/bin/test_data --test-case='*device*'
 build/emulated/bin/test_nn --test-case='cuda*'

@@ -122,6 +122,20 @@ class GpuScript(unittest.TestCase):
         self.assertEqual(table["errors"]["cuda"]["row"], "softmax, b")
         self.assertEqual(table["errors"]["cuda"]["share"], 0.5)
 
+    @unittest.skipUnless("DECANT_PROGRAM" in os.environ, "no program with a device")
+    def test_reads_what_gradcheck_writes(self):
+        self.results.mkdir()
+        subprocess.run([os.environ["DECANT_PROGRAM"], "gradcheck", "matmul", "--json", self.results / "optable.json"],
+                       check=True, capture_output=True)
+        shown = self.run_script("table").stdout
+        errors = json.loads((self.results / "table.json").read_text())["errors"]
+        self.assertEqual(sorted(errors), ["cuda", "cuda bf16", "cuda bf16 products", "cuda tf32"])
+        for check, worst in errors.items():
+            self.assertTrue(worst["row"].startswith("matmul, "), worst)
+            self.assertTrue(0 < worst["share"] <= 1, worst)
+            self.assertIn(f"{worst['share']:.2f}   {worst['error']:.1e} of {worst['tolerance']:.1e}   {worst['row']}", shown)
+            self.assertIn(f"  {check} ", shown)
+
     def test_says_that_nothing_was_measured(self):
         shown = self.run_script("table").stdout
         self.assertIn("card: not yet measured", shown)

@@ -124,7 +124,7 @@ def print_errors(errors):
         return
     print("worst errors against float64, of all rows of the op table, as a share of the derived tolerance")
     for check, worst in errors.items():
-        print(f"  {check:12s}{worst['share']:6.2f}   {worst['error']:.1e} of {worst['tolerance']:.1e}   {worst['row']}")
+        print(f"  {check:18s}{worst['share']:6.2f}   {worst['error']:.1e} of {worst['tolerance']:.1e}   {worst['row']}")
 
 
 def main():
