@@ -1,5 +1,6 @@
 # Fails if a room includes from a room it may not know (architecture: engine <- nn <- kd <- apps,
-# engine <- data <- apps). Run by ctest, or: cmake -P tests/include_rules.cmake
+# engine <- data <- apps), or a kernel hides its launch bounds. Run by ctest, or:
+# cmake -P tests/include_rules.cmake
 cmake_minimum_required(VERSION 3.24)
 set(rooms engine nn data kd apps tests)
 set(may_include_engine engine)
@@ -41,4 +42,16 @@ foreach(room IN LISTS rooms)
 endforeach()
 foreach(part IN LISTS parts)
   check_folder(engine/${part} "engine/" "${parts}" "${may_include_${part}}")
+endforeach()
+
+# The emulated device sees a kernel's launch bounds only where its body says them again.
+file(GLOB_RECURSE kernels ${root}/engine/*.cu ${root}/tests/*.cu)
+foreach(source IN LISTS kernels)
+  file(STRINGS ${source} bounds REGEX "__launch_bounds__")
+  file(STRINGS ${source} said REGEX "MOST_THREADS")
+  list(LENGTH bounds declared)
+  list(LENGTH said repeated)
+  if(NOT declared EQUAL repeated)
+    message(SEND_ERROR "${source}: ${declared} kernels with __launch_bounds__, ${repeated} with MOST_THREADS")
+  endif()
 endforeach()
