@@ -154,14 +154,14 @@ Pipeline Pipeline::evaluation(int size) const {
   // Frames of several sizes make no batch, and a mix of normalised and other images is not what
   // evaluation shows the network.
   for (const auto& step : steps_)
-    check(step->p == 1 || step->transform->role() == Role::variation,
-          "Pipeline::evaluation: expected ", step->name, " with p = 1, got p = ", step->p,
+    check(step->p == 1 || step->transform->role() == Role::variation, "augmentation: expected ",
+          step->name, " with p = 1, got p = ", step->p,
           ": what frames or normalises does so to every image");
   const auto normalizes = std::ranges::count_if(
       steps_, [](const auto& step) { return step->transform->role() == Role::normalize; });
   check(normalizes == 1 && steps_.back()->transform->role() == Role::normalize,
-        "Pipeline::evaluation: expected exactly one Normalize, as the last step, got ", normalizes,
-        " in ", to_json().dump());
+        "augmentation: expected exactly one Normalize, as the last step, got ", normalizes, " in ",
+        to_json().dump());
   return from_json(json::array(
       {{{"name", "Resize"}, {"height", size}, {"width", size}}, steps_.back()->arguments}));
 }
@@ -181,6 +181,11 @@ void Pipeline::apply_step(size_t index, Frame& frame, const RngKey& key) const {
   if (applies(index, own)) steps_[index]->transform->apply(frame, own);
 }
 
+ImageSize Pipeline::frame_size(ImageSize source) const {
+  for (const auto& step : steps_) source = step->transform->frame_size(source);
+  return source;
+}
+
 void Pipeline::apply(Frame& frame, const RngKey& key) const {
   for (size_t i = 0; i < steps_.size(); ++i) apply_step(i, frame, key);
 }
@@ -193,7 +198,7 @@ ViewPair Pipeline::apply_pair(const Frame& source, const RngKey& key) const {
   const auto late = std::find_if(framed, steps_.end(),
                                  [&](const auto& step) { return role(step) == Role::framing; });
   if (late != steps_.end())
-    throw Error(str("Pipeline::apply_pair: expected what frames the image (Resize, PadIfNeeded, ",
+    throw Error(str("augmentation: expected what frames the image (Resize, PadIfNeeded, ",
                     "RandomCrop) before all else, got ", (*late)->name, " after ", (*framed)->name,
                     "; the teacher's view would not get it"));
   size_t i = 0;
@@ -205,8 +210,8 @@ ViewPair Pipeline::apply_pair(const Frame& source, const RngKey& key) const {
     if (role(steps_[i]) == Role::normalize) apply_step(i, views.teacher, key);
   }
   check(views.teacher.width == views.student.width && views.teacher.height == views.student.height,
-        "Pipeline::apply_pair: expected views of one size, got the teacher's ", views.teacher.width,
-        " x ", views.teacher.height, " and the student's ", views.student.width, " x ",
+        "augmentation: expected views of one size, got the teacher's ", views.teacher.width, " x ",
+        views.teacher.height, " and the student's ", views.student.width, " x ",
         views.student.height);
   views.teacher_to_student = views.student.geometry * views.teacher.geometry.inverse();
   return views;

@@ -79,6 +79,10 @@ class Pipeline {
   /// The short form with every argument written out.
   nlohmann::json to_json() const;
 
+  /// The size of the frame that an image of size `source` becomes, where no framing step is left to
+  /// chance. Throws Error where a step cannot take it: a RandomCrop larger than the image.
+  ImageSize frame_size(ImageSize source) const;
+
   /// `key`: of(seed, purpose, epoch, hash of the sample's id).
   void apply(Frame& frame, const RngKey& key) const;
 

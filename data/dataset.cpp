@@ -53,8 +53,8 @@ void settle_ids(std::vector<Sample>& samples) {
   const auto twice = std::ranges::adjacent_find(
       samples, [](const Sample& a, const Sample& b) { return a.id == b.id; });
   if (twice != samples.end())
-    throw Error(str("open_dataset: two images have the id '", twice->id,
-                    "': ", twice->image.string(), " and ", (twice + 1)->image.string()));
+    throw Error(str("id '", twice->id, "': expected one image of it, got ", twice->image.string(),
+                    " and ", (twice + 1)->image.string()));
 }
 
 std::optional<Dataset> try_layout(const Layout& layout, const fs::path& path) {
@@ -101,15 +101,23 @@ void name_by_path(const fs::path& root, std::vector<Sample>& samples) {
 // Adds `part`, the mask in `file`, to `mask`.
 void merge_mask(const Mask& part, const fs::path& file, const Sample& sample, const Image& image,
                 Image& mask) {
-  check(part.image.width == image.width && part.image.height == image.height,
-        "load_sample: mask and image differ in size, mask ", part.image.width, " x ",
-        part.image.height, " in ", file.string(), ", image ", image.width, " x ", image.height,
-        " in ", sample.image.string());
-  check(!part.values.ambiguous(), "load_sample: expected a mask of 0/1 or 0/255, got values up to ",
-        part.values.largest, " with ", 100 * part.values.middle_share,
-        " % in 64..191: ", file.string());
+  check(part.image.width == image.width && part.image.height == image.height, file.string(),
+        ": expected a mask of its image's size, ", image.width, " x ", image.height, " (",
+        sample.image.string(), "), got ", part.image.width, " x ", part.image.height);
+  check(!part.values.ambiguous(), file.string(),
+        ": expected a mask of 0/1 or 0/255, got values up to ", part.values.largest, " with ",
+        100 * part.values.middle_share, " % in 64..191");
   if (mask.pixels.empty()) mask = Image(image.width, image.height, 1);
   for (size_t i = 0; i < mask.pixels.size(); ++i) mask.pixels[i] |= part.image.pixels[i];
+}
+
+void require_readable(const fs::path& path, const char* what) {
+  std::error_code code;
+  const fs::file_status status = fs::status(path, code);
+  check(fs::exists(status), path.string(), ": expected ", what, ", got ",
+        fs::status_known(status) ? "no such file or folder" : code.message());
+  if (fs::is_directory(status)) fs::directory_iterator(path, code);
+  check(!code, path.string(), ": expected a folder that can be read, got ", code.message());
 }
 
 }  // namespace
@@ -117,8 +125,8 @@ void merge_mask(const Mask& part, const fs::path& file, const Sample& sample, co
 const Sample& Dataset::find(std::string_view id) const {
   const auto it = std::ranges::lower_bound(samples, id, natural_less, &Sample::id);
   if (it != samples.end() && it->id == id) return *it;
-  throw Error(str("Dataset::find: no image with the id '", id, "' in ", root.string(),
-                  "; the nearest is '", nearest_name(id, ids()), "'"));
+  throw Error(str(root.string(), ": no image with the id '", id, "'; the nearest is '",
+                  nearest_name(id, ids()), "'"));
 }
 
 std::vector<std::string> Dataset::ids() const {
@@ -129,21 +137,22 @@ std::vector<std::string> Dataset::ids() const {
 }
 
 Dataset open_dataset(const fs::path& path, std::string_view layout) {
-  check(fs::exists(path), "open_dataset: no such file or folder: ", path.string());
+  require_readable(path, "a data set");
   for (const Layout& candidate : kLayouts) {
     if (layout != "auto" && layout != candidate.name) continue;
     if (auto dataset = try_layout(candidate, path)) return *dataset;
-    check(layout == "auto", "open_dataset: expected ", candidate.looked_for, " (layout ",
-          candidate.name, "), found none in ", path.string());
+    check(layout == "auto", path.string(), ": expected ", candidate.looked_for, " (layout ",
+          candidate.name, "), found none", manifest_hint(path));
   }
-  check(layout == "auto", "open_dataset: expected a layout of auto, ",
+  check(layout == "auto", "layout: expected auto, ",
         join(kLayouts, ", ", [](const Layout& l) { return l.name; }), ", got '", layout, "'");
-  throw Error(str("open_dataset: no images with masks in ", path.string(), "; looked for ",
-                  join(kLayouts, "; ", [](const Layout& l) { return l.looked_for; })));
+  throw Error(str(path.string(), ": expected images with masks, found none; looked for ",
+                  join(kLayouts, "; ", [](const Layout& l) { return l.looked_for; }),
+                  manifest_hint(path)));
 }
 
 Dataset open_images(const fs::path& path) {
-  check(fs::exists(path), "open_images: no such file or folder: ", path.string());
+  require_readable(path, "images");
   Dataset dataset{path, "images", {}, {}};
   if (!fs::is_directory(path)) {
     dataset.samples.push_back({.id = path.stem().string(), .image = path});
@@ -157,7 +166,7 @@ Dataset open_images(const fs::path& path) {
   }
   std::set<fs::path> seen;
   walk_images(path, seen, dataset.samples);
-  check(!dataset.samples.empty(), "open_images: no PNG, JPEG or BMP image in ", path.string());
+  check(!dataset.samples.empty(), path.string(), ": expected PNG, JPEG or BMP images, found none");
   name_by_path(path, dataset.samples);
   settle_ids(dataset.samples);
   return dataset;
@@ -178,8 +187,9 @@ void require_masks(const Dataset& dataset) {
   if (faults.empty()) return;
   const size_t count = faults.size();
   faults.resize(std::min(count, size_t{3}));
-  throw Error(str("require_masks: expected a readable mask of its size for every image, got ",
-                  count, " faults: ", join(faults, "; ", [](const std::string& f) { return f; }),
+  throw Error(str(dataset.root.string(), ": expected images and masks to train on, got ", count,
+                  count == 1 ? " fault: " : " faults: ",
+                  join(faults, "; ", [](const std::string& f) { return f; }),
                   count > 3 ? "; ..." : ""));
 }
 

@@ -24,7 +24,6 @@
 #define STBI_ONLY_PNG
 #define STBI_ONLY_JPEG
 #define STBI_ONLY_BMP
-#define STBI_MAX_DIMENSIONS 32768
 #include <stb_image.h>
 #define STB_IMAGE_WRITE_STATIC
 #define STB_IMAGE_WRITE_IMPLEMENTATION
@@ -39,22 +38,24 @@ using Bytes = std::vector<uint8_t>;
 
 constexpr int64_t kMaxFileBytes = int64_t{1} << 29;
 constexpr int64_t kMaxPixels = int64_t{1} << 26;
+constexpr int64_t kMaxSide = 32768;
 
-Bytes read_bytes(const std::filesystem::path& path, const char* op) {
+Bytes read_bytes(const std::filesystem::path& path) {
   std::error_code code;
   const auto status = std::filesystem::status(path, code);
-  check(std::filesystem::exists(status), op, ": no such file: ", path.string());
-  check(std::filesystem::is_regular_file(status), op, ": not a file: ", path.string());
+  check(std::filesystem::status_known(status), path.string(), ": ", code.message());
+  check(std::filesystem::exists(status), path.string(), ": no such file");
+  check(std::filesystem::is_regular_file(status), path.string(), ": not a file");
   std::ifstream in(path, std::ios::binary | std::ios::ate);
-  check(in.good(), op, ": cannot open ", path.string());
+  check(in.good(), path.string(), ": cannot open it");
   const auto size = static_cast<int64_t>(in.tellg());
-  check(size > 0, op, ": the file is empty: ", path.string());
-  check(size <= kMaxFileBytes, op, ": expected at most ", kMaxFileBytes, " bytes, got ", size, ": ",
-        path.string());
+  check(size > 0, path.string(), ": the file is empty");
+  check(size <= kMaxFileBytes, path.string(), ": expected at most ", kMaxFileBytes, " bytes, got ",
+        size);
   Bytes bytes(static_cast<size_t>(size));
   in.seekg(0);
   in.read(reinterpret_cast<char*>(bytes.data()), size);
-  check(in.gcount() == size, op, ": cannot read ", path.string());
+  check(in.gcount() == size, path.string(), ": cannot read it");
   return bytes;
 }
 
@@ -187,23 +188,31 @@ struct Encoded {
   int count() const { return static_cast<int>(bytes.size()); }
 };
 
-Encoded read_encoded(const std::filesystem::path& path, const char* op) {
-  Encoded file{read_bytes(path, op), {}, 0};
+void check_size(const std::filesystem::path& path, int64_t width, int64_t height) {
+  check(width > 0 && height > 0 && width <= kMaxSide && height <= kMaxSide &&
+            width * height <= kMaxPixels,
+        path.string(), ": expected at most ", kMaxPixels, " pixels and ", kMaxSide, " a side, got ",
+        width, " x ", height);
+}
+
+Encoded read_encoded(const std::filesystem::path& path) {
+  Encoded file{read_bytes(path), {}, 0};
   const bool png = starts_with(file.bytes, "\x89PNG\r\n\x1a\n");
   const bool jpeg = starts_with(file.bytes, "\xFF\xD8\xFF");
   const bool bmp = starts_with(file.bytes, "BM");
-  check(png || jpeg || bmp, op,
-        ": expected a PNG, JPEG or BMP image, got something else: ", path.string());
+  check(png || jpeg || bmp, path.string(),
+        ": expected a PNG, JPEG or BMP image, got something else");
   const char* damage = png    ? png_damage(file.bytes)
                        : jpeg ? jpeg_damage(file.bytes)
                               : bmp_damage(file.bytes);
-  check(damage == nullptr, op, ": ", damage == nullptr ? "" : damage, ": ", path.string());
+  check(damage == nullptr, path.string(), ": ", damage == nullptr ? "" : damage);
+  // Of a size beyond its own limit stb_image says that it does not know the type.
+  if (png && std::memcmp(&file.bytes[12], kChunks[0].data(), 4) == 0)
+    check_size(path, big_endian(&file.bytes[16]), big_endian(&file.bytes[20]));
   const int known = stbi_info_from_memory(file.bytes.data(), file.count(), &file.size.width,
                                           &file.size.height, &file.channels);
-  check(known != 0, op, ": ", known ? "" : stbi_failure_reason(), ": ", path.string());
-  const int64_t pixels = int64_t{file.size.width} * file.size.height;
-  check(pixels > 0 && pixels <= kMaxPixels, op, ": expected at most ", kMaxPixels, " pixels, got ",
-        file.size.width, " x ", file.size.height, ": ", path.string());
+  check(known != 0, path.string(), ": ", known ? "" : stbi_failure_reason());
+  check_size(path, file.size.width, file.size.height);
   return file;
 }
 
@@ -212,25 +221,25 @@ struct FreePixels {
 };
 
 std::unique_ptr<uint8_t, FreePixels> decode8(const Encoded& file, int channels,
-                                             const std::filesystem::path& path, const char* op) {
+                                             const std::filesystem::path& path) {
   int w = 0;
   int h = 0;
   int c = 0;
   std::unique_ptr<uint8_t, FreePixels> pixels(
       stbi_load_from_memory(file.bytes.data(), file.count(), &w, &h, &c, channels));
-  check(pixels != nullptr, op, ": damaged image (", pixels ? "" : stbi_failure_reason(),
-        "): ", path.string());
-  check(w == file.size.width && h == file.size.height, op, ": damaged image: ", path.string());
+  check(pixels != nullptr, path.string(), ": damaged image (", pixels ? "" : stbi_failure_reason(),
+        ")");
+  check(w == file.size.width && h == file.size.height, path.string(), ": damaged image");
   return pixels;
 }
 
 // 8-bit values of a file with its own channels. Masks of 16 bits hold small numbers or the full
 // range; stb_image would drop the low byte, that is, the whole of a mask of 0 and 1.
-Bytes decode_mask_values(const Encoded& file, const std::filesystem::path& path, const char* op) {
+Bytes decode_mask_values(const Encoded& file, const std::filesystem::path& path) {
   const size_t count = static_cast<size_t>(file.size.width) *
                        static_cast<size_t>(file.size.height) * static_cast<size_t>(file.channels);
   if (!stbi_is_16_bit_from_memory(file.bytes.data(), file.count())) {
-    const auto pixels = decode8(file, file.channels, path, op);
+    const auto pixels = decode8(file, file.channels, path);
     return {pixels.get(), pixels.get() + count};
   }
   int w = 0;
@@ -238,8 +247,8 @@ Bytes decode_mask_values(const Encoded& file, const std::filesystem::path& path,
   int c = 0;
   const std::unique_ptr<uint16_t, FreePixels> pixels(
       stbi_load_16_from_memory(file.bytes.data(), file.count(), &w, &h, &c, file.channels));
-  check(pixels != nullptr, op, ": damaged image (", pixels ? "" : stbi_failure_reason(),
-        "): ", path.string());
+  check(pixels != nullptr, path.string(), ": damaged image (", pixels ? "" : stbi_failure_reason(),
+        ")");
   const std::span<const uint16_t> wide(pixels.get(), count);
   const int shift = *std::ranges::max_element(wide) > 255 ? 8 : 0;
   Bytes bytes(count);
@@ -271,17 +280,17 @@ Bytes merge_mask_channels(const Bytes& values, size_t c) {
 
 Image read_image(const std::filesystem::path& path, int channels) {
   check(channels == 1 || channels == 3, "read_image: expected 1 or 3 channels, got ", channels);
-  const Encoded file = read_encoded(path, "read_image");
-  const auto pixels = decode8(file, channels, path, "read_image");
+  const Encoded file = read_encoded(path);
+  const auto pixels = decode8(file, channels, path);
   Image image(file.size.width, file.size.height, channels);
   std::copy_n(pixels.get(), image.pixels.size(), image.pixels.begin());
   return image;
 }
 
 Mask read_mask(const std::filesystem::path& path) {
-  const Encoded file = read_encoded(path, "read_mask");
-  const Bytes values = merge_mask_channels(decode_mask_values(file, path, "read_mask"),
-                                           static_cast<size_t>(file.channels));
+  const Encoded file = read_encoded(path);
+  const Bytes values =
+      merge_mask_channels(decode_mask_values(file, path), static_cast<size_t>(file.channels));
   Mask mask{Image(file.size.width, file.size.height, 1), {}};
   const int largest = *std::ranges::max_element(values);
   int64_t zeros = 0;
@@ -305,7 +314,7 @@ Mask read_mask(const std::filesystem::path& path) {
 }
 
 ImageSize read_image_size(const std::filesystem::path& path) {
-  return read_encoded(path, "read_image_size").size;
+  return read_encoded(path).size;
 }
 
 bool has_image_suffix(const std::filesystem::path& path) {

@@ -9,11 +9,11 @@
 namespace decant::data {
 namespace {
 
-// The reason alone: the message of an Error also names the operation and the file.
+// The reason alone: the message of an Error begins with the file.
 std::string reason_of(const Error& error, const std::filesystem::path& file) {
   std::string text = error.what();
-  if (const size_t at = text.find(": "); at != std::string::npos) text.erase(0, at + 2);
-  if (const size_t at = text.rfind(": " + file.string()); at != std::string::npos) text.erase(at);
+  if (const std::string begin = file.string() + ": "; text.starts_with(begin))
+    text.erase(0, begin.size());
   return text;
 }
 

@@ -59,8 +59,8 @@ void check_frame(const FrameShape& frame, const std::string& id, Shape& batch, i
   const Shape one = {1, frame.height, frame.width, frame.channels};
   if (position == 0) batch = {count, one[1], one[2], one[3]};
   check(batch[1] == one[1] && batch[2] == one[2],
-        "Loader: expected frames of one size in a batch, ", batch, " and ", one, " of '", id,
-        "' (a RandomCrop or Resize in the pipeline settles it)");
+        "augmentation: expected frames of one size in a batch, ", batch, " and ", one, " of '", id,
+        "' (a RandomCrop or Resize settles it)");
 }
 
 void append_frame(const Frame& frame, Tensor& tensor, int64_t position, int64_t count) {
@@ -266,8 +266,8 @@ Loader::Loader(const Dataset& dataset, const std::vector<std::string>& ids, Pipe
   std::vector<Sample> samples;
   for (const std::string& id : ids) {
     samples.push_back(dataset.find(id));
-    check(!options.need_masks || !samples.back().masks.empty(), "Loader: expected a mask for ",
-          samples.back().image.string(), ", found none");
+    check(!options.need_masks || !samples.back().masks.empty(), samples.back().image.string(),
+          ": expected a mask for it, found none");
   }
   check(!options.drop_last || static_cast<int64_t>(ids.size()) >= options.batch,
         "Loader: expected at least one whole batch of ", options.batch, ", got ", ids.size(),

@@ -240,10 +240,14 @@ Split manifest_split(const Dataset& dataset) {
     if (sample.split == "test") split.test.push_back(sample.id);
     if (sample.split.empty()) without.push_back(sample.id);
   }
-  check(!split.train.empty() && split.val.size() + split.test.size() > 0,
-        "split: expected a manifest.csv with a split column naming train and val images in ",
-        dataset.root.string(), ", got ", split.train.size(), " train, ", split.val.size(), " val, ",
-        split.test.size(), " test");
+  const auto remark = std::ranges::find_if(
+      dataset.remarks, [](const Remark& r) { return r.file.extension() == ".csv"; });
+  check(
+      !split.train.empty() && split.val.size() + split.test.size() > 0,
+      "split: expected a manifest.csv with a split column naming train and val images in ",
+      dataset.root.string(), ", got ", split.train.size(), " train, ", split.val.size(), " val, ",
+      split.test.size(), " test",
+      remark == dataset.remarks.end() ? "" : str("; ", remark->file.string(), ": ", remark->what));
   if (!without.empty())
     throw Error(str("split: expected the manifest to name a split for every image, got none for ",
                     without.size(), " of ", dataset.samples.size(), ", the first '",

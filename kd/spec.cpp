@@ -59,21 +59,22 @@ std::string TermSpec::name() const {
 }
 
 void DistillSpec::validate() const {
-  check(!terms.empty(), "DistillSpec: expected at least one term, got none");
+  check(!terms.empty(), "distill.spec: expected at least one term, got none");
   const auto weight = [](const char* name, double value) {
-    check(std::isfinite(value) && value >= 0, "DistillSpec: expected ", name,
+    check(std::isfinite(value) && value >= 0, "distill.spec: expected ", name,
           " of at least 0, got ", value);
   };
   weight("distill_weight", distill_weight);
   weight("supervised_weight", supervised_weight);
   check(hidden_match == HiddenMatch::cells || reads_hidden(),
-        "DistillSpec: expected a hidden or regressor term for hidden_match pixels, got none");
+        "distill.spec: expected a hidden or regressor term for hidden_match pixels, got none");
   for (size_t i = 0; i < terms.size(); ++i)
-    validate_term(terms[i], str("DistillSpec: term ", i, " (", terms[i].name(), ")"));
-  check(distill_weight > 0 &&
-            std::ranges::any_of(terms, [](const TermSpec& term) { return term.weight > 0; }),
-        "DistillSpec: expected a weight above 0 on distillation and on one of its terms, got none; "
-        "a student without a teacher is for train");
+    validate_term(terms[i], str("distill.spec: term ", i, " (", terms[i].name(), ")"));
+  check(
+      distill_weight > 0 &&
+          std::ranges::any_of(terms, [](const TermSpec& term) { return term.weight > 0; }),
+      "distill.spec: expected a weight above 0 on distillation and on one of its terms, got none; "
+      "a student without a teacher is for train");
 }
 
 bool DistillSpec::reads_hidden() const {

@@ -30,10 +30,13 @@ class PadIfNeeded : public Transform {
 
   Role role() const override { return Role::framing; }
 
+  ImageSize frame_size(ImageSize source) const override {
+    return {columns_.padded(source.width), rows_.padded(source.height)};
+  }
+
   void apply(Frame& frame, const RngKey&) const override {
     check_channel_values(value_, frame, "PadIfNeeded");
-    const int height = rows_.padded(frame.height);
-    const int width = columns_.padded(frame.width);
+    const auto [width, height] = frame_size({frame.width, frame.height});
     const int top = before(height - frame.height, position_.starts_with("top"));
     const int left = before(width - frame.width, position_.ends_with("left"));
     frame.image = pad(frame.image, frame, frame.channels, width, height, left, top,

@@ -18,6 +18,12 @@ class RandomCrop : public Transform {
 
   Role role() const override { return Role::framing; }
 
+  ImageSize frame_size(ImageSize source) const override {
+    check(source.height >= height_ && source.width >= width_, "RandomCrop: expected at least ",
+          width_, " x ", height_, " pixels, got ", source.width, " x ", source.height);
+    return {width_, height_};
+  }
+
   void apply(Frame& frame, const RngKey& key) const override {
     const auto [x0, y0] = draw(frame, key);
     frame.image = crop(frame.image, frame, frame.channels, x0, y0);
@@ -42,8 +48,7 @@ class RandomCrop : public Transform {
   };
 
   Corner draw(const FrameShape& frame, const RngKey& key) const {
-    check(frame.height >= height_ && frame.width >= width_, "RandomCrop: expected at least ",
-          width_, " x ", height_, " pixels, got ", frame.width, " x ", frame.height);
+    frame_size({frame.width, frame.height});  // throws where the image is smaller
     const Rng rng(key);
     const auto y0 =
         static_cast<int>(rng.below(1, static_cast<uint64_t>(frame.height - height_) + 1));

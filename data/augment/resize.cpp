@@ -26,6 +26,8 @@ class Resize : public Transform {
 
   Role role() const override { return Role::framing; }
 
+  ImageSize frame_size(ImageSize) const override { return {width_, height_}; }
+
   void apply(Frame& frame, const RngKey&) const override {
     if (frame.width == width_ && frame.height == height_) return;
     frame.image =

@@ -34,6 +34,9 @@ class Transform {
   /// whether to apply the transform at all.
   virtual void apply(Frame& frame, const RngKey& key) const = 0;
 
+  /// The size of what apply() makes of an image of size `source`; throws Error as it does.
+  virtual ImageSize frame_size(ImageSize source) const { return source; }
+
   /// Which of the device's steps it is; none: it runs on the CPU only, and with it the pipeline.
   virtual DeviceStep device_step() const { return DeviceStep::none; }
   /// Writes down what apply() would do with this key, and draws nothing that apply() does not.

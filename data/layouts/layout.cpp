@@ -5,6 +5,8 @@
 #include <cctype>
 #include <charconv>
 
+#include "engine/core/error.h"
+
 namespace decant::data {
 namespace {
 
@@ -19,9 +21,13 @@ std::vector<fs::path> entries(const fs::path& folder, Wanted&& wanted) {
   std::vector<fs::path> found;
   std::error_code code;
   for (fs::directory_iterator it(folder, code), end; !code && it != end; it.increment(code)) {
-    // "._name.png" is what macOS leaves beside a file it copied; it is no image.
-    if (it->path().filename().string().front() != '.' && wanted(*it)) found.push_back(it->path());
+    // "._name.png" is what macOS leaves beside a file it copied; it is no image. lost+found is the
+    // file system's own, and root's.
+    const std::string name = it->path().filename().string();
+    if (name.front() != '.' && name != "lost+found" && wanted(*it)) found.push_back(it->path());
   }
+  check(!code || code == std::errc::not_a_directory || code == std::errc::no_such_file_or_directory,
+        folder.string(), ": expected a folder that can be read, got ", code.message());
   std::ranges::sort(found, [](const fs::path& a, const fs::path& b) {
     return natural_less(a.filename().string(), b.filename().string());
   });

@@ -31,6 +31,10 @@ std::optional<Listing> read_busi(const std::filesystem::path& root);
 std::optional<Listing> read_udiat(const std::filesystem::path& root);
 std::optional<Listing> read_folders(const std::filesystem::path& root);
 
+/// For the message where nothing is recognised: what the columns of a manifest.csv that is there
+/// are; "" without one.
+std::string manifest_hint(const std::filesystem::path& root);
+
 /// Adds split, class and patient from root/manifest.csv, if there is one, to samples by name.
 void add_manifest_columns(const std::filesystem::path& root, Listing& listing);
 
@@ -40,6 +44,7 @@ std::string lower_case(std::string_view text);
 /// a < b with runs of digits compared by value.
 bool natural_less(std::string_view a, std::string_view b);
 /// Entries of a folder in natural order, without hidden ones; none where it is no folder.
+/// Throws Error where it may not be read: what lies in it would be missed.
 std::vector<std::filesystem::path> image_files(const std::filesystem::path& folder);
 std::vector<std::filesystem::path> subfolders(const std::filesystem::path& folder);
 /// Number of a mask file whose name, in lower case, is STEM + suffix + ("" | _digits) for one of

@@ -51,7 +51,7 @@ std::optional<Table> read_table(const fs::path& path) {
   const fs::path file = fs::is_directory(path) ? path / "manifest.csv" : path;
   if (!fs::is_regular_file(file) || lower_case(file.extension().string()) != ".csv") return {};
   std::ifstream in(file);
-  check(in.good(), "manifest: cannot open ", file.string());
+  check(in.good(), file.string(), ": cannot open it");
   Table table{file, {}, {}};
   std::string line;
   for (int number = 1; std::getline(in, line); ++number) {
@@ -63,19 +63,27 @@ std::optional<Table> read_table(const fs::path& path) {
       for (size_t i = 0; i < fields.size(); ++i) table.columns.emplace(lower_case(fields[i]), i);
       continue;
     }
-    check(fields.size() == table.columns.size(), "manifest: expected ", table.columns.size(),
-          " fields, got ", fields.size(), ": ", file.string(), " line ", number);
+    check(fields.size() == table.columns.size(), file.string(), " line ", number, ": expected ",
+          table.columns.size(), " fields, got ", fields.size());
     table.rows.push_back(std::move(fields));
   }
-  check(!table.columns.empty(), "manifest: the file is empty: ", file.string());
+  check(!table.columns.empty(), file.string(), ": expected a line of columns, the file is empty");
   return table;
 }
 
 std::string read_split(const Table& table, const std::string& word) {
   const std::string split = split_name(word);
-  check(word.empty() || !split.empty(), "manifest: expected a split of train, val or test, got '",
-        word, "': ", table.file.string());
+  check(word.empty() || !split.empty(), table.file.string(),
+        ": expected a split of train, val or test, got '", word, "'");
   return split;
+}
+
+std::string columns_of(const Table& table) {
+  std::map<size_t, std::string> names;
+  for (const auto& [name, index] : table.columns) names[index] = name;
+  std::string text;
+  for (const auto& [index, name] : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
 }
 
 // A misspelt column would be passed over, and with it a split or the patients. Other columns are
@@ -119,9 +127,19 @@ std::optional<Listing> read_manifest(const fs::path& root) {
   return listing;
 }
 
+std::string manifest_hint(const fs::path& root) {
+  const auto table = read_table(root);
+  return table ? str("; ", table->file.string(), " has the columns ", columns_of(*table)) : "";
+}
+
 void add_manifest_columns(const fs::path& root, Listing& listing) {
   const auto table = read_table(root);
   if (!table) return;
+  if (!table->has("id") && !table->has("name") && !table->has("image")) {
+    listing.remarks.push_back(
+        {table->file, "not read: expected a column id, name or image, got " + columns_of(*table)});
+    return;
+  }
   remark_misspelt_columns(*table, listing);
   std::map<std::string, Sample*> by_name;
   for (Sample& sample : listing.samples) {

@@ -1,7 +1,9 @@
 #include "engine/core/nearest_name.h"
 
 #include <algorithm>
+#include <cctype>
 #include <limits>
+#include <utility>
 #include <vector>
 
 namespace decant {
@@ -25,13 +27,25 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return cost(a.size(), b.size());
 }
 
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::ranges::transform(out, out.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return out;
+}
+
+// First how many edits apart they are whatever the case, then with it.
+std::pair<size_t, size_t> distance_of(std::string_view a, std::string_view b) {
+  return {edit_distance(lower(a), lower(b)), edit_distance(a, b)};
+}
+
 }  // namespace
 
 std::string nearest_name(std::string_view wanted, std::span<const std::string> names) {
   std::string best;
-  size_t least = std::numeric_limits<size_t>::max();
+  std::pair least(std::numeric_limits<size_t>::max(), std::numeric_limits<size_t>::max());
   for (const std::string& name : names) {
-    const size_t distance = edit_distance(wanted, name);
+    const std::pair distance = distance_of(wanted, name);
     if (distance >= least) continue;
     least = distance;
     best = name;
@@ -41,7 +55,7 @@ std::string nearest_name(std::string_view wanted, std::span<const std::string> n
 
 std::string near_name(std::string_view wanted, std::span<const std::string> names) {
   const std::string nearest = nearest_name(wanted, names);
-  const bool near = edit_distance(wanted, nearest) <= std::max<size_t>(2, wanted.size() / 3);
+  const bool near = distance_of(wanted, nearest).first <= std::max<size_t>(2, wanted.size() / 3);
   return near ? nearest : "";
 }
 

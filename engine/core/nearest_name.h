@@ -7,7 +7,8 @@
 namespace decant {
 
 /// The name of fewest insertions, deletions, substitutions and swaps of neighbours from `wanted`,
-/// the first of them on a tie; "" where there are no names. For messages: "did you mean ...".
+/// whatever the case; on a tie the nearest with it, then the first; "" where there are no names.
+/// For messages: "did you mean ...".
 std::string nearest_name(std::string_view wanted, std::span<const std::string> names);
 
 /// The same where it is near enough to have been meant, at most 2 edits or a third of the letters

@@ -13,8 +13,7 @@ namespace decant {
 namespace {
 
 [[noreturn]] void fail(const std::filesystem::path& path, const char* action, int error) {
-  throw Error(str("write_file_atomically: cannot ", action, " ", path.string(), ": ",
-                  std::strerror(error)));
+  throw Error(str(path.string(), ": cannot ", action, " it: ", std::strerror(error)));
 }
 
 void write_all(int file, std::span<const std::byte> bytes, const std::filesystem::path& path) {

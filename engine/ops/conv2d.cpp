@@ -59,7 +59,7 @@ void check_conv_operands(const char* op, const Tensor& x, const Tensor& w, const
   check(is_stored(x) && w.dtype() == parameter_type(x.dtype()) &&
             (!b.defined() || b.dtype() == w.dtype()),
         op, ": expected one real type, or bfloat16 x on cuda and float32 w, got x ", x.dtype(),
-        " and w ", w.dtype());
+        b.defined() ? ", w " : " and w ", w.dtype(), b.defined() ? str(" and b ", b.dtype()) : "");
   check(!b.defined() || b.shape() == Shape({channels}), op, ": expected b [", channels, "] for w ",
         w.shape(), ", got b ", b.defined() ? b.shape() : Shape());
 }

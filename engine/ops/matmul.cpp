@@ -101,7 +101,7 @@ Variable linear(const Variable& x, const Variable& w, const Variable& b) {
   check(is_stored(x.value()) && w.dtype() == parameter_type(x.dtype()) &&
             (!b.defined() || b.dtype() == w.dtype()),
         "linear: expected one real type, or bfloat16 x on cuda and float32 w, got x ", x.dtype(),
-        " and w ", w.dtype());
+        b.defined() ? ", w " : " and w ", w.dtype(), b.defined() ? str(" and b ", b.dtype()) : "");
   const Shape rows = {xs.size() / xs[-1], xs[-1]};
   Shape ys = xs;
   ys[-1] = ws[0];

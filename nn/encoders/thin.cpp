@@ -25,9 +25,9 @@ int64_t scaled(double factor, int64_t width) {
 }
 
 std::vector<int64_t> channels_of(const NetworkSpec& spec) {
-  check(spec.width >= 1 && spec.width <= 1024, "thin: expected a width of 1 to 1024, got ",
+  check(spec.width >= 1 && spec.width <= 1024, "thin_unet: expected a width of 1 to 1024, got ",
         spec.width);
-  check(spec.depth >= 2 && spec.depth <= kThinMaxDepth, "thin: expected a depth of 2 to ",
+  check(spec.depth >= 2 && spec.depth <= kThinMaxDepth, "thin_unet: expected a depth of 2 to ",
         kThinMaxDepth, ", got ", spec.depth);
   std::vector<int64_t> channels = {spec.in_channels};
   for (int64_t level = 1; level <= spec.depth; ++level)

@@ -179,6 +179,27 @@ TEST_CASE("a manifest's column that is nearly a known one is remarked, other col
   CHECK(open_dataset(folder.path()).remarks.size() == 1);
 }
 
+TEST_CASE("a manifest of other columns is said to be there, with what was wanted and found") {
+  const TempFolder folder;
+  const std::string found = (folder.path() / "manifest.csv").string();
+  write_bytes(folder.at("manifest.csv"), "picture,truth,split\na,b,train\n");
+  for (const char* layout : {"auto", "manifest"}) {
+    const std::string message = message_of([&] { open_dataset(folder.path(), layout); });
+    CAPTURE(message);
+    CHECK(message.starts_with(folder.path().string() + ": "));
+    CHECK(contains(message, "manifest.csv with columns image and mask"));
+    CHECK(contains(message, found + " has the columns picture, truth, split"));
+  }
+  add_image(folder, "images/a.png", 1);
+  add_mask(folder, "masks/a.png");
+  const Dataset d = open_dataset(folder.path());
+  CHECK(d.layout == "folders");
+  REQUIRE(d.remarks.size() == 1);
+  CHECK(d.remarks[0].file == found);
+  CHECK(contains(d.remarks[0].what,
+                 "expected a column id, name or image, got picture, truth, split"));
+}
+
 TEST_CASE("where nothing is recognised the message names the folder and what was looked for") {
   const TempFolder folder;
   for (const std::string& message : {message_of([&] { open_dataset(folder.path()); }),
@@ -298,6 +319,8 @@ TEST_CASE("check-data finds every fault, names its file and says what training r
   add_image(vague, "a.png", 1);
   write_png(vague.at("a_mask.png"), grey);
   message = message_of([&] { require_masks(open_dataset(vague.path())); });
+  CHECK(message.starts_with(vague.path().string() + ": "));
+  CHECK(contains(message, "got 1 fault: "));
   CHECK(contains(message, "a_mask.png"));
   CHECK(contains(message, "neither 0/1 nor 0/255"));
   const Dataset d = open_dataset(folder.path());

@@ -222,6 +222,24 @@ TEST_CASE("a JPEG's Huffman tables are looked for in its segments only, and must
   CHECK_FALSE(contains(message(segment(table(254)), 2), "too long"));
 }
 
+TEST_CASE("a header of an absurd size is answered with the size and the limit") {
+  const TempFolder folder;
+  const auto message = [&](int width, int height) {
+    write_bytes(folder.at("a.png"), encode_png(width, height, 8, 0, {"x"}));
+    return message_of([&] { read_image_size(folder.at("a.png")); });
+  };
+  for (const auto& [width, height] :
+       {std::pair(100000, 100000), std::pair(20000, 20000), std::pair(2000000000, 3)}) {
+    const std::string text = message(width, height);
+    CAPTURE(text);
+    CHECK(contains(text, str("a.png: expected at most 67108864 pixels and 32768 a side, got ",
+                             width, " x ", height)));
+  }
+  CHECK(contains(message(32769, 1), "got 32769 x 1"));
+  CHECK(message(32768, 1).empty());
+  CHECK(message(8192, 8192).empty());
+}
+
 TEST_CASE("an atomic write leaves the old file and no temporary one where it fails") {
   const TempFolder folder;
   const auto file = folder.at("kept.txt");

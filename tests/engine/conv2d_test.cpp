@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "engine/core/error.h"
 #include "engine/ops/conv_transpose2d.h"
 
 using namespace decant;
@@ -34,6 +35,15 @@ TEST_CASE("conv2d is a cross-correlation: the kernel is not flipped") {
     CHECK(at(z, 2) == 84);
     CHECK(at(z, 3) == 6);
   }
+}
+
+TEST_CASE("conv2d names all types where one is another") {
+  const Variable x(Tensor::zeros({1, 2, 2, 1}));
+  const Variable w(Tensor::zeros({1, 1, 1, 1}));
+  CHECK_THROWS_WITH_AS(conv2d(x, w, Variable(Tensor::zeros({1}, DType::f64))),
+                       doctest::Contains("got x float32, w float32 and b float64"), Error);
+  CHECK_THROWS_WITH_AS(conv2d(x, Variable(Tensor::zeros({1, 1, 1, 1}, DType::f64))),
+                       doctest::Contains("got x float32 and w float64"), Error);
 }
 
 TEST_CASE("conv_transpose2d spreads each pixel by the kernel") {

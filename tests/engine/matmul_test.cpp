@@ -48,3 +48,12 @@ TEST_CASE("linear works on the last axis, and its gradients are those of a produ
   CHECK(w.grad().values<float>()[1] == 10);
   CHECK(b.grad().item() == 3);
 }
+
+TEST_CASE("linear names all types where one is another") {
+  const Variable x(Tensor::zeros({2, 3}));
+  const Variable w(Tensor::zeros({4, 3}));
+  CHECK_THROWS_WITH_AS(linear(x, w, Variable(Tensor::zeros({4}, DType::f64))),
+                       doctest::Contains("got x float32, w float32 and b float64"), Error);
+  CHECK_THROWS_WITH_AS(linear(x, Variable(Tensor::zeros({4, 3}, DType::f64))),
+                       doctest::Contains("got x float32 and w float64"), Error);
+}

@@ -52,6 +52,8 @@ TEST_CASE("the twelve presets are the paper's experiments") {
   CHECK(preset("HReg_KLD").terms[0].regressor.kernels == std::vector<int>{3, 1});
   CHECK_THROWS_WITH_AS(preset("L_KDL"), "preset: unknown \"L_KDL\", did you mean \"L_KLD\"?",
                        Error);
+  CHECK_THROWS_WITH_AS(preset("l_kld"), doctest::Contains("did you mean \"L_KLD\"?"), Error);
+  CHECK_THROWS_WITH_AS(preset("hreg_mse_waug"), doctest::Contains("\"HReg_MSE_WAug\"?"), Error);
 }
 
 TEST_CASE("every preset survives the way through JSON") {

@@ -152,7 +152,7 @@ TEST_CASE("width and depth of the thin U-Net are free") {
     CHECK(y.hidden.shape()[3] == network->hidden_channels());
   }
   CHECK_THROWS_WITH_AS(Network(parse_network("thin_unet:depth=8")),
-                       "thin: expected a depth of 2 to 7, got 8", Error);
+                       "thin_unet: expected a depth of 2 to 7, got 8", Error);
 }
 
 // Where the cells of a traced value lie in the network's input: cell i on pixel stride i + offset.
