@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <iostream>
 #include <map>
+#include <new>
 #include <thread>
 
 #include "engine/core/parallel.h"
@@ -77,11 +78,21 @@ std::vector<std::string> take_settings(std::span<const Key> keys, std::vector<st
   return settings;
 }
 
+// A word beside the one that a positional key takes.
+void refuse_second(std::span<const Key> keys, const std::string& word) {
+  if (word.find('=') != std::string::npos) return;
+  for (const Key& key : keys)
+    if (!key.flag.empty() && !key.flag.starts_with("-"))
+      throw Error(str(key.name, ": expected one (", key.help, "), got ", shown_default(key),
+                      " and ", word));
+}
+
 // The words that no flag took: key=value, or something to refuse.
 void place_extras(std::span<const Key> keys, const std::vector<std::string>& extras,
                   Arguments& arguments) {
   for (const std::string& word : extras) {
     if (!word.starts_with("-")) {
+      refuse_second(keys, word);
       apply_override(keys, word);
       arguments.typed.insert(word.substr(0, word.find('=')));
       continue;
@@ -118,6 +129,16 @@ std::vector<Command> all_commands() {
 void check_shown() {
   std::cout.flush();
   check(std::cout.good(), "expected to write to the standard output, it takes no more");
+}
+
+// What a user reads of an exception: those of the system say what failed in it, not to whom.
+std::string words_of(const std::exception& error) {
+  if (const auto* files = dynamic_cast<const std::filesystem::filesystem_error*>(&error))
+    return str(files->path1().string(), ": expected a place that can be used, got ",
+               files->code().message());
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr)
+    return "expected more memory than the system has left; a smaller size or batch takes less";
+  return error.what();
 }
 
 void print_help(const std::vector<Command>& commands) {
@@ -252,7 +273,7 @@ int run_program(const std::vector<std::string>& words) {
     }
     throw Error(str("expected a command, got \"", words[0], "\"", suggestion(words[0], names)));
   } catch (const std::exception& error) {
-    std::string message = error.what();
+    std::string message = words_of(error);
     std::ranges::replace(message, '\n', ' ');
     std::cout.flush();
     std::cerr << name << ": " << message << "\n";

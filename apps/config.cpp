@@ -4,7 +4,10 @@
 #include <cmath>
 #include <filesystem>
 
+#include "apps/memory.h"
+#include "apps/run_folder.h"
 #include "data/augment.h"
+#include "nn/checkpoint.h"
 
 namespace decant::apps {
 namespace {
@@ -47,7 +50,7 @@ Json resolve_augment(const Json& augment) {
 void validate(const TrainConfig& c, bool distilling) {
   check(!c.model.is_null(), "model: expected a network, got none (--model unet/resnet18)");
   check(!c.data.path.empty(), "data.path: expected a data set, got none (--data DIR)");
-  check_least("data.size", c.data.size, 8);
+  check_size("data.size", c.data.size, 8);
   check_count("data.fold", c.data.fold, 0);
   check_count("data.cache_mb", c.data.cache_mb, 0);
   check_choice("data.augment_on", c.data.augment_on, {"device", "cpu"});
@@ -96,7 +99,16 @@ std::string absolute(const std::string& path) {
 }  // namespace
 
 nn::NetworkSpec read_network(const Json& model) {
-  if (model.is_string()) return nn::parse_network(model.get<std::string>());
+  if (model.is_string()) {
+    const std::string name = model.get<std::string>();
+    // A network's name means it, even where a folder is called so.
+    try {
+      return nn::parse_network(name);
+    } catch (const Error&) {
+      if (name.ends_with(".json") || !std::filesystem::exists(name)) throw;
+    }
+    return nn::network_from_checkpoint(find_checkpoint(name)).network->spec();
+  }
   return nn::network_spec_from_json(nlohmann::json(model));
 }
 

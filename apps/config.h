@@ -109,7 +109,8 @@ struct TrainConfig {
   std::string step_graph = "on";
 
   void visit(auto&& v) {
-    v("model", model, "decoder/encoder, thin_unet, or a network's JSON", "--model");
+    v("model", model, "decoder/encoder, thin_unet, a network's JSON, or a run for its network",
+      "--model");
     v.section("data", data);
     v("augment", augment, "none, weak, strong, strong_flip or FILE.json", "--augment");
     v("loss", loss, "supervised: ce, dice or ce_dice", "--loss");
@@ -159,7 +160,8 @@ bool is_distilling(const TrainConfig& config);
 /// The augmentation's name; "custom" for a list.
 std::string augment_name(const TrainConfig& config);
 
-/// A name from a command line or a config as a network's spec.
+/// A name from a command line or a config as a network's spec; that of a run folder or a checkpoint
+/// of ours is the spec of its network, without its weights.
 nn::NetworkSpec read_network(const Json& model);
 
 }  // namespace decant::apps

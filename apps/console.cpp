@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <iostream>
@@ -65,6 +66,16 @@ std::string rounded(double value, int places) {
   out.precision(places);
   out << std::fixed << value;
   return out.str();
+}
+
+std::string figure(double value, int places) {
+  return std::isnan(value) ? "-" : rounded(value, places);
+}
+
+size_t shown_width(std::string_view text) {
+  // All bytes of a character but its first are 10xxxxxx.
+  return static_cast<size_t>(std::ranges::count_if(
+      text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
 std::string duration_text(double seconds) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -37,6 +38,12 @@ class Console {
 
 /// 0.12345 to 2 places: "0.12".
 std::string rounded(double value, int places);
+
+/// The same of a figure; "-" where there is none (NaN): the spread of one value, the mean of none.
+std::string figure(double value, int places);
+
+/// How many characters a terminal shows of a text in UTF-8.
+size_t shown_width(std::string_view text);
 
 /// "9 s", "3 min 20 s", "2 h 5 min".
 std::string duration_text(double seconds);

@@ -18,6 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kBest = "best.safetensors";
+constexpr const char* kLast = "last.safetensors";
 constexpr const char* kState = "state.safetensors";
 constexpr const char* kConfig = "config.json";
 constexpr const char* kSplit = "split.json";
@@ -88,6 +89,7 @@ RunFolder::RunFolder(RunFolder&& other) noexcept
     : path_(std::move(other.path_)),
       progress_(std::move(other.progress_)),
       best_bytes_(std::move(other.best_bytes_)),
+      made_(std::move(other.made_)),
       lock_(std::exchange(other.lock_, -1)) {}
 
 // The lock is on the folder itself: no lock file stays behind, and the system drops it with the
@@ -114,11 +116,12 @@ RunFolder RunFolder::create(const fs::path& path, const Json& config, const Json
   check(!fs::exists(left) || read_bytes(left) == split_words, path.string(),
         ": expected a new or empty folder, got one with a ", kSplit,
         " that is not this run's; it would be written over");
-  std::error_code failed;
-  fs::create_directories(path, failed);
-  check(!failed, path.string(), ": expected to make this folder, got ", failed.message());
   RunFolder folder(path);
+  std::error_code failed;
+  if (fs::create_directories(path, failed)) folder.made_ = {path};
+  check(!failed, path.string(), ": expected to make this folder, got ", failed.message());
   folder.lock();
+  if (!fs::exists(left)) folder.made_.insert(folder.made_.begin(), left);
   write_file_atomically(path / kSplit, split_words);
   write_file_atomically(path / kConfig, config.dump(2) + "\n");  // last: from now on it is a run
   return folder;
@@ -168,6 +171,15 @@ RunFolder RunFolder::open(const fs::path& path) {
   cut(path / kMetrics, metrics_bytes);
   cut(path / kLog, log_bytes);
   return folder;
+}
+
+void RunFolder::take_back() noexcept {
+  if (committed()) return;
+  std::error_code ignored;  // the error that led here is the one to tell
+  fs::remove_all(path_ / kPreviews, ignored);
+  for (const char* name : {kMetrics, kLog, kBest, kLast, kConfig})  // config.json makes it a run
+    fs::remove(path_ / name, ignored);
+  for (const fs::path& made : made_) fs::remove(made, ignored);  // a folder only where it is empty
 }
 
 Json RunFolder::config() const {

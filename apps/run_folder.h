@@ -53,6 +53,10 @@ class RunFolder {
   /// Goes on with a run. Throws Error where there is none, or another process uses it.
   static RunFolder open(const std::filesystem::path& path);
 
+  /// After create(): takes the run back where nothing was committed, so that the same command can
+  /// begin it again. What lay there before stays.
+  void take_back() noexcept;
+
   ~RunFolder();
   RunFolder(RunFolder&& other) noexcept;
   RunFolder& operator=(RunFolder&&) = delete;
@@ -91,6 +95,7 @@ class RunFolder {
   std::filesystem::path path_;
   Progress progress_;
   std::string best_bytes_;  ///< of best.safetensors, where it is not the network at hand
+  std::vector<std::filesystem::path> made_;  ///< by create(), the last first
   int lock_ = -1;
 };
 

@@ -16,6 +16,15 @@ constexpr std::string_view kMayChange[] = {"resume",         "threads",        "
                                            "step_graph",     "data.path",      "data.augment_on",
                                            "data.device_mb", "distill.teacher"};
 
+// A manifest that is not read, for one, is not what a run should find out last.
+void note_remarks(const data::Dataset& dataset, Console& console) {
+  if (dataset.remarks.empty()) return;
+  const data::Remark& first = dataset.remarks.front();
+  const size_t more = dataset.remarks.size() - 1;
+  console.line(str("notice: ", first.file.string(), ": ", first.what,
+                   more == 0 ? "" : str("; and ", more, " more, which check-data tells")));
+}
+
 Exit resume(const RunOptions& options, const Arguments& arguments) {
   for (const std::string& key : arguments.given)
     check(std::ranges::find(kMayChange, key) != std::end(kMayChange),
@@ -82,10 +91,16 @@ Exit run_training(RunOptions& options, const Arguments& arguments, bool distilli
   data::SplitSet splits{all.origin, {all.fold(config.data.fold)}};
   if (all.folds.size() > 1) splits.origin += str(" fold ", config.data.fold);
   Console console;
+  note_remarks(dataset, console);
   Trainer trainer(config, std::move(dataset), splits, console);
   const std::vector<std::string> header = trainer.header();
   RunFolder folder = RunFolder::create(options.out, run_json(config), Json(data::to_json(splits)));
-  return exit_of(trainer.run(folder, header));
+  try {
+    return exit_of(trainer.run(folder, header));
+  } catch (...) {
+    folder.take_back();
+    throw;
+  }
 }
 
 }  // namespace decant::apps

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "apps/device.h"
+#include "apps/memory.h"
 #include "apps/report.h"
 #include "engine/core/parallel.h"
 #include "nn/schedule.h"
@@ -80,6 +81,14 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
                                                   .seed = config_.seed,
                                                   .graph = config_.step_graph == "on"});
   if (distiller_) step_->teach_by(*teacher_, *distiller_);
+  check(!config_.drop_last || std::cmp_less_equal(config_.batch, split_.train.size()),
+        "batch: expected at most the ", split_.train.size(),
+        " training images with drop_last, got ", config_.batch);
+  if (device_ == Device::cpu)
+    require_step_memory(*network_, config_.data.size,
+                        std::min(config_.batch, static_cast<int64_t>(split_.train.size())),
+                        "data.size");
+  check_framing(augmentation);
   load_pictures(augmentation, channels);
   feed_ = std::make_unique<StepFeed>(device_, pictures_);
   loader_ =
@@ -93,8 +102,6 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
                                                          .in_channels = channels,
                                                          .pair = pair,
                                                          .pictures = pictures_});
-  check(loader_->batches() > 0, "batch: expected at most the ", split_.train.size(),
-        " training images with drop_last, got ", config_.batch);
   const int64_t steps = config_.epochs * loader_->batches();
   check(config_.schedule.warmup_steps == 0 || config_.schedule.warmup_steps < steps,
         "schedule.warmup_steps: expected fewer than all ", steps, " steps of the run (epochs ",
@@ -102,7 +109,6 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
         config_.schedule.warmup_steps);
   check_smallest_batch();
   const data::Pipeline evaluation = augmentation.evaluation(config_.data.size);
-  check_framing(augmentation);
   validation_ =
       std::make_unique<EvaluationSet>(dataset_, split_.val, evaluation, channels, cache.val_bytes);
   notes_ = {.size = config_.data.size,
@@ -260,10 +266,15 @@ void Trainer::check_finite(const Tensor& figures, int64_t begin, int64_t end) co
   for (int64_t i = begin * width; i < end * width; ++i)
     check(std::isfinite(values[i]), "epoch ", progress_.epoch + 1, ", step ",
           progress_.epoch * loader_->batches() + i / width + 1, ": expected a finite ",
-          step_->names()[static_cast<size_t>(i % width)], ", got ", values[i], "; ",
-          progress_.epoch == 0
-              ? std::string("nothing was saved yet")
-              : str("the network of epoch ", progress_.epoch, " is in ", folder_->last().string()));
+          step_->names()[static_cast<size_t>(i % width)], ", got ", values[i], "; ", saved_text());
+}
+
+// What a resume would go on from.
+std::string Trainer::saved_text() const {
+  const Progress& saved = folder_->progress();
+  if (!folder_->committed()) return "nothing was saved yet";
+  const std::string steps = saved.batch == 0 ? "" : str(" and ", saved.batch, " steps of the next");
+  return str("the network after epoch ", saved.epoch, steps, " is in ", folder_->last().string());
 }
 
 double Trainer::learning_rate(int64_t step) const {
@@ -286,7 +297,7 @@ void Trainer::finish_epoch(double seconds) {
   ++progress_.epoch;
   progress_.batch = 0;
   check(std::isfinite(val.loss), "epoch ", progress_.epoch, ": expected a finite val_loss, got ",
-        val.loss);
+        val.loss, "; ", saved_text());
   const bool by_dice = config_.metric == "val_dice";
   const double score = by_dice ? val.dice : val.loss;
   const bool better = progress_.best_epoch == 0 ||

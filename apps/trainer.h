@@ -88,6 +88,7 @@ class Trainer {
   std::vector<NamedTensor> state_tensors();
   void save(const std::filesystem::path& path);
   void log(const std::string& line);
+  std::string saved_text() const;  ///< "the network after epoch 3 is in runs/a/last.safetensors"
   std::string arithmetic() const;
   std::string epoch_text() const;  ///< "epoch 3/80", of the epoch at work
 

@@ -37,13 +37,20 @@ void Trainer::check_smallest_batch() const {
 
 // What the network learns on must be what it is asked about later.
 void Trainer::check_framing(const data::Pipeline& augmentation) const {
-  const data::LoadedSample sample = data::load_sample(
-      dataset_.find(split_.train.front()), static_cast<int>(network_->spec().in_channels));
-  data::Frame frame(sample.image, sample.mask);
-  augmentation.apply(frame, {});
   const int size = config_.data.size;
-  check(frame.width == size && frame.height == size, "augment: expected frames of ", size, " x ",
-        size, " (data.size), got ", frame.width, " x ", frame.height);
+  for (const std::string& id : split_.train) {
+    const std::filesystem::path& file = dataset_.find(id).image;
+    data::ImageSize frame;
+    const data::ImageSize own = data::read_image_size(file);
+    try {
+      frame = augmentation.frame_size(own);
+    } catch (const Error& error) {
+      throw Error(str("augment: ", file.string(), ": ", error.what()));
+    }
+    check(frame == data::ImageSize{size, size}, "augment: expected frames of ", size, " x ", size,
+          " (data.size), got ", frame.width, " x ", frame.height, " of ", file.string(), ", ",
+          own.width, " x ", own.height);
+  }
 }
 
 // While it teaches, the teacher sees pixels as the student's Normalize leaves them.

@@ -8,6 +8,7 @@
 
 #include "apps/command.h"
 #include "apps/config.h"
+#include "apps/memory.h"
 #include "apps/train_step.h"
 #include "engine/core/allocator.h"
 #include "engine/core/cuda_memory.h"
@@ -35,7 +36,8 @@ struct BenchOptions {
 
   void visit(auto&& v) {
     v("what", what, "train, distill or infer", "what");
-    v("model", model, "decoder/encoder, thin_unet, or a network's JSON", "--model");
+    v("model", model, "decoder/encoder, thin_unet, a network's JSON, or a run for its network",
+      "--model");
     v("teacher", teacher, "of distill: another such network, of fresh weights", "--teacher");
     v("preset", preset, "of distill: one of the twelve", "--preset");
     v("size", size, "side of the input", "--size");
@@ -117,6 +119,8 @@ class Bench {
         device_(device),
         spec_(read_network(options.model)),
         network_(nn::make_network(spec_)) {
+    if (device == Device::cpu && options.what != "infer")
+      require_step_memory(*network_, options.size, options.batch, "size");
     nn::move_to(*network_, device_);
     const Shape images = {options.batch, options.size, options.size, spec_.in_channels};
     const Shape masks = {options.batch, options.size, options.size, 1};
@@ -224,9 +228,9 @@ Exit run(BenchOptions& options, const Arguments&) {
         "what: expected train, distill or infer, got \"", options.what, "\"");
   require_writable(options.json);
   if (options.batch == 0) options.batch = options.what == "infer" ? 1 : 8;
-  check(options.size > 0 && options.batch > 0 && options.steps > 0 && options.warmup >= 0,
-        "expected size, batch and steps above 0, got size ", options.size, ", batch ",
-        options.batch, ", steps ", options.steps);
+  check_size("size", options.size);
+  check(options.batch > 0 && options.steps > 0 && options.warmup >= 0,
+        "expected batch and steps above 0, got batch ", options.batch, ", steps ", options.steps);
   take_threads(options.threads);
   const Device device = use_device(options.device, options.precision);
   Json json = {{"what", options.what}, {"network", read_network(options.model).name()}};

@@ -1,11 +1,10 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <iomanip>
 #include <iostream>
-#include <sstream>
 
 #include "apps/command.h"
+#include "apps/console.h"
 #include "apps/evaluate.h"
 #include "apps/run_folder.h"
 #include "apps/selection.h"
@@ -65,21 +64,17 @@ double latency_ms(const TrainedNetwork& trained) {
   return times[kTimed / 2];
 }
 
-std::string fixed(double value, int places) {
-  std::ostringstream out;
-  out << std::fixed << std::setprecision(places) << value;
-  return out.str();
-}
-
 // Cells in columns as wide as their longest; names to the left, figures to the right.
 void print_columns(const std::vector<std::vector<std::string>>& table, size_t names) {
   std::vector<size_t> widths(table.front().size());
   for (const auto& line : table)
-    for (size_t c = 0; c < widths.size(); ++c) widths[c] = std::max(widths[c], line[c].size());
-  for (const auto& line : table) {
     for (size_t c = 0; c < widths.size(); ++c)
-      std::cout << (c == 0 ? "" : "  ") << (c < names ? std::left : std::right)
-                << std::setw(static_cast<int>(widths[c])) << line[c];
+      widths[c] = std::max(widths[c], shown_width(line[c]));
+  for (const auto& line : table) {
+    for (size_t c = 0; c < widths.size(); ++c) {
+      const std::string room(widths[c] - shown_width(line[c]), ' ');
+      std::cout << (c == 0 ? "" : "  ") << (c < names ? line[c] + room : room + line[c]);
+    }
     std::cout << "\n";
   }
 }
@@ -93,9 +88,9 @@ void print(const std::vector<Row>& rows, const Selection& selection, int64_t les
   for (const Row& row : rows)
     table.push_back(
         {row.name, row.network, row.loss, std::to_string(row.size),
-         fixed(row.report.lesions.dice.mean, 4) + " +- " + fixed(row.report.lesions.dice.std, 4),
-         std::to_string(row.parameters), fixed(static_cast<double>(row.macs) / 1e6, 1),
-         fixed(row.latency_ms, 2),
+         figure(row.report.lesions.dice.mean, 4) + " +- " + figure(row.report.lesions.dice.std, 4),
+         std::to_string(row.parameters), rounded(static_cast<double>(row.macs) / 1e6, 1),
+         rounded(row.latency_ms, 2),
          str(row.report.both_empty, "/", row.report.truth_empty_only, "/",
              row.report.prediction_empty_only)});
   print_columns(table, 3);

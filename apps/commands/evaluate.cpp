@@ -7,6 +7,7 @@
 #include "apps/checkpoint_notes.h"
 #include "apps/command.h"
 #include "apps/config.h"
+#include "apps/console.h"
 #include "apps/device.h"
 #include "apps/selection.h"
 #include "engine/io/atomic_file.h"
@@ -27,7 +28,7 @@ struct EvaluateOptions {
   std::string precision = "float32";
 
   void visit(auto&& v) {
-    v("run", run, "run folder or checkpoint", "run");
+    v("run", run, "run folder or checkpoint; compare takes several", "run");
     v("data", data, "data set; without, the run's own", "--data");
     v("layout", layout, "auto, manifest, busi, udiat or folders", "--layout");
     v("split", split, "train, val, test or all; without, test where the run has one, or val",
@@ -43,10 +44,14 @@ struct EvaluateOptions {
 };
 
 void print_row(const char* name, const data::Summary& all, const data::Summary& lesions) {
-  std::cout << "  " << std::left << std::setw(14) << name << std::right << std::fixed
-            << std::setprecision(4) << std::setw(9) << all.mean << " +- " << std::setw(7) << all.std
-            << " (" << all.count << ")" << std::setw(12) << lesions.mean << " +- " << std::setw(7)
-            << lesions.std << " (" << lesions.count << ")\n";
+  const auto figures = [](const data::Summary& s, int width) {
+    std::cout << std::setw(width) << figure(s.mean, 4) << " +- " << std::setw(7) << figure(s.std, 4)
+              << " (" << s.count << ")";
+  };
+  std::cout << "  " << std::left << std::setw(14) << name << std::right;
+  figures(all, 9);
+  figures(lesions, 12);
+  std::cout << "\n";
 }
 
 void print(const data::MetricsReport& report, const Selection& selection,

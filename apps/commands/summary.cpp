@@ -6,6 +6,7 @@
 #include "apps/checkpoint_notes.h"
 #include "apps/command.h"
 #include "apps/config.h"
+#include "apps/memory.h"
 #include "engine/io/atomic_file.h"
 
 namespace decant::apps {
@@ -60,6 +61,7 @@ Exit run(SummaryOptions& options, const Arguments&) {
     network = nn::make_network(read_network(Json(options.model)));
   }
   if (size == 0) size = 224;
+  check_size("size", size);
   const nn::Summary summary = nn::summarize(*network, size, size);
   std::cout << network->spec().name() << "\n" << summary.text();
   if (!options.json.empty())

@@ -1,14 +1,20 @@
 // Whatever a user gets wrong ends in one clear line and exit code 2, and leaves nothing behind.
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <functional>
+#include <iostream>
 #include <thread>
 
+#include "apps/command.h"
 #include "apps/options.h"
 #include "tests/apps/program.h"
 
@@ -31,6 +37,41 @@ Words run_on(const std::string& data, const std::string& out) {
   Words words = tiny_run() + Words{"--out", out};
   words[2] = data;
   return words;
+}
+
+// The same PNG with other sides in its header, whose checksum is right again.
+std::string with_sides(std::string png, uint32_t width, uint32_t height) {
+  const auto put = [&png](size_t at, uint32_t value) {
+    for (size_t i = 0; i < 4; ++i) png[at + i] = static_cast<char>(value >> (24 - 8 * i));
+  };
+  put(16, width);
+  put(20, height);
+  uint32_t crc = ~0U;
+  for (size_t i = 12; i < 29; ++i) {
+    crc ^= static_cast<uint8_t>(png[i]);
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0xEDB88320U : 0U);
+  }
+  put(29, ~crc);
+  return png;
+}
+
+// Phantoms of 48 x 48, of which the second benign one is of 40 x 40. The split takes all but the
+// normal ones for training.
+std::string with_a_smaller_image(const TemporaryFolder& folder) {
+  const std::string data = copy_of_phantoms(folder);
+  const std::string other = folder / "other";
+  decant::apps::decant({"phantom", other, "--count", "3", "--size", "40"});
+  for (const char* end : {".png", "_mask.png"})
+    fs::copy_file(other + "/benign/benign (1)" + end, data + "/benign/benign (2)" + end,
+                  fs::copy_options::overwrite_existing);
+  std::string manifest = "name,split\n";
+  for (const auto& entry : fs::recursive_directory_iterator(data)) {
+    const std::string stem = entry.path().stem().string();
+    if (entry.is_regular_file() && stem.find("_mask") == std::string::npos)
+      manifest += stem + (stem.starts_with("normal") ? ",val\n" : ",train\n");
+  }
+  write_bytes(data + "/manifest.csv", manifest);
+  return data;
 }
 
 struct BadInput {
@@ -265,6 +306,76 @@ const std::vector<BadInput>& table() {
          return tiny_run() + Words{"--out", f / "out", "--threads", std::to_string(many)};
        },
        {"threads: expected at most", "processors"}},
+      {"a size that no image has",
+       [](const TemporaryFolder& f) {
+         return tiny_run() + Words{"--out", f / "out", "--size", "1000000"};
+       },
+       {"data.size: expected 8 .. 8192, got 1000000"}},
+      {"a step that no machine has the memory for",
+       [](const TemporaryFolder& f) {
+         return tiny_run() + Words{"--out", f / "out", "--size", "8192", "--batch", "16"} +
+                Words{"model=thin_unet:width=1024,depth=2"};
+       },
+       {"data.size", "GiB of memory of this machine", "data.size 8192 and batch 16"}},
+      {"steps to time that no machine has the memory for",
+       [](const TemporaryFolder&) {
+         return Words{"bench", "train",   "--size",
+                      "8192",  "--model", "thin_unet:width=1024,depth=2"};
+       },
+       {"size: expected a step", "GiB of memory", "size 8192 and batch 8"}},
+      {"a preset in small letters",
+       [](const TemporaryFolder& f) {
+         return tiny_run("distill") +
+                Words{"--out", f / "out", "--preset", "l_kld", "--teacher", trained()};
+       },
+       {"did you mean \"L_KLD\"?"}},
+      {"an image whose header states an absurd size",
+       [](const TemporaryFolder& f) {
+         const std::string data = copy_of_phantoms(f);
+         const std::string file = data + "/benign/benign (1).png";
+         write_bytes(file, with_sides(bytes_of(file), 100000, 100000));
+         return run_on(data, f / "out");
+       },
+       {"got 1 fault: ", "benign (1).png", "100000 x 100000", "at most 67108864 pixels"}},
+      {"a manifest whose columns say nothing of its split",
+       [](const TemporaryFolder& f) {
+         const std::string data = copy_of_phantoms(f);
+         write_bytes(data + "/manifest.csv", "picture,part\nbenign (1),train\n");
+         return run_on(data, f / "out") + Words{"--split", "manifest"};
+       },
+       {"manifest.csv", "expected a column id, name or image", "got picture, part"}},
+      {"several runs to evaluate",
+       [](const TemporaryFolder&) { return Words{"evaluate", trained(), trained()}; },
+       {"run: expected one", "compare takes several", "trained"}},
+      {"a run to take the network of that is none",
+       [](const TemporaryFolder& f) {
+         fs::create_directory(f / "empty");
+         return tiny_run() + Words{"--out", f / "out", "model=" + (f / "empty")};
+       },
+       {"empty: expected a run folder with best.safetensors"}},
+      {"an image too small for the crop",
+       [](const TemporaryFolder& f) {
+         const std::string data = with_a_smaller_image(f);
+         write_bytes(
+             f / "own.json",
+             R"([{"name": "RandomCrop", "height": 48, "width": 48}, {"name": "Normalize"}])");
+         return run_on(data, f / "out") + Words{"--augment", f / "own.json", "data.size=48"};
+       },
+       {"augment", "benign (2).png", "expected at least 48 x 48 pixels, got 40 x 40"}},
+      {"images of sizes that no step brings to one",
+       [](const TemporaryFolder& f) {
+         const std::string data = with_a_smaller_image(f);
+         write_bytes(f / "own.json",
+                     R"([{"name": "PadIfNeeded", "min_height": 40, "min_width": 40},
+                         {"name": "Normalize"}])");
+         return run_on(data, f / "out") + Words{"--augment", f / "own.json", "data.size=40"};
+       },
+       {"augment: expected frames of 40 x 40 (data.size), got 48 x 48 of", ".png"}},
+      {"a last batch that drop_last leaves nothing of",
+       [](const TemporaryFolder& f) {
+         return tiny_run() + Words{"--out", f / "out", "batch=99", "drop_last=true"};
+       },
+       {"batch: expected at most the 16 training images with drop_last, got 99"}},
       {"a device that is none",
        [](const TemporaryFolder& f) {
          return tiny_run() + Words{"--out", f / "out", "--device", "gpu"};
@@ -278,6 +389,13 @@ void check_one_line(const Result& result, const std::vector<const char*>& messag
   CHECK(result.code == 2);
   CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
   CHECK(result.err.starts_with("decant"));
+  // A message begins with what the user gave, not with what the source calls it.
+  for (const char* inner :
+       {"open_dataset:", "require_masks:", "read_image:", "read_mask:", "load_sample:", "Loader:",
+        "Pipeline::", "Dataset::", "DistillSpec:", "write_file_atomically:", "filesystem error"}) {
+    CAPTURE(inner);
+    CHECK(result.err.find(inner) == std::string::npos);
+  }
   for (const char* part : message) {
     CAPTURE(part);
     CHECK(result.err.find(part) != std::string::npos);
@@ -338,6 +456,94 @@ TEST_CASE("a loss that is not finite stops the run before it is saved") {
   // What was committed is still there, whole.
   CHECK((bytes_of(out + "/state.safetensors") == state));
   CHECK(decant::apps::decant({"evaluate", out}).code == 0);
+}
+
+TEST_CASE("a run that fails before anything is saved leaves its folder free") {
+  const TemporaryFolder folder;
+  const std::string out = folder / "out";
+  const Words run = tiny_run() + Words{"--out", out, "optim.name=sgd"};
+  const Result failed = decant::apps::decant(run + Words{"optim.lr=1e38"});
+  CAPTURE(failed.err);
+  check_one_line(failed, {"epoch 1", "expected a finite", "nothing was saved yet"});
+  CHECK(contents(folder.path()).empty());
+  CHECK(!fs::exists(out));
+  CHECK(decant::apps::decant(run + Words{"optim.lr=1e-3"}).code == 0);
+}
+
+TEST_CASE("a run stopped within an epoch says what is saved of it where it fails later") {
+  const TemporaryFolder folder;
+  const std::string out = folder / "out";
+  const Words run =
+      tiny_run() +
+      Words{"--out",        out, "model=unet/resnet18", "batch=1", "data.size=64", "optim.name=sgd",
+            "optim.lr=3e-4"};
+  std::string said;
+  for (int tries = 0; said.find("stopped in epoch 1/2") == std::string::npos ||
+                      said.find(" after 0 of its ") != std::string::npos;
+       ++tries) {
+    REQUIRE(tries < 20);
+    fs::remove_all(out);
+    const std::string said_file = folder / str("said_", tries);
+    const pid_t process = start_decant(run, said_file);
+    while (bytes_of(said_file).find("kernels") == std::string::npos) {  // from now on it trains
+      REQUIRE(waitpid(process, nullptr, WNOHANG) == 0);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    kill(process, SIGINT);
+    wait_for(process);
+    said = bytes_of(said_file);
+  }
+  Json config = Json::parse(bytes_of(out + "/config.json"));
+  config["optim"]["lr"] = 1e38;
+  write_bytes(out + "/config.json", config.dump());
+  const auto before = contents(out);
+  const Result result = decant::apps::decant({"train", "--resume", out});
+  CAPTURE(result.err);
+  check_one_line(result, {"epoch 1, step", "expected a finite", "the network after epoch 0 and ",
+                          " steps of the next is in ", "last.safetensors"});
+  CHECK(bytes_of(out + "/state.safetensors") == before.at("state.safetensors"));
+}
+
+TEST_CASE("a place that may not be read is named in one line") {
+  if (geteuid() != 0) {
+    MESSAGE("not shown: only root can become the user of somebody else's folder");
+    return;
+  }
+  const TemporaryFolder folder;
+  fs::permissions(folder.path(), fs::perms(0755));
+  const std::string data = copy_of_phantoms(folder);
+  fs::create_directory(folder / "hidden");
+  fs::copy(trained(), folder / "hidden/run", fs::copy_options::recursive);
+  fs::permissions(folder / "hidden", fs::perms(0700));
+  fs::create_directory(folder / "said");
+  fs::permissions(folder / "said", fs::perms(0777));
+  const auto refused = [&](const Words& words, const std::vector<const char*>& message) {
+    const std::string file = folder / "said/err";
+    fs::remove(file);
+    std::cout << std::flush;  // else the child would write it too
+    const pid_t process = fork();
+    if (process == 0) {
+      if (seteuid(65534) != 0) _exit(3);
+      dup2(open(file.c_str(), O_WRONLY | O_CREAT, 0644), STDERR_FILENO);
+      _exit(run_program(words));
+    }
+    const Result result{.code = wait_for(process), .out = "", .err = bytes_of(file)};
+    CAPTURE(result.err);
+    check_one_line(result, message);
+    CHECK(result.err.find("Permission denied") != std::string::npos);
+  };
+  const std::string run = folder / "hidden/run";
+  refused({"evaluate", run}, {"evaluate: ", "hidden/run: expected"});
+  refused({"train", "--resume", run}, {"hidden/run/config.json: expected"});
+  refused(run_on(data, folder / "hidden/new"), {"hidden/new"});
+  refused({"check-data", folder / "hidden/data"}, {"hidden/data: expected a data set"});
+  fs::permissions(data + "/benign", fs::perms(0700));  // its images would be missed without a word
+  refused({"check-data", data}, {"data/benign: expected a folder that can be read"});
+  fs::permissions(data, fs::perms(0711));
+  refused({"check-data", data}, {"data: expected a folder that can be read"});
+  fs::permissions(data, fs::perms(0700));
+  refused({"check-data", data}, {"data: expected a folder that can be read"});
 }
 
 TEST_CASE("a full disk stops the run and keeps the last commit") {

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
+
 #include "tests/apps/program.h"
 
 using namespace decant;
@@ -181,6 +183,29 @@ TEST_CASE("a preset is shown as what it comes to, with what refines it") {
   write_bytes(folder / "run.json", refined.out);
   CHECK(decant::apps::decant({"distill", "--config", folder / "run.json", "--print-config"}).out ==
         refined.out);
+}
+
+TEST_CASE("a run's folder or checkpoint stands for its network, a network's name for that") {
+  const nlohmann::json network = {{"decoder", "thin_unet"}, {"encoder", "thin"}, {"in_channels", 3},
+                                  {"classes", 1},           {"width", 8},        {"depth", 4}};
+  for (const std::string& model : {trained(), trained() + "/last.safetensors"}) {
+    TrainConfig config = complete();
+    config.model = model;
+    CHECK(nlohmann::json(resolve(config, false).model) == network);
+  }
+  const Result timed = decant::apps::decant(
+      {"bench", "infer", "--model", trained(), "--size", "32", "--steps", "1", "--warmup", "0"});
+  CAPTURE(timed.err);
+  CHECK(timed.code == 0);
+  CHECK(timed.out.find("\"thin_unet:width=8,depth=4\"") != std::string::npos);
+
+  const TemporaryFolder folder;  // a run of another network under a network's name
+  std::filesystem::copy(trained(), folder / "thin_unet", std::filesystem::copy_options::recursive);
+  const std::filesystem::path here = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path());
+  const nn::NetworkSpec named = read_network("thin_unet");
+  std::filesystem::current_path(here);
+  CHECK(named.width == nn::parse_network("thin_unet").width);
 }
 
 TEST_CASE("train's help is about training") {

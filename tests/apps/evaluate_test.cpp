@@ -2,9 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "apps/checkpoint_notes.h"
+#include "apps/console.h"
 #include "apps/trainer.h"
 #include "nn/losses.h"
 #include "tests/apps/program.h"
@@ -13,6 +16,8 @@ using namespace decant;
 using namespace decant::apps;
 
 namespace {
+
+using Words = std::vector<std::string>;
 
 // A "network" whose one logit is the first channel of each pixel.
 Variable first_channel(const Variable& images) {
@@ -49,6 +54,37 @@ TEST_CASE("the validation loss is each image's own, whatever the batch") {
     const Validation found = validate(set, batch, first_channel, dice_loss);
     CHECK(found.loss == by_hand);  // the same numbers in the same order
   }
+}
+
+TEST_CASE("tables: a dash where there is no spread, columns in line whatever the names' letters") {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "one/benign");
+  for (const char* end : {".png", "_mask.png"})
+    std::filesystem::copy_file(phantoms() + "/benign/benign (1)" + end,
+                               folder / "one/benign/benign (1)" + end);
+  const Result evaluated = decant::apps::decant({"evaluate", trained(), "--data", folder / "one"});
+  CAPTURE(evaluated.out);
+  REQUIRE(evaluated.code == 0);
+  CHECK(evaluated.out.find("nan") == std::string::npos);
+  CHECK(evaluated.out.find(" +-       - (1)") != std::string::npos);
+
+  const Words runs = {folder / "Prüfung größer", folder / "plain"};
+  for (const std::string& run : runs)
+    std::filesystem::copy(trained(), run, std::filesystem::copy_options::recursive);
+  const Result compared =
+      decant::apps::decant(Words{"compare"} + runs + Words{"--data", folder / "one"});
+  CAPTURE(compared.out);
+  REQUIRE(compared.code == 0);
+  CHECK(compared.out.find("nan") == std::string::npos);
+  std::istringstream lines(compared.out);
+  std::vector<size_t> widths;
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with("run ") || line.starts_with("Pr") || line.starts_with("plain"))
+      widths.push_back(shown_width(line));
+  REQUIRE(widths.size() == 3);
+  CHECK(widths[1] == widths[0]);
+  CHECK(widths[2] == widths[0]);
+  CHECK(shown_width("Prüfung größer") == 14);
 }
 
 TEST_CASE("training and validation share one limit for what they keep decoded") {

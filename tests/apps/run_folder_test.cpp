@@ -139,6 +139,39 @@ TEST_CASE("a run whose state was deleted is not begun again over its networks") 
   CHECK(contents(path) == before);
 }
 
+TEST_CASE("a run in which nothing was committed can be taken back, one with a commit cannot") {
+  const TemporaryFolder parent;
+  PretendRun run;
+  const auto fails = [&](const fs::path& path) {
+    RunFolder folder = RunFolder::create(path, {}, {{"origin", "x"}});
+    folder.append_metrics("row 1");
+    folder.append_log("line 1");
+    fs::create_directory(path / "previews");
+    for (const char* name : {"last.safetensors", "best.safetensors", "previews/a.png"})
+      write_bytes(path / name, "uncommitted");
+    folder.take_back();
+  };
+  fails(parent.path() / "new");
+  CHECK(!fs::exists(parent.path() / "new"));
+  fs::create_directory(parent.path() / "empty");
+  fails(parent.path() / "empty");
+  CHECK(fs::is_empty(parent.path() / "empty"));
+  // The split of this run, which lay there before.
+  fs::create_directory(parent.path() / "split");
+  const std::string split = Json({{"origin", "x"}}).dump(1) + "\n";
+  write_bytes(parent / "split/split.json", split);
+  fails(parent.path() / "split");
+  CHECK(contents(parent.path() / "split") ==
+        std::map<std::string, std::string>{{"split.json", split}});
+
+  const fs::path path = parent.path() / "committed";
+  RunFolder folder = RunFolder::create(path, {}, {});
+  run.advance(folder, true);
+  const auto before = contents(path);
+  folder.take_back();
+  CHECK(contents(path) == before);
+}
+
 TEST_CASE("a folder without a state starts from nothing") {
   const TemporaryFolder parent;
   const fs::path path = parent.path() / "a";
