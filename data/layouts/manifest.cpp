@@ -82,7 +82,7 @@ std::string columns_of(const Table& table) {
   std::map<size_t, std::string> names;
   for (const auto& [name, index] : table.columns) names[index] = name;
   std::string text;
-  for (const auto& [index, name] : names) text += (text.empty() ? "" : ", ") + name;
+  for (const auto& [index, name] : names) text.append(text.empty() ? "" : ", ").append(name);
   return text;
 }
 
