@@ -128,6 +128,24 @@ struct NormArgs {
   float* dx;
 };
 
+/// Transforms of Winograd's convolution F(4x4, 3x3) (winograd.h), each channel by itself: a small
+/// grid of pixels goes in, a small grid comes out, multiplied by a matrix from both sides.
+struct WinogradArgs {
+  int64_t channels;
+  // Element (i, j) lies at from[i * row_stride + j * column_stride + channel]. Where the grid hangs
+  // over the edge of an image, only rows and columns [begin, end) are read, or written; what is not
+  // read counts as zero.
+  const float* from;
+  int64_t from_row_stride;
+  int64_t from_column_stride;
+  float* to;
+  int64_t to_row_stride;
+  int64_t to_column_stride;
+  int64_t row_begin, row_end;
+  int64_t column_begin, column_end;
+  const float* bias;  // winograd_output adds it; null: nothing
+};
+
 /// The kernels of one instruction set. All work on float32, all are deterministic: an element's
 /// sum runs in the order of the formula, whatever the tile it falls into. The moments are sums of
 /// even and of odd pixels, added up at the end.
@@ -143,6 +161,13 @@ struct Kernels {
   void (*normalize)(const NormArgs&);
   void (*normalize_sums)(const NormArgs&);
   void (*normalize_gradient)(const NormArgs&);
+  // The grids: read, written, and which of the two is clipped. Unclipped grids have channels up to
+  // a whole number of vectors.
+  void (*winograd_input)(const WinogradArgs&);   // 6x6 clipped -> 6x6: B^T d B
+  void (*winograd_output)(const WinogradArgs&);  // 6x6 -> 4x4 clipped: A^T m A + bias
+  void (*winograd_weight)(const WinogradArgs&);  // 3x3 of exactly `channels` -> 6x6: G g G^T
+  void (*winograd_output_gradient)(const WinogradArgs&);  // 4x4 clipped -> 6x6: A d A^T
+  void (*winograd_weight_gradient)(const WinogradArgs&);  // 6x6 -> 3x3 of `channels`: G^T h G
   /// Independent multiply-adds in registers, `count` times 16 vectors: the measure of a machine's
   /// peak, against which benchmarks state their speed. Returns a number that depends on all.
   float (*peak)(int64_t count);

@@ -13,6 +13,7 @@
 #include "engine/core/tensor.h"
 #include "engine/cpu/conv.h"
 #include "engine/cpu/level.h"
+#include "engine/cpu/winograd.h"
 #include "tests/bench/conv_layer.h"
 
 using namespace decant;
@@ -121,18 +122,27 @@ int main(int argc, char** argv) {
     auto* yp = y.mutable_data<float>();
     auto* wp = w.mutable_data<float>();
     const double flops = bench::flops_of(layer);
+    const auto print = [&](const char* name, const Result(&results)[3]) {
+      std::printf("%-22s", name);
+      for (const Result& r : results)
+        std::printf("   %8.3f ms %3.0f %%", r.time * 1e3, r.share * 100);
+      std::printf("\n");
+      std::fflush(stdout);
+    };
     const Result results[3] = {
         measure(flops, [&] { cpu::conv2d_forward(s, xp, wp, nullptr, yp); }),
         measure(flops, [&] { cpu::conv2d_input_gradient(s, yp, wp, nullptr, xp); }),
         measure(flops, [&] { cpu::conv2d_weight_gradient(s, xp, yp, wp); })};
-    std::printf("%-22s", layer.name);
+    print(layer.name, results);
+    if (cpu::has_winograd(s))
+      print("  Winograd",
+            {measure(flops, [&] { cpu::winograd_forward(s, xp, wp, nullptr, yp); }),
+             measure(flops, [&] { cpu::winograd_input_gradient(s, yp, wp, nullptr, xp); }),
+             measure(flops, [&] { cpu::winograd_weight_gradient(s, xp, yp, wp); })});
     for (int i = 0; i < 3; ++i) {
-      std::printf("   %8.3f ms %3.0f %%", results[i].time * 1e3, results[i].share * 100);
       total[i] += results[i].time * count;
       if (i == 1 && s.c_in == 3) total[i] -= results[i].time;  // nobody asks for it
     }
-    std::printf("\n");
-    std::fflush(stdout);
   }
   std::printf("%-22s   %8.3f ms         %8.3f ms         %8.3f ms, all %.1f ms\n", "Unet-resnet18",
               total[0] * 1e3, total[1] * 1e3, total[2] * 1e3,
