@@ -5,6 +5,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "engine/autograd/profile.h"
 #include "engine/core/cuda_memory.h"
 #include "engine/core/parallel.h"
 
@@ -128,6 +129,11 @@ void run_backward(Node& node) {
           form_of(dx[i]), " for input ", i, " of ", node.input_forms[i]);
     gather(*node.inputs[i], dx[i]);
   }
+  if (Profile* profile = Profile::active()) {
+    std::vector<Shape> inputs;
+    for (const Form& form : node.input_forms) inputs.push_back(form.shape);
+    profile->add(*node.op, true, std::move(inputs));
+  }
 }
 
 }  // namespace
@@ -196,6 +202,11 @@ Variable make_result(const OpInfo& op, Tensor y, const std::vector<Variable>& in
     }
     result.node_ = std::move(node);
   }
+  if (Profile* profile = Profile::active()) {
+    std::vector<Shape> shapes;
+    for (const Variable& input : inputs) shapes.push_back(input.shape());
+    profile->add(op, false, std::move(shapes));
+  }
   return result;
 }
 
@@ -224,6 +235,7 @@ void backward(const Variable& y, const Tensor& seed) {
     check(!node->used, "backward: second pass through the same graph, first at op ",
           node->op == nullptr ? "" : node->op->name);
   gather(*y.node_, seed);
+  if (Profile* profile = Profile::active()) profile->skip();
   for (Node* node : order) {
     if (node->op == nullptr) continue;
     node->used = true;

@@ -34,37 +34,35 @@ struct Tiles {
   }
 };
 
-// Matrices, one per point, that begin a cache line further than a whole number of them, so that the
-// 36 places a tile is written to do not fall into the same sets of the cache.
-struct Points {
-  int64_t row;     // floats of a tile's row
-  int64_t stride;  // from one point's matrix to the next
-  Points(int64_t tiles, int64_t width) : row(width), stride(tiles * width + 16) {}
-  int64_t size() const { return kPoints * stride; }
-};
+// From the matrix of one point to that of the next, in floats: a cache line more than its size. A
+// tile is written to 36 matrices at once; were they a power of two apart, as channels mostly are,
+// all 36 places would fight for the same few lines of the cache.
+int64_t point_stride(int64_t size) {
+  return size + 16;
+}
 
-void transform_input(const Tiles& tiles, int64_t t, const float* image, const Points& points,
-                     float* to, void (*transform)(const WinogradArgs&)) {
+void transform_input(const Tiles& tiles, int64_t t, const float* image, float* to, int64_t stride,
+                     void (*transform)(const WinogradArgs&)) {
   WinogradArgs args{};
   args.from = tiles.place(t, image, args);
   args.from_row_stride = tiles.w * tiles.channels;
   args.from_column_stride = tiles.channels;
   args.to = to;
-  args.to_row_stride = kSeen * points.stride;
-  args.to_column_stride = points.stride;
+  args.to_row_stride = kSeen * stride;
+  args.to_column_stride = stride;
   transform(args);
 }
 
 void transform_output(const Tiles& tiles, int64_t t, int64_t first, int64_t channels,
-                      const float* from, const Points& points, const float* bias, float* image) {
+                      const float* from, int64_t stride, const float* bias, float* image) {
   WinogradArgs args{};
   args.to = tiles.place(t, image, args) + first;
   args.channels = channels;
   args.to_row_stride = tiles.w * tiles.channels;
   args.to_column_stride = tiles.channels;
   args.from = from;
-  args.from_row_stride = kSeen * points.stride;
-  args.from_column_stride = points.stride;
+  args.from_row_stride = kSeen * stride;
+  args.from_column_stride = stride;
   args.bias = bias;
   kernels().winograd_output(args);
 }
@@ -74,6 +72,15 @@ struct Product {
   Tiles source, result;
   Panels panels;  // of the result's channels
   int64_t depth;  // channels of the source
+
+  // Transformed weights: a packed panel [depth, width] for each point of each panel.
+  int64_t u_stride(int64_t panel) const { return point_stride(depth * panels.width(panel)); }
+  int64_t u_panel(int64_t panel) const {
+    return kPoints * (panels.offset(panel, depth) + panel * point_stride(0));
+  }
+  int64_t u_size() const {
+    return kPoints * (panels.packed_size(depth) + panels.count() * point_stride(0));
+  }
 };
 
 Product product_of(int64_t n, int64_t h, int64_t w, int64_t c, int64_t ho, int64_t wo, int64_t k,
@@ -91,7 +98,6 @@ Product product_of(int64_t n, int64_t h, int64_t w, int64_t c, int64_t ho, int64
 constexpr int64_t kBlock = 36;
 constexpr int64_t kTasks = 32;
 
-// u: a packed panel [depth, width] for each point of each panel.
 void run(const Product& p, const float* image, const float* u, const float* bias, float* y) {
   const Kernels& kernels = cpu::kernels();
   const int64_t lanes = kernels.lanes;
@@ -105,37 +111,37 @@ void run(const Product& p, const float* image, const float* u, const float* bias
     const int64_t first_panel = task % groups * panels_per_task;
     const int64_t last_panel = std::min(p.panels.count(), first_panel + panels_per_task);
     if (first_panel >= last_panel) return;
-    const Points in(kBlock, ceil_div(p.depth, lanes) * lanes);
-    Scratch v(in.size());
+    const int64_t v_row = ceil_div(p.depth, lanes) * lanes;
+    const int64_t v_stride = point_stride(kBlock * v_row);
+    Scratch v(kPoints * v_stride);
     for (int64_t t = 0; t < count; ++t)
-      transform_input(p.source, begin + t, image, in, v.data() + t * in.row,
+      transform_input(p.source, begin + t, image, v.data() + t * v_row, v_stride,
                       kernels.winograd_input);
 
-    const Points out(kBlock, p.panels.width(first_panel));
-    Scratch m(out.size());
+    const int64_t m_stride = point_stride(kBlock * kernels.max_width);
+    Scratch m(kPoints * m_stride);
     for (int64_t panel = first_panel; panel < last_panel; ++panel) {
       const int64_t width = p.panels.width(panel);
       const Segment all = {.offset = 0, .length = p.depth};
-      const float* panel_u = u + kPoints * p.panels.offset(panel, p.depth);
       for (int64_t point = 0; point < kPoints; ++point) {
         RowsArgs args{};
         args.rows = count;
         args.columns = width;
-        args.a = v.data() + point * in.stride;
-        args.a_stride = in.row;
+        args.a = v.data() + point * v_stride;
+        args.a_stride = v_row;
         args.segments = &all;
         args.segment_count = 1;
-        args.b = panel_u + point * p.depth * width;
+        args.b = u + p.u_panel(panel) + point * p.u_stride(panel);
         args.width = width;
         args.start = Start::zero;
-        args.c = m.data() + point * out.stride;
-        args.c_stride = out.row;
+        args.c = m.data() + point * m_stride;
+        args.c_stride = width;
         kernels.rows(args);
       }
       const int64_t first = p.panels.first(panel);
       for (int64_t t = 0; t < count; ++t)
-        transform_output(p.result, begin + t, first, p.panels.columns(panel),
-                         m.data() + t * out.row, out, bias != nullptr ? bias + first : nullptr, y);
+        transform_output(p.result, begin + t, first, p.panels.columns(panel), m.data() + t * width,
+                         m_stride, bias != nullptr ? bias + first : nullptr, y);
     }
   });
 }
@@ -152,7 +158,7 @@ void with_padded(const float* bias, const Panels& panels, int64_t channels, cons
 
 // The filter of one pair of channels after the other, along the innermost extent of w.
 void transform_weights(const float* w, int64_t tap_stride, int64_t channels, float* to,
-                       int64_t point_stride) {
+                       int64_t stride) {
   WinogradArgs args{};
   args.channels = channels;
   args.from = w;
@@ -160,8 +166,8 @@ void transform_weights(const float* w, int64_t tap_stride, int64_t channels, flo
   args.from_column_stride = tap_stride;
   args.row_end = args.column_end = 3;
   args.to = to;
-  args.to_row_stride = kSeen * point_stride;
-  args.to_column_stride = point_stride;
+  args.to_row_stride = kSeen * stride;
+  args.to_column_stride = stride;
   kernels().winograd_weight(args);
 }
 
@@ -175,7 +181,7 @@ void winograd_forward(const ConvShape& s, const float* x, const float* w, const 
                       float* y) {
   const Product p = product_of(s.n, s.h, s.w, s.c_in, s.ho, s.wo, s.c_out, s.top, s.left);
   const Panels& panels = p.panels;
-  Scratch u(kPoints * panels.packed_size(s.c_in));
+  Scratch u(p.u_size());
   // A vector of input channels at a time, of all output channels of a panel: then they change
   // places.
   const int64_t lanes = kernels().lanes;
@@ -186,19 +192,19 @@ void winograd_forward(const ConvShape& s, const float* x, const float* w, const 
     const int64_t channels = std::min(lanes, s.c_in - c);
     const int64_t width = panels.width(panel);
     const int64_t columns = panels.columns(panel);
-    Scratch rows(kPoints * columns * lanes);
+    const int64_t stride = point_stride(columns * lanes);
+    Scratch rows(kPoints * stride);
     for (int64_t o = 0; o < columns; ++o)
       transform_weights(w + (panels.first(panel) + o) * 9 * s.c_in + c, s.c_in, channels,
-                        rows.data() + o * lanes, columns * lanes);
+                        rows.data() + o * lanes, stride);
     for (int64_t point = 0; point < kPoints; ++point)
-      kernels().transpose(
-          {.rows = channels,
-           .columns = columns,
-           .a = rows.data() + point * columns * lanes,
-           .a_stride = lanes,
-           .b = u.data() + kPoints * panels.offset(panel, s.c_in) + (point * s.c_in + c) * width,
-           .b_stride = width,
-           .width = width});
+      kernels().transpose({.rows = channels,
+                           .columns = columns,
+                           .a = rows.data() + point * stride,
+                           .a_stride = lanes,
+                           .b = u.data() + p.u_panel(panel) + point * p.u_stride(panel) + c * width,
+                           .b_stride = width,
+                           .width = width});
   });
   with_padded(bias, panels, s.c_out, [&](const float* padded) { run(p, x, u.data(), padded, y); });
 }
@@ -208,14 +214,13 @@ void winograd_input_gradient(const ConvShape& s, const float* dy, const float* w
                              float* dx) {
   const Product p = product_of(s.n, s.ho, s.wo, s.c_out, s.h, s.w, s.c_in, 2 - s.top, 2 - s.left);
   const Panels& panels = p.panels;
-  Scratch u(kPoints * panels.packed_size(s.c_out));
+  Scratch u(p.u_size());
   parallel_for(s.c_out, [&](int64_t o) {
     for (int64_t panel = 0; panel < panels.count(); ++panel) {
       const int64_t width = panels.width(panel);
       const float* last_tap = w + (o * 9 + 8) * s.c_in + panels.first(panel);
       transform_weights(last_tap, -s.c_in, panels.columns(panel),
-                        u.data() + kPoints * panels.offset(panel, s.c_out) + o * width,
-                        s.c_out * width);
+                        u.data() + p.u_panel(panel) + o * width, p.u_stride(panel));
     }
   });
   with_padded(bias, panels, s.c_in, [&](const float* padded) { run(p, dy, u.data(), padded, dx); });
@@ -235,17 +240,17 @@ void winograd_weight_gradient(const ConvShape& s, const float* x, const float* d
       std::max(kBlock, kChunkFloats / (kPoints * std::max(depth, panels.padded_columns())));
   const int64_t chunk = ceil_div(tiles, ceil_div(tiles, most));
 
-  const Points z_points(chunk, depth);
-  Scratch z(z_points.size());                      // [point, tile, c_out]
-  Scratch v(kPoints * panels.packed_size(chunk));  // [point, panel, tile, width]
-  const int64_t v_stride = panels.packed_size(chunk);
-  Scratch sums(kPoints * panels.packed_size(s.c_out));  // [point, panel, c_out, width]
-  const int64_t sums_stride = panels.packed_size(s.c_out);
+  const int64_t z_stride = point_stride(chunk * depth);
+  Scratch z(kPoints * z_stride);  // [point, tile, c_out]
+  const int64_t v_stride = point_stride(panels.packed_size(chunk));
+  Scratch v(kPoints * v_stride);  // [point, panel, tile, width]
+  const int64_t sums_stride = point_stride(panels.packed_size(s.c_out));
+  Scratch sums(kPoints * sums_stride);  // [point, panel, c_out, width]
 
   for (int64_t begin = 0; begin < tiles; begin += chunk) {
     const int64_t count = std::min(chunk, tiles - begin);
     parallel_for(count, [&](int64_t t) {
-      transform_input(p.result, begin + t, dy, z_points, z.data() + t * z_points.row,
+      transform_input(p.result, begin + t, dy, z.data() + t * depth, z_stride,
                       kernels.winograd_output_gradient);
       for (int64_t panel = 0; panel < panels.count(); ++panel) {
         WinogradArgs args{};
@@ -267,8 +272,8 @@ void winograd_weight_gradient(const ConvShape& s, const float* x, const float* d
       OuterArgs args{};
       args.rows = s.c_out;
       args.columns = width;
-      args.a = z.data() + point * z_points.stride;
-      args.a_stride = z_points.row;
+      args.a = z.data() + point * z_stride;
+      args.a_stride = depth;
       args.lines = &line;
       args.line_count = 1;
       args.pixels = count;

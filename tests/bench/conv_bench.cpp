@@ -1,7 +1,8 @@
-// Speed of the three passes of a convolution on the layers of Unet-resnet18, batch 8, 128 x 128:
-// the median of some runs, as a share of the machine's multiply-add peak measured in between (other
-// programs may share the machine, so that milliseconds alone say little).
-//   conv_bench [threads] [filter]
+// Speed of the three passes of a convolution on the layers of Unet-resnet18, batch 8: the median of
+// some runs, as a share of the machine's multiply-add peak measured in between (other programs may
+// share the machine, so that milliseconds alone say little). Each algorithm that can do a layer has
+// a line; the multiply-adds are the direct sum's, so that Winograd's share may exceed 100 %.
+//   conv_bench [threads] [filter] [side of the network's input, 128]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -107,12 +108,14 @@ Result measure(double flops, const std::function<void()>& f) {
 int main(int argc, char** argv) {
   if (argc > 1) set_num_threads(std::atoi(argv[1]));
   const std::string filter = argc > 2 ? argv[2] : "";
+  const int64_t side = argc > 3 ? std::atoi(argv[3]) : 128;
   std::printf("level %s, %d threads, peak %.0f GFLOP/s\n",
               std::string(cpu::name_of(cpu::level())).c_str(), num_threads(), peak() * 1e-9);
   std::printf("%-22s %18s %18s %18s\n", "layer, batch 8", "forward", "input gradient",
               "weight gradient");
   double total[3] = {};
-  for (const auto& [layer, count] : kRows) {
+  for (auto [layer, count] : kRows) {
+    layer.size = layer.size * side / 128;
     if (std::string(layer.name).find(filter) == std::string::npos) continue;
     const cpu::ConvShape s = bench::shape_of(layer);
     Tensor x = Tensor::full({s.n, s.h, s.w, s.c_in}, 0.5);
