@@ -94,7 +94,8 @@ void add_pixels(const Slot& slot, SourceLines& lines, int64_t begin, int64_t end
 
 }  // namespace
 
-void dense_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw) {
+void direct_weight_gradient(const ConvShape& shape, const float* x, const float* dy, float* dw) {
+  const ConvShape s = merge_lines(shape);
   const Gather g = gather_forward(s);
   const SourceLines geometry(g);
   const int64_t channels = s.c_out / s.groups;

@@ -1,7 +1,8 @@
 // Speed of the three passes of a convolution on the layers of Unet-resnet18, batch 8: the median of
 // some runs, as a share of the machine's multiply-add peak measured in between (other programs may
-// share the machine, so that milliseconds alone say little). Each algorithm that can do a layer has
-// a line; the multiply-adds are the direct sum's, so that Winograd's share may exceed 100 %.
+// share the machine, so that milliseconds alone say little), and the algorithm, d(irect),
+// (w)inograd or d(epthwise). Where both can do a layer, the shares of each follow; the
+// multiply-adds are the direct sum's, so that Winograd's share may exceed 100 %.
 //   conv_bench [threads] [filter] [side of the network's input, 128]
 #include <algorithm>
 #include <chrono>
@@ -13,6 +14,8 @@
 #include "engine/core/parallel.h"
 #include "engine/core/tensor.h"
 #include "engine/cpu/conv.h"
+#include "engine/cpu/conv_algorithm.h"
+#include "engine/cpu/conv_cases.h"
 #include "engine/cpu/level.h"
 #include "engine/cpu/winograd.h"
 #include "tests/bench/conv_layer.h"
@@ -81,6 +84,9 @@ double peak() {
   return 2.0 * 12 * static_cast<double>(kernels.lanes * kCount * threads) / time;
 }
 
+constexpr cpu::ConvPass kPasses[] = {cpu::ConvPass::forward, cpu::ConvPass::input_gradient,
+                                     cpu::ConvPass::weight_gradient};
+
 struct Result {
   double time;   // of one call
   double share;  // of the peak
@@ -111,8 +117,8 @@ int main(int argc, char** argv) {
   const int64_t side = argc > 3 ? std::atoi(argv[3]) : 128;
   std::printf("level %s, %d threads, peak %.0f GFLOP/s\n",
               std::string(cpu::name_of(cpu::level())).c_str(), num_threads(), peak() * 1e-9);
-  std::printf("%-22s %18s %18s %18s\n", "layer, batch 8", "forward", "input gradient",
-              "weight gradient");
+  std::printf("%-22s %20s %20s %20s   Winograd : direct, %%\n", "layer, batch 8", "forward",
+              "input gradient", "weight gradient");
   double total[3] = {};
   for (auto [layer, count] : kRows) {
     layer.size = layer.size * side / 128;
@@ -125,29 +131,34 @@ int main(int argc, char** argv) {
     auto* yp = y.mutable_data<float>();
     auto* wp = w.mutable_data<float>();
     const double flops = bench::flops_of(layer);
-    const auto print = [&](const char* name, const Result(&results)[3]) {
-      std::printf("%-22s", name);
-      for (const Result& r : results)
-        std::printf("   %8.3f ms %3.0f %%", r.time * 1e3, r.share * 100);
-      std::printf("\n");
-      std::fflush(stdout);
-    };
-    const Result results[3] = {
+    Result results[3] = {
         measure(flops, [&] { cpu::conv2d_forward(s, xp, wp, nullptr, yp); }),
         measure(flops, [&] { cpu::conv2d_input_gradient(s, yp, wp, nullptr, xp); }),
         measure(flops, [&] { cpu::conv2d_weight_gradient(s, xp, yp, wp); })};
-    print(layer.name, results);
-    if (cpu::has_winograd(s))
-      print("  Winograd",
-            {measure(flops, [&] { cpu::winograd_forward(s, xp, wp, nullptr, yp); }),
-             measure(flops, [&] { cpu::winograd_input_gradient(s, yp, wp, nullptr, xp); }),
-             measure(flops, [&] { cpu::winograd_weight_gradient(s, xp, yp, wp); })});
+    std::printf("%-22s", layer.name);
+    for (int i = 0; i < 3; ++i)
+      std::printf("   %8.3f ms %3.0f %% %c", results[i].time * 1e3, results[i].share * 100,
+                  cpu::name_of(cpu::algorithm_of(s, kPasses[i]))[0]);
+    if (cpu::has_winograd(s)) {
+      const double winograd[3] = {
+          measure(flops, [&] { cpu::winograd_forward(s, xp, wp, nullptr, yp); }).share,
+          measure(flops, [&] { cpu::winograd_input_gradient(s, yp, wp, nullptr, xp); }).share,
+          measure(flops, [&] { cpu::winograd_weight_gradient(s, xp, yp, wp); }).share};
+      const double direct[3] = {
+          measure(flops, [&] { cpu::direct_forward(s, xp, wp, nullptr, yp); }).share,
+          measure(flops, [&] { cpu::direct_input_gradient(s, yp, wp, nullptr, xp); }).share,
+          measure(flops, [&] { cpu::direct_weight_gradient(s, xp, yp, wp); }).share};
+      for (int i = 0; i < 3; ++i)
+        std::printf("   %3.0f : %3.0f", winograd[i] * 100, direct[i] * 100);
+    }
+    std::printf("\n");
+    std::fflush(stdout);
     for (int i = 0; i < 3; ++i) {
       total[i] += results[i].time * count;
       if (i == 1 && s.c_in == 3) total[i] -= results[i].time;  // nobody asks for it
     }
   }
-  std::printf("%-22s   %8.3f ms         %8.3f ms         %8.3f ms, all %.1f ms\n", "Unet-resnet18",
-              total[0] * 1e3, total[1] * 1e3, total[2] * 1e3,
+  std::printf("%-22s   %8.3f ms           %8.3f ms           %8.3f ms, all %.1f ms\n",
+              "Unet-resnet18", total[0] * 1e3, total[1] * 1e3, total[2] * 1e3,
               (total[0] + total[1] + total[2]) * 1e3);
 }
