@@ -9,6 +9,7 @@
 #include "engine/core/parallel.h"
 #include "engine/core/rng.h"
 #include "engine/cpu/conv.h"
+#include "engine/cpu/conv_algorithm.h"
 #include "engine/cpu/gemm.h"
 #include "engine/cpu/level.h"
 #include "engine/cpu/moments.h"
@@ -152,10 +153,10 @@ const Case kCases[] = {
 
 }  // namespace
 
-// Runs the three passes of an algorithm at every level against float64 loops; `growth` is how much
-// larger its errors may be than a plain sum's.
-template <class Forward, class InputGradient, class WeightGradient>
-void check_passes(const Case& c, double growth, const Forward& forward,
+// Runs the three passes of an algorithm at every level against float64 loops; growth(s, pass) is
+// how many times larger its errors may be than a plain sum's.
+template <class Growth, class Forward, class InputGradient, class WeightGradient>
+void check_passes(const Case& c, const Growth& growth, const Forward& forward,
                   const InputGradient& input_gradient, const WeightGradient& weight_gradient) {
   CAPTURE(c.what);
   const cpu::ConvShape s = c.shape();
@@ -180,27 +181,41 @@ void check_passes(const Case& c, double growth, const Forward& forward,
   at_every_level([&] {
     Floats got = nans(static_cast<int64_t>(y.size()));
     forward(s, x.data(), w.data(), bias.data(), got.data());
-    CHECK(relative_error(got, y) < growth * tolerance(taps * cg + 1));
+    CHECK(relative_error(got, y) < growth(s, cpu::ConvPass::forward) * tolerance(taps * cg + 1));
     return got;
   });
   at_every_level([&] {
     Floats got = nans(static_cast<int64_t>(dx.size()));
     input_gradient(s, dy.data(), w.data(), input_bias.data(), got.data());
-    CHECK(relative_error(got, dx) < growth * tolerance(taps * s.c_out / s.groups + 1));
+    CHECK(relative_error(got, dx) <
+          growth(s, cpu::ConvPass::input_gradient) * tolerance(taps * s.c_out / s.groups + 1));
     return got;
   });
   at_every_level([&] {
     Floats got = nans(static_cast<int64_t>(dw.size()));
     weight_gradient(s, x.data(), dy.data(), got.data());
-    CHECK(relative_error(got, dw) < growth * tolerance(s.n * s.ho * s.wo));
+    CHECK(relative_error(got, dw) <
+          growth(s, cpu::ConvPass::weight_gradient) * tolerance(s.n * s.ho * s.wo));
     return got;
   });
 }
 
 TEST_CASE("convolution and its gradients agree with float64 loops at every level") {
+  const auto growth = [](const cpu::ConvShape& s, cpu::ConvPass pass) {
+    return cpu::algorithm_of(s, pass) == cpu::ConvAlgorithm::winograd ? cpu::kWinogradGrowth : 1;
+  };
   for (const Case& c : kCases)
-    check_passes(c, 1, cpu::conv2d_forward, cpu::conv2d_input_gradient,
+    check_passes(c, growth, cpu::conv2d_forward, cpu::conv2d_input_gradient,
                  cpu::conv2d_weight_gradient);
+}
+
+TEST_CASE("exact convolutions sum directly at every level") {
+  cpu::set_exact_convolutions(true);
+  for (const Case& c : kCases)
+    check_passes(
+        c, [](const auto&, auto) { return 1; }, cpu::conv2d_forward, cpu::conv2d_input_gradient,
+        cpu::conv2d_weight_gradient);
+  cpu::set_exact_convolutions(false);
 }
 
 const Case kWinogradCases[] = {
@@ -218,8 +233,9 @@ const Case kWinogradCases[] = {
 TEST_CASE("Winograd's convolution and gradients agree with float64 loops at every level") {
   for (const Case& c : kWinogradCases) {
     REQUIRE(cpu::has_winograd(c.shape()));
-    check_passes(c, 10, cpu::winograd_forward, cpu::winograd_input_gradient,
-                 cpu::winograd_weight_gradient);
+    check_passes(
+        c, [](const auto&, auto) { return cpu::kWinogradGrowth; }, cpu::winograd_forward,
+        cpu::winograd_input_gradient, cpu::winograd_weight_gradient);
   }
 }
 
