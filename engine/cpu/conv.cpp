@@ -176,6 +176,8 @@ void conv2d_forward(const ConvShape& s, const float* x, const float* w, const fl
   switch (algorithm_of(s, ConvPass::forward)) {
     case ConvAlgorithm::depthwise:
       return depthwise_forward(s, x, w, bias, y);
+    case ConvAlgorithm::few_outputs:
+      return few_outputs_forward(s, x, w, bias, y);
     case ConvAlgorithm::direct:
       return direct_forward(s, x, w, bias, y);
     case ConvAlgorithm::winograd:
@@ -188,6 +190,7 @@ void conv2d_input_gradient(const ConvShape& s, const float* dy, const float* w, 
   switch (algorithm_of(s, ConvPass::input_gradient)) {
     case ConvAlgorithm::depthwise:
       return depthwise_input_gradient(s, dy, w, bias, dx);
+    case ConvAlgorithm::few_outputs:
     case ConvAlgorithm::direct:
       return direct_input_gradient(s, dy, w, bias, dx);
     case ConvAlgorithm::winograd:
@@ -199,6 +202,8 @@ void conv2d_weight_gradient(const ConvShape& s, const float* x, const float* dy,
   switch (algorithm_of(s, ConvPass::weight_gradient)) {
     case ConvAlgorithm::depthwise:
       return depthwise_weight_gradient(s, x, dy, dw);
+    case ConvAlgorithm::few_outputs:
+      return few_outputs_weight_gradient(s, x, dy, dw);
     case ConvAlgorithm::direct:
       return direct_weight_gradient(s, x, dy, dw);
     case ConvAlgorithm::winograd:

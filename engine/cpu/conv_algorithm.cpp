@@ -40,12 +40,22 @@ bool winograd_is_cheaper(const ConvShape& s, ConvPass pass) {
   return winograd < direct;
 }
 
+// The direct kernels fill a vector of output channels; where most of it would stay empty, vectors
+// of input channels do better.
+bool has_few_outputs(const ConvShape& s, ConvPass pass) {
+  const int64_t lanes = kernels().lanes;
+  return s.groups == 1 && 3 * s.c_out < lanes && s.c_in % lanes == 0 &&
+         pass != ConvPass::input_gradient;
+}
+
 }  // namespace
 
 std::string_view name_of(ConvAlgorithm algorithm) {
   switch (algorithm) {
     case ConvAlgorithm::depthwise:
       return "depthwise";
+    case ConvAlgorithm::few_outputs:
+      return "few outputs";
     case ConvAlgorithm::direct:
       return "direct";
     case ConvAlgorithm::winograd:
@@ -56,6 +66,7 @@ std::string_view name_of(ConvAlgorithm algorithm) {
 
 ConvAlgorithm algorithm_of(const ConvShape& s, ConvPass pass) {
   if (s.groups == s.c_in && s.groups == s.c_out && s.groups > 1) return ConvAlgorithm::depthwise;
+  if (has_few_outputs(s, pass)) return ConvAlgorithm::few_outputs;
   if (has_winograd(s) && !exact && winograd_is_cheaper(s, pass)) return ConvAlgorithm::winograd;
   return ConvAlgorithm::direct;
 }

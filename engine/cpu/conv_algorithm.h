@@ -8,7 +8,7 @@
 namespace decant::cpu {
 
 enum class ConvPass : uint8_t { forward, input_gradient, weight_gradient };
-enum class ConvAlgorithm : uint8_t { depthwise, direct, winograd };
+enum class ConvAlgorithm : uint8_t { depthwise, few_outputs, direct, winograd };
 
 std::string_view name_of(ConvAlgorithm algorithm);
 

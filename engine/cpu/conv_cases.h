@@ -13,6 +13,11 @@ void depthwise_input_gradient(const ConvShape& s, const float* dy, const float* 
                               const float* bias, float* dx);
 void depthwise_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw);
 
+// groups == 1, a few output channels and whole vectors of input channels.
+void few_outputs_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
+                         float* y);
+void few_outputs_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw);
+
 // Any other, each sum term by term.
 void direct_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
                     float* y);

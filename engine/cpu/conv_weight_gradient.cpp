@@ -76,6 +76,7 @@ void add_pixels(const Slot& slot, SourceLines& lines, int64_t begin, int64_t end
       args.line_count = last - l;
       args.pixels = pixels;
       args.b = packed;
+      args.b_stride = slot.width;
       args.width = slot.width;
       args.start = first ? Start::zero : Start::accumulate;
       args.c = slot.sum;

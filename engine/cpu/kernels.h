@@ -23,7 +23,8 @@ struct Segment {
 /// Rows of a product with the rows of A as they lie in memory: the sums of a convolution over its
 /// taps, or A B.
 ///   c[i, j] = start + sum over segments s, k < s.length of a[i * a_stride + s.offset + k] b[., j]
-/// b is packed [sum of lengths, width], columns beyond `columns` zero.
+/// b is packed [sum of lengths, width], columns beyond `columns` zero. The kernel `dots` takes the
+/// same with b [columns, width] instead, width being the sum of lengths, and does not accumulate.
 struct RowsArgs {
   int64_t rows;
   int64_t columns;  // written; at most width
@@ -32,16 +33,17 @@ struct RowsArgs {
   const Segment* segments;
   int64_t segment_count;
   const float* b;
-  int64_t width;  // a whole number of vectors, at most max_width
+  int64_t width;  // of rows: a whole number of vectors, at most max_width
   Start start;
-  const float* bias;  // [width] where start is bias
+  const float* bias;  // [width], of dots [columns], where start is bias
   float* c;
   int64_t c_stride;
 };
 
 /// Sums of outer products: weight gradients, or A^T B.
 ///   c[i, j] = start + sum over lines l, p < pixels of
-///             a[lines[l] + p * a_stride + i] b[(l * pixels + p) * width + j]
+///             a[lines[l] + p * a_stride + i] b[(l * pixels + p) * b_stride + j]
+/// Whole vectors of b are read, up to width.
 struct OuterArgs {
   int64_t rows;
   int64_t columns;
@@ -51,8 +53,9 @@ struct OuterArgs {
   int64_t line_count;
   int64_t pixels;  // of a line
   const float* b;
-  int64_t width;
-  Start start;  // zero or accumulate
+  int64_t b_stride;
+  int64_t width;  // a whole number of vectors, at most max_width
+  Start start;    // zero or accumulate
   float* c;
   int64_t c_stride;
 };
@@ -153,6 +156,7 @@ struct Kernels {
   int64_t lanes;      // of a vector
   int64_t max_width;  // of a packed panel
   void (*rows)(const RowsArgs&);
+  void (*dots)(const RowsArgs&);
   void (*outer)(const OuterArgs&);
   void (*depthwise)(const DepthwiseArgs&);
   void (*depthwise_gradient)(const DepthwiseGradientArgs&);

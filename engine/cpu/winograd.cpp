@@ -311,6 +311,7 @@ void winograd_weight_gradient(const ConvShape& s, const float* x, const float* d
                    .line_count = 1,
                    .pixels = pixels,
                    .b = v.data() + point * v_stride + panels.offset(panel, chunk),
+                   .b_stride = width,
                    .width = width,
                    .start = start,
                    .c = sums,
