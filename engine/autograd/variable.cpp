@@ -162,6 +162,12 @@ Variable Variable::detach() const {
   return v;
 }
 
+Variable Variable::with_recipe(Recipe recipe) const {
+  Variable v = *this;
+  v.recipe_ = std::make_shared<const Recipe>(std::move(recipe));
+  return v;
+}
+
 const Tensor& Variable::grad() const {
   check(node_ != nullptr && node_->op == nullptr, "Variable::grad: expected a leaf");
   static const Tensor none;
@@ -182,7 +188,8 @@ NoGrad::~NoGrad() {
   grad_mode = previous_;
 }
 
-const Tensor& Saved::get() const {
+Tensor Saved::get() const {
+  if (recipe_ != nullptr) return (*recipe_)();
   check(!tensor_.defined() || tensor_.version() == version_, "Saved: a value of shape ",
         tensor_.shape(), " kept for the backward pass was overwritten before it ran");
   return tensor_;
