@@ -17,7 +17,7 @@ set(may_include_cpu      core cpu)
 set(may_include_cuda     core cuda)
 set(may_include_autograd core autograd)
 set(may_include_ops      core cpu cuda autograd ops)
-set(may_include_check    core cuda autograd ops check)
+set(may_include_check    core cpu cuda autograd ops check)
 set(may_include_io       core io)
 
 get_filename_component(root ${CMAKE_CURRENT_LIST_DIR} DIRECTORY)

@@ -4,12 +4,15 @@
 #include <fstream>
 #include <functional>
 #include <iostream>
+#include <map>
 #include <optional>
+#include <sstream>
 
 #include "apps/command.h"
 #include "apps/config.h"
 #include "apps/memory.h"
 #include "apps/train_step.h"
+#include "engine/autograd/profile.h"
 #include "engine/core/allocator.h"
 #include "engine/core/cuda_memory.h"
 #include "engine/core/parallel.h"
@@ -32,6 +35,7 @@ struct BenchOptions {
   std::string precision = "float32";
   int64_t steps = 15;
   int64_t warmup = 3;
+  bool ops = false;
   std::string json;
 
   void visit(auto&& v) {
@@ -47,6 +51,7 @@ struct BenchOptions {
     v("precision", precision, kPrecisionHelp, "--precision");
     v("steps", steps, "that are timed", "--steps");
     v("warmup", warmup, "steps before them", "--warmup");
+    v("ops", ops, "of cpu: where the time of a step goes, op by op", "--ops");
     v("json", json, "file to write the figures to", "--json");
   }
 };
@@ -111,6 +116,11 @@ double time_of(const Work& work, Device device, const BenchOptions& options) {
   return median(times);
 }
 
+struct OpTime {
+  std::string name;
+  double milliseconds;
+};
+
 /// Networks of fresh weights and a batch of noise, where they compute.
 class Bench {
  public:
@@ -139,6 +149,36 @@ class Bench {
                   {"", network_.get()}, {"distiller", distiller_.get()}})
             : std::make_unique<nn::ParameterSet>(*network_);
     optimizer_ = nn::make_optimizer(*parameters_, {});
+  }
+
+  /// Milliseconds of each op in a step, forward and backward, those of equal shapes together: the
+  /// median of the steps. The longest first; what no op accounts for is last.
+  std::vector<OpTime> profile() {
+    const Work work = options_.what == "infer" ? inference(false) : training(false);
+    work.step();
+    std::map<std::string, std::vector<double>> times;
+    for (int64_t i = 0; i < options_.steps; ++i) {
+      std::map<std::string, double> step;
+      double rest = 0;
+      {
+        const Profile profile;
+        rest = milliseconds(work.step);
+        for (const Profile::Row& row : profile.rows()) {
+          std::ostringstream name;
+          name << row.op->name << (row.backward ? " backward" : "");
+          for (const Shape& shape : row.inputs)
+            if (shape.rank() > 0) name << ' ' << shape;
+          step[name.str()] += 1e3 * row.seconds;
+          rest -= 1e3 * row.seconds;
+        }
+      }
+      step["between ops"] = rest;
+      for (const auto& [name, time] : step) times[name].push_back(time);
+    }
+    std::vector<OpTime> rows;
+    for (const auto& [name, values] : times) rows.push_back({name, median(values)});
+    std::ranges::sort(rows, std::ranges::greater(), &OpTime::milliseconds);
+    return rows;
   }
 
   nn::Network& network() { return *network_; }
@@ -206,6 +246,11 @@ void measure_on_cpu(const BenchOptions& options, Json& json) {
   json["images_per_second"] = 1e3 * static_cast<double>(options.batch) / step_ms;
   json["peak_mib"] = high_water_mib() - before_mib;
   json["allocator_peak_mib"] = mib(cpu_memory::statistics().peak_in_use_bytes);
+  if (options.ops) {
+    Json& rows = json["ops"] = Json::array();
+    for (const OpTime& row : bench.profile())
+      rows.push_back({{"op", row.name}, {"ms", row.milliseconds}});
+  }
 }
 
 // Step by step from the host, then as a recorded graph.
@@ -245,7 +290,10 @@ Exit run(BenchOptions& options, const Arguments&) {
                {"precision", options.precision},
                {"steps", options.steps}});
   device == Device::cpu ? measure_on_cpu(options, json) : measure_on_cuda(options, json);
-  for (const auto& [name, value] : json.items()) std::cout << name << ": " << value << "\n";
+  for (const auto& [name, value] : json.items())
+    if (name != "ops") std::cout << name << ": " << value << "\n";
+  for (const Json& row : json.value("ops", Json::array()))
+    std::printf("%9.3f ms  %s\n", row["ms"].get<double>(), row["op"].get<std::string>().c_str());
   if (!options.json.empty()) write_file_atomically(options.json, json.dump(1) + "\n");
   return Exit::done;
 }

@@ -5,6 +5,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "engine/autograd/profile.h"
 #include "engine/core/cuda_memory.h"
 #include "engine/core/parallel.h"
 
@@ -128,6 +129,11 @@ void run_backward(Node& node) {
           form_of(dx[i]), " for input ", i, " of ", node.input_forms[i]);
     gather(*node.inputs[i], dx[i]);
   }
+  if (Profile* profile = Profile::active()) {
+    std::vector<Shape> inputs;
+    for (const Form& form : node.input_forms) inputs.push_back(form.shape);
+    profile->add(*node.op, true, std::move(inputs));
+  }
 }
 
 }  // namespace
@@ -156,6 +162,12 @@ Variable Variable::detach() const {
   return v;
 }
 
+Variable Variable::with_recipe(Recipe recipe) const {
+  Variable v = *this;
+  v.recipe_ = std::make_shared<const Recipe>(std::move(recipe));
+  return v;
+}
+
 const Tensor& Variable::grad() const {
   check(node_ != nullptr && node_->op == nullptr, "Variable::grad: expected a leaf");
   static const Tensor none;
@@ -176,7 +188,8 @@ NoGrad::~NoGrad() {
   grad_mode = previous_;
 }
 
-const Tensor& Saved::get() const {
+Tensor Saved::get() const {
+  if (recipe_ != nullptr) return (*recipe_)();
   check(!tensor_.defined() || tensor_.version() == version_, "Saved: a value of shape ",
         tensor_.shape(), " kept for the backward pass was overwritten before it ran");
   return tensor_;
@@ -195,6 +208,11 @@ Variable make_result(const OpInfo& op, Tensor y, const std::vector<Variable>& in
       node->input_forms.push_back(form_of(input.value()));
     }
     result.node_ = std::move(node);
+  }
+  if (Profile* profile = Profile::active()) {
+    std::vector<Shape> shapes;
+    for (const Variable& input : inputs) shapes.push_back(input.shape());
+    profile->add(op, false, std::move(shapes));
   }
   return result;
 }
@@ -224,6 +242,7 @@ void backward(const Variable& y, const Tensor& seed) {
     check(!node->used, "backward: second pass through the same graph, first at op ",
           node->op == nullptr ? "" : node->op->name);
   gather(*y.node_, seed);
+  if (Profile* profile = Profile::active()) profile->skip();
   for (Node* node : order) {
     if (node->op == nullptr) continue;
     node->used = true;

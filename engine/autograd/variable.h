@@ -27,6 +27,9 @@ class Wanted {
 /// wanted. Called once at most, then destroyed with all it captured.
 using Backward = std::function<std::vector<Tensor>(const Tensor& dy, const Wanted& wanted)>;
 
+/// Makes a value again, bit for bit.
+using Recipe = std::function<Tensor()>;
+
 /// A tensor that remembers how it was made.
 ///
 /// Its node, an edge of the graph, points to the op that *made* the value, never to the value: an
@@ -57,6 +60,11 @@ class Variable {
   /// The same value, also to a Trace, as a constant.
   Variable detach() const;
 
+  /// The same variable, of which ops that keep its value for their backward pass keep the recipe
+  /// instead: for values that are large and cheap to make from others that are kept anyway. Between
+  /// the passes their memory is free.
+  Variable with_recipe(Recipe recipe) const;
+
   /// Of a leaf: what backward() has added up since the last clear_grad(). Undefined where nothing
   /// has arrived. Valid until the next backward(), which writes to the same memory: clone it to
   /// keep it. Throws Error for anything but a leaf.
@@ -65,11 +73,13 @@ class Variable {
   void clear_grad();
 
  private:
+  friend class Saved;
   friend Variable make_result(const OpInfo&, Tensor, const std::vector<Variable>&, Backward);
   friend void backward(const Variable&, const Tensor&);
 
   Tensor value_;
   std::shared_ptr<Node> node_;
+  std::shared_ptr<const Recipe> recipe_;
   uint64_t id_ = 0;
 };
 
@@ -88,22 +98,25 @@ class NoGrad {
   bool previous_;
 };
 
-/// A tensor kept for the backward pass, and the state it was in.
+/// A value kept for the backward pass: a tensor and the state it was in, or how to make it again.
 class Saved {
  public:
   Saved() = default;
   explicit Saved(Tensor t) : tensor_(std::move(t)) {
     if (tensor_.defined()) version_ = tensor_.version();
   }
-  explicit Saved(const Variable& v) : Saved(v.value()) {}
+  explicit Saved(const Variable& v) : Saved(v.recipe_ != nullptr ? Tensor{} : v.value()) {
+    recipe_ = v.recipe_;
+  }
 
-  bool defined() const { return tensor_.defined(); }
-  /// Throws Error if the memory was written to since.
-  const Tensor& get() const;
+  bool defined() const { return tensor_.defined() || recipe_ != nullptr; }
+  /// Throws Error if the memory was written to since. What is made again belongs to the caller.
+  Tensor get() const;
 
  private:
   Tensor tensor_;
   uint64_t version_ = 0;
+  std::shared_ptr<const Recipe> recipe_;
 };
 
 /// The part of record() that no options pass through.

@@ -61,11 +61,13 @@ bool multiplies(const OpRow& row) {
 }
 
 CheckResult check_cuda(const OpRow& row, Precision mode) {
-  return check_on_cuda(row, {.inputs = inputs_as(row, DType::f32), .mode = mode});
+  return check_on_cuda(
+      row, {.device = Device::cuda, .inputs = inputs_as(row, DType::f32), .mode = mode});
 }
 
 CheckResult check_cuda_bf16(const OpRow& row) {
-  Given given = {.inputs = inputs_as(row, DType::f32), .weights = DType::bf16};
+  Given given = {
+      .device = Device::cuda, .inputs = inputs_as(row, DType::f32), .weights = DType::bf16};
   for (size_t i = 0; i < given.inputs.size(); ++i)
     if ((stored_inputs(row) >> i & 1U) != 0)
       given.inputs[i] = to_real(given.inputs[i], DType::bf16);

@@ -23,6 +23,10 @@ struct OpRow {
   double products = 1;
   std::vector<double> gradient_products = {};
   double kappa = 1;
+  /// How many times larger the CPU's float32 algorithm lets these errors grow than a plain sum
+  /// (Winograd's convolution does), of the value and, where there are any, of each gradient.
+  double cpu_growth = 1;
+  std::vector<double> gradient_cpu_growth = {};
   /// Inputs that no gradient flows into (targets, masks, a teacher's maps): asking for one must
   /// leave it without.
   std::vector<size_t> constants = {};

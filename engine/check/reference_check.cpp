@@ -50,8 +50,8 @@ CheckResult compare_with_reference(const OpRow& row, const Given& given, const O
 
   CheckResult result = {.check = "", .tolerance = 1, .message = ""};
   // What is reported is the quantity nearest to its tolerance, or furthest beyond.
-  const auto measure = [&](const Tensor& a, const Tensor& b, double products, bool sums_operands,
-                           const std::string& what) {
+  const auto measure = [&](const Tensor& a, const Tensor& b, double products, double growth,
+                           bool sums_operands, const std::string& what) {
     const bool stored = a.dtype() == DType::bf16 && given.weights == DType::bf16;
     if (a.dtype() != DType::f32 && !stored) {
       result.message = str(what, " of ", given.weights, " inputs is ", a.dtype());
@@ -61,19 +61,21 @@ CheckResult compare_with_reference(const OpRow& row, const Given& given, const O
     const Precision coarse = stored ? Precision::bf16 : sums_operands ? given.mode : Precision::f32;
     // Of the result and what it was computed from; of both operands.
     const double allowed =
-        tolerance(products, row.kappa, {.to = coarse, .of_each = 2, .values = values});
+        tolerance(products, row.kappa * (given.device == Device::cpu ? growth : 1),
+                  {.to = coarse, .of_each = 2, .values = values});
     if (error / allowed < result.error / result.tolerance) return;
     result.error = error;
     result.tolerance = allowed;
     if (!(error <= allowed))
       result.message = str(what, " differs by ", error, " from float64, allowed ", allowed);
   };
-  measure(single.y, reference.y, row.products, multiplied != kNoInput, "the value");
+  measure(single.y, reference.y, row.products, row.cpu_growth, multiplied != kNoInput, "the value");
   for (const size_t k : leaves) {
     if (!single.gradients[k].defined() || !reference.gradients[k].defined())
       return failed(str("no gradient arrived at input ", k));
     measure(single.gradients[k], reference.gradients[k],
             row.gradient_products.empty() ? row.products : row.gradient_products.at(k),
+            row.gradient_cpu_growth.empty() ? 1 : row.gradient_cpu_growth.at(k),
             (multiplied >> k & 1U) != 0, str("the gradient of input ", k));
   }
   result.passed = result.message.empty();
@@ -81,7 +83,7 @@ CheckResult compare_with_reference(const OpRow& row, const Given& given, const O
 }
 
 CheckResult check_float32(const OpRow& row) {
-  const Given given = {inputs_as(row, DType::f32)};
+  const Given given = {.inputs = inputs_as(row, DType::f32)};
   return compare_with_reference(row, given, run(row, given.inputs, differentiable_inputs(row)));
 }
 

@@ -10,6 +10,7 @@ namespace decant {
 /// The inputs of a row that are given to a device, what the weighting of its output is exact in,
 /// and the mode of its products.
 struct Given {
+  Device device = Device::cpu;
   Tensors inputs;
   DType weights = DType::f32;
   Precision mode = Precision::f32;

@@ -1,6 +1,8 @@
 #include <numeric>
 
 #include "engine/check/op_row.h"
+#include "engine/cpu/conv_algorithm.h"
+#include "engine/cpu/winograd.h"
 #include "engine/ops/conv2d.h"
 #include "engine/ops/conv_transpose2d.h"
 
@@ -30,6 +32,26 @@ Sums sums_of(const Shape& w, int64_t outputs, int stride, int dilation, int grou
   return {.forward = static_cast<double>(w[1] * w[2] * w[3]),
           .input_gradient = static_cast<double>(reading(w[1]) * reading(w[2]) * filters),
           .weight_gradient = static_cast<double>(outputs)};
+}
+
+// By the algorithm that the CPU chooses for a pass of y = conv2d(x, w).
+double growth_of(const Convolution& c, cpu::ConvPass pass) {
+  const Shape y = conv2d_shape(c.x, c.w, c.options);
+  const cpu::ConvShape s = {.n = c.x[0],
+                            .h = c.x[1],
+                            .w = c.x[2],
+                            .c_in = c.x[3],
+                            .ho = y[1],
+                            .wo = y[2],
+                            .c_out = c.w[0],
+                            .kh = c.w[1],
+                            .kw = c.w[2],
+                            .stride = c.options.stride,
+                            .dilation = c.options.dilation,
+                            .groups = c.options.groups,
+                            .top = c.options.padding.top,
+                            .left = c.options.padding.left};
+  return cpu::algorithm_of(s, pass) == cpu::ConvAlgorithm::winograd ? cpu::kWinogradGrowth : 1;
 }
 
 int64_t pixels_of(const Shape& image) {
@@ -136,6 +158,9 @@ std::vector<OpRow> rows() {
                      .products = sums.forward + 1,  // the bias
                      .gradient_products = {sums.input_gradient, sums.weight_gradient,
                                            static_cast<double>(outputs)},
+                     .cpu_growth = growth_of(c, cpu::ConvPass::forward),
+                     .gradient_cpu_growth = {growth_of(c, cpu::ConvPass::input_gradient),
+                                             growth_of(c, cpu::ConvPass::weight_gradient), 1},
                      .large = is_large(c.x, c.w)});
   }
   // As a convolution, its input gradient forward: from y's pixels to x's.

@@ -3,10 +3,12 @@
 #include <algorithm>
 
 #include "engine/core/parallel.h"
+#include "engine/cpu/conv_algorithm.h"
 #include "engine/cpu/conv_cases.h"
 #include "engine/cpu/gather.h"
 #include "engine/cpu/level.h"
 #include "engine/cpu/panels.h"
+#include "engine/cpu/winograd.h"
 
 // Forward and input gradient. Work is cut into blocks of output lines, whose source lines fit the
 // second-level cache, times groups of weight panels. Within a block, a part of a panel stays in the
@@ -136,18 +138,10 @@ void pack_input_gradient(const ConvShape& s, const Gather& g, const Outputs& out
   });
 }
 
-bool is_depthwise(const ConvShape& s) {
-  return s.groups == s.c_in && s.groups == s.c_out && s.groups > 1;
-}
-
 }  // namespace
 
-void conv2d_forward(const ConvShape& shape, const float* x, const float* w, const float* bias,
+void direct_forward(const ConvShape& shape, const float* x, const float* w, const float* bias,
                     float* y) {
-  if (is_depthwise(shape)) {
-    depthwise_forward(shape, x, w, bias, y);
-    return;
-  }
   const ConvShape s = merge_lines(shape);
   const Outputs out{.groups = s.groups,
                     .channels = s.c_out / s.groups,
@@ -160,12 +154,8 @@ void conv2d_forward(const ConvShape& shape, const float* x, const float* w, cons
   run(gather_forward(s), out, x, packed.data(), bias != nullptr ? padded.data() : nullptr, y);
 }
 
-void conv2d_input_gradient(const ConvShape& shape, const float* dy, const float* w,
+void direct_input_gradient(const ConvShape& shape, const float* dy, const float* w,
                            const float* bias, float* dx) {
-  if (is_depthwise(shape)) {
-    depthwise_input_gradient(shape, dy, w, bias, dx);
-    return;
-  }
   const ConvShape s = merge_lines(shape);
   for (const Gather& g : gather_input_gradient(s)) {
     const auto taps = static_cast<int64_t>(g.taps.size());
@@ -181,11 +171,44 @@ void conv2d_input_gradient(const ConvShape& shape, const float* dy, const float*
   }
 }
 
-void conv2d_weight_gradient(const ConvShape& shape, const float* x, const float* dy, float* dw) {
-  if (is_depthwise(shape))
-    depthwise_weight_gradient(shape, x, dy, dw);
-  else
-    dense_weight_gradient(merge_lines(shape), x, dy, dw);
+void conv2d_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
+                    float* y) {
+  switch (algorithm_of(s, ConvPass::forward)) {
+    case ConvAlgorithm::depthwise:
+      return depthwise_forward(s, x, w, bias, y);
+    case ConvAlgorithm::few_outputs:
+      return few_outputs_forward(s, x, w, bias, y);
+    case ConvAlgorithm::direct:
+      return direct_forward(s, x, w, bias, y);
+    case ConvAlgorithm::winograd:
+      return winograd_forward(s, x, w, bias, y);
+  }
+}
+
+void conv2d_input_gradient(const ConvShape& s, const float* dy, const float* w, const float* bias,
+                           float* dx) {
+  switch (algorithm_of(s, ConvPass::input_gradient)) {
+    case ConvAlgorithm::depthwise:
+      return depthwise_input_gradient(s, dy, w, bias, dx);
+    case ConvAlgorithm::few_outputs:
+    case ConvAlgorithm::direct:
+      return direct_input_gradient(s, dy, w, bias, dx);
+    case ConvAlgorithm::winograd:
+      return winograd_input_gradient(s, dy, w, bias, dx);
+  }
+}
+
+void conv2d_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw) {
+  switch (algorithm_of(s, ConvPass::weight_gradient)) {
+    case ConvAlgorithm::depthwise:
+      return depthwise_weight_gradient(s, x, dy, dw);
+    case ConvAlgorithm::few_outputs:
+      return few_outputs_weight_gradient(s, x, dy, dw);
+    case ConvAlgorithm::direct:
+      return direct_weight_gradient(s, x, dy, dw);
+    case ConvAlgorithm::winograd:
+      return winograd_weight_gradient(s, x, dy, dw);
+  }
 }
 
 }  // namespace decant::cpu

@@ -4,7 +4,7 @@
 
 namespace decant::cpu {
 
-// The cases that conv.cpp tells apart; same contracts as in conv.h.
+// What conv.cpp chooses from, with winograd.h; same contracts as in conv.h.
 
 // groups == c_in == c_out: one filter per channel.
 void depthwise_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
@@ -13,7 +13,16 @@ void depthwise_input_gradient(const ConvShape& s, const float* dy, const float* 
                               const float* bias, float* dx);
 void depthwise_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw);
 
-// All others.
-void dense_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw);
+// groups == 1, a few output channels and whole vectors of input channels.
+void few_outputs_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
+                         float* y);
+void few_outputs_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw);
+
+// Any other, each sum term by term.
+void direct_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
+                    float* y);
+void direct_input_gradient(const ConvShape& s, const float* dy, const float* w, const float* bias,
+                           float* dx);
+void direct_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw);
 
 }  // namespace decant::cpu

@@ -76,6 +76,7 @@ void add_pixels(const Slot& slot, SourceLines& lines, int64_t begin, int64_t end
       args.line_count = last - l;
       args.pixels = pixels;
       args.b = packed;
+      args.b_stride = slot.width;
       args.width = slot.width;
       args.start = first ? Start::zero : Start::accumulate;
       args.c = slot.sum;
@@ -94,7 +95,8 @@ void add_pixels(const Slot& slot, SourceLines& lines, int64_t begin, int64_t end
 
 }  // namespace
 
-void dense_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw) {
+void direct_weight_gradient(const ConvShape& shape, const float* x, const float* dy, float* dw) {
+  const ConvShape s = merge_lines(shape);
   const Gather g = gather_forward(s);
   const SourceLines geometry(g);
   const int64_t channels = s.c_out / s.groups;

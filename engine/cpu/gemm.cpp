@@ -96,6 +96,7 @@ void sgemm(const Gemm& g, const float* a, const float* b, float* c) {
                          .line_count = 1,
                          .pixels = depth,
                          .b = panel_b,
+                         .b_stride = width,
                          .width = width,
                          .start = start,
                          .c = tile,

@@ -23,7 +23,8 @@ struct Segment {
 /// Rows of a product with the rows of A as they lie in memory: the sums of a convolution over its
 /// taps, or A B.
 ///   c[i, j] = start + sum over segments s, k < s.length of a[i * a_stride + s.offset + k] b[., j]
-/// b is packed [sum of lengths, width], columns beyond `columns` zero.
+/// b is packed [sum of lengths, width], columns beyond `columns` zero. The kernel `dots` takes the
+/// same with b [columns, width] instead, width being the sum of lengths, and does not accumulate.
 struct RowsArgs {
   int64_t rows;
   int64_t columns;  // written; at most width
@@ -32,16 +33,17 @@ struct RowsArgs {
   const Segment* segments;
   int64_t segment_count;
   const float* b;
-  int64_t width;  // a whole number of vectors, at most max_width
+  int64_t width;  // of rows: a whole number of vectors, at most max_width
   Start start;
-  const float* bias;  // [width] where start is bias
+  const float* bias;  // [width], of dots [columns], where start is bias
   float* c;
   int64_t c_stride;
 };
 
 /// Sums of outer products: weight gradients, or A^T B.
 ///   c[i, j] = start + sum over lines l, p < pixels of
-///             a[lines[l] + p * a_stride + i] b[(l * pixels + p) * width + j]
+///             a[lines[l] + p * a_stride + i] b[(l * pixels + p) * b_stride + j]
+/// Whole vectors of b are read, up to width.
 struct OuterArgs {
   int64_t rows;
   int64_t columns;
@@ -51,8 +53,9 @@ struct OuterArgs {
   int64_t line_count;
   int64_t pixels;  // of a line
   const float* b;
-  int64_t width;
-  Start start;  // zero or accumulate
+  int64_t b_stride;
+  int64_t width;  // a whole number of vectors, at most max_width
+  Start start;    // zero or accumulate
   float* c;
   int64_t c_stride;
 };
@@ -128,6 +131,24 @@ struct NormArgs {
   float* dx;
 };
 
+/// Transforms of Winograd's convolution F(4x4, 3x3) (winograd.h), each channel by itself: a small
+/// grid of pixels goes in, a small grid comes out, multiplied by a matrix from both sides.
+struct WinogradArgs {
+  int64_t channels;
+  // Element (i, j) lies at from[i * row_stride + j * column_stride + channel]. Where the grid hangs
+  // over the edge of an image, only rows and columns [begin, end) are read, or written; what is not
+  // read counts as zero.
+  const float* from;
+  int64_t from_row_stride;
+  int64_t from_column_stride;
+  float* to;
+  int64_t to_row_stride;
+  int64_t to_column_stride;
+  int64_t row_begin, row_end;
+  int64_t column_begin, column_end;
+  const float* bias;  // winograd_output adds it; null: nothing
+};
+
 /// The kernels of one instruction set. All work on float32, all are deterministic: an element's
 /// sum runs in the order of the formula, whatever the tile it falls into. The moments are sums of
 /// even and of odd pixels, added up at the end.
@@ -135,6 +156,7 @@ struct Kernels {
   int64_t lanes;      // of a vector
   int64_t max_width;  // of a packed panel
   void (*rows)(const RowsArgs&);
+  void (*dots)(const RowsArgs&);
   void (*outer)(const OuterArgs&);
   void (*depthwise)(const DepthwiseArgs&);
   void (*depthwise_gradient)(const DepthwiseGradientArgs&);
@@ -143,6 +165,13 @@ struct Kernels {
   void (*normalize)(const NormArgs&);
   void (*normalize_sums)(const NormArgs&);
   void (*normalize_gradient)(const NormArgs&);
+  // The grids: read, written, and which of the two is clipped. Unclipped grids have channels up to
+  // a whole number of vectors.
+  void (*winograd_input)(const WinogradArgs&);   // 6x6 clipped -> 6x6: B^T d B
+  void (*winograd_output)(const WinogradArgs&);  // 6x6 -> 4x4 clipped: A^T m A + bias
+  void (*winograd_weight)(const WinogradArgs&);  // 3x3 of exactly `channels` -> 6x6: G g G^T
+  void (*winograd_output_gradient)(const WinogradArgs&);  // 4x4 clipped -> 6x6: A d A^T
+  void (*winograd_weight_gradient)(const WinogradArgs&);  // 6x6 -> 3x3 of `channels`: G^T h G
   /// Independent multiply-adds in registers, `count` times 16 vectors: the measure of a machine's
   /// peak, against which benchmarks state their speed. Returns a number that depends on all.
   float (*peak)(int64_t count);

@@ -10,6 +10,10 @@ namespace decant::cpu {
 void channel_moments(const float* x, int64_t pixels, int64_t channels, double* mean,
                      double* variance);
 
+/// How many pixels [.., channels] are taken together, as one of so many times the channels, so that
+/// they fill whole vectors: 1 where they do already, or where the pixels cannot be divided so.
+int64_t pixels_together(int64_t pixels, int64_t channels);
+
 /// Pixels per tile of everything that runs over [pixels, channels].
 int64_t pixels_per_tile(int64_t channels);
 

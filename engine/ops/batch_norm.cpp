@@ -42,6 +42,32 @@ void check_operands(const Variable& x, const Variable& scale, const Variable& sh
         "batch_norm: training needs more than one value per channel, got x ", x.shape());
 }
 
+// The operands as the backward pass keeps them.
+struct Kept {
+  Saved x, scale, shift;
+  Tensor mean, inverse;
+  Saved residual;
+  Activation activation;
+  bool training;
+
+  BatchNormOperands operands() const {
+    return {.x = x.get(),
+            .scale = scale.get(),
+            .shift = shift.get(),
+            .mean = mean,
+            .inverse = inverse,
+            .residual = residual.defined() ? residual.get() : Tensor{},
+            .activation = activation,
+            .training = training};
+  }
+};
+
+Tensor normalized(const BatchNormOperands& n) {
+  Tensor y(n.x.shape(), n.x.dtype(), n.x.device());
+  ON_DEVICE(y, batch_norm_forward, n, y);
+  return y;
+}
+
 }  // namespace
 
 std::string_view name_of(Activation activation) {
@@ -77,42 +103,46 @@ Variable batch_norm(const Variable& x, const Variable& scale, const Variable& sh
     inverse = Tensor(scale.shape(), scale.dtype(), x.value().device());
     ON_DEVICE(x.value(), batch_norm_inverse, running_var, options.eps, inverse);
   }
-  Tensor y(x.shape(), x.dtype(), x.value().device());
-  const BatchNormOperands forward{.x = x.value(),
-                                  .scale = scale.value(),
-                                  .shift = shift.value(),
-                                  .mean = mean,
-                                  .inverse = inverse,
-                                  .residual = residual.value(),
-                                  .activation = options.activation,
-                                  .training = options.training};
-  ON_DEVICE(x.value(), batch_norm_forward, forward, y);
+  const Tensor value = normalized({.x = x.value(),
+                                   .scale = scale.value(),
+                                   .shift = shift.value(),
+                                   .mean = mean,
+                                   .inverse = inverse,
+                                   .residual = residual.value(),
+                                   .activation = options.activation,
+                                   .training = options.training});
 
   // dz = dy act'(z), recomputed from x (and the residual, where z depends on it).
   // Of the batch's moments: dx = gain (dz - mean(dz) - xhat mean(dz xhat)).
   const bool needs_residual = options.activation != Activation::none;
-  return record(kBatchNorm, options, y, {x, scale, shift, residual},
-                [x = Saved(x), scale = Saved(scale), shift = Saved(shift),
-                 residual = Saved(needs_residual ? residual.value() : Tensor{}), mean, inverse,
-                 activation = options.activation,
-                 training = options.training](const Tensor& dy, const Wanted& wanted) {
-                  const BatchNormOperands saved{
-                      .x = x.get(),
-                      .scale = scale.get(),
-                      .shift = shift.get(),
-                      .mean = mean,
-                      .inverse = inverse,
-                      .residual = residual.defined() ? residual.get() : Tensor{},
-                      .activation = activation,
-                      .training = training};
-                  BatchNormGradients d;
-                  if (wanted[0]) d.x = Tensor(dy.shape(), dy.dtype(), dy.device());
-                  if (wanted[1]) d.scale = Tensor(mean.shape(), mean.dtype(), dy.device());
-                  if (wanted[2]) d.shift = Tensor(mean.shape(), mean.dtype(), dy.device());
-                  if (wanted[3]) d.residual = Tensor(dy.shape(), dy.dtype(), dy.device());
-                  ON_DEVICE(dy, batch_norm_backward, saved, dy, d);
-                  return std::vector<Tensor>{d.x, d.scale, d.shift, d.residual};
-                });
+  const Kept kept = {.x = Saved(x),
+                     .scale = Saved(scale),
+                     .shift = Saved(shift),
+                     .mean = mean,
+                     .inverse = inverse,
+                     .residual = needs_residual ? Saved(residual) : Saved(),
+                     .activation = options.activation,
+                     .training = options.training};
+  const Variable y =
+      record(kBatchNorm, options, value, {x, scale, shift, residual},
+             [kept](const Tensor& dy, const Wanted& wanted) {
+               const auto like_dy = [&] { return Tensor(dy.shape(), dy.dtype(), dy.device()); };
+               const auto like_mean = [&] {
+                 return Tensor(kept.mean.shape(), kept.mean.dtype(), dy.device());
+               };
+               BatchNormGradients d;
+               if (wanted[0]) d.x = like_dy();
+               if (wanted[1]) d.scale = like_mean();
+               if (wanted[2]) d.shift = like_mean();
+               if (wanted[3]) d.residual = like_dy();
+               ON_DEVICE(dy, batch_norm_backward, kept.operands(), dy, d);
+               return std::vector<Tensor>{d.x, d.scale, d.shift, d.residual};
+             });
+  // One pass over x, which is kept anyway, makes y again. A residual would have to be made first,
+  // from the one before it, and so to the beginning of the network; and a card's memory is slower
+  // to read than to own.
+  if (!y.requires_grad() || residual.defined() || value.device() != Device::cpu) return y;
+  return y.with_recipe([kept] { return normalized(kept.operands()); });
 }
 
 }  // namespace decant

@@ -9,7 +9,8 @@
 #include "engine/ops/batch_norm_reference.h"
 
 // float32 runs the SIMD kernels tile by tile of pixels, float64 the reference. Each pass reads its
-// operands once.
+// operands once. Channels that do not fill whole vectors are taken together with those of the
+// pixels that follow (pixels_together), the constants repeated as often.
 
 namespace decant::cpu {
 namespace {
@@ -55,19 +56,42 @@ T* mutable_data_or_null(Tensor& t) {
   return t.defined() ? t.mutable_data<T>() : nullptr;
 }
 
-// The part of a pass over float32 that is the same for all tiles.
-NormArgs norm_args(const BatchNormOperands& n, const Tensor& gain) {
+// Values per channel, repeated for pixels that are taken together.
+class Repeated {
+ public:
+  Repeated(const Tensor& values, int64_t times) : values_(values) {
+    if (times == 1) return;
+    values_ = Tensor({times * values.size()});
+    auto* to = values_.mutable_data<float>();
+    for (int64_t i = 0; i < times; ++i) to = std::copy_n(values.data<float>(), values.size(), to);
+  }
+  const float* data() const { return values_.data<float>(); }
+
+ private:
+  Tensor values_;
+};
+
+// A pass over float32: what is the same for all tiles.
+struct Pass {
+  int64_t together;
+  Repeated mean, gain, shift;
   NormArgs args{};
-  args.pixels = pixels_of(n.x);
-  args.channels = channels_of(n.x);
-  args.activation = kind_of(n.activation);
-  args.x = n.x.data<float>();
-  args.mean = n.mean.data<float>();
-  args.gain = gain.data<float>();
-  args.shift = n.shift.data<float>();
-  args.residual = data_or_null<float>(n.residual);
-  return args;
-}
+
+  Pass(const BatchNormOperands& n, const Tensor& gains)
+      : together(pixels_together(pixels_of(n.x), channels_of(n.x))),
+        mean(n.mean, together),
+        gain(gains, together),
+        shift(n.shift, together) {
+    args.pixels = pixels_of(n.x) / together;
+    args.channels = channels_of(n.x) * together;
+    args.activation = kind_of(n.activation);
+    args.x = n.x.data<float>();
+    args.mean = mean.data();
+    args.gain = gain.data();
+    args.shift = shift.data();
+    args.residual = data_or_null<float>(n.residual);
+  }
+};
 
 // Calls kernel(args of the tile, number of the tile) for tiles of pixels.
 template <class F>
@@ -109,7 +133,8 @@ void sums(const BatchNormOperands& n, const Tensor& gain, const Tensor& dy, Tens
                               mutable_data_or_null<double>(dz), sum_dz.data(), sum_dz_x.data());
     return;
   }
-  NormArgs args = norm_args(n, gain);
+  Pass pass(n, gain);
+  NormArgs& args = pass.args;
   args.dy = dy.data<float>();
   args.dz = mutable_data_or_null<float>(dz);
   const int64_t c = args.channels;
@@ -122,9 +147,10 @@ void sums(const BatchNormOperands& n, const Tensor& gain, const Tensor& dy, Tens
   });
   for (int64_t t = 0; t < tiles; ++t) {
     const float* sum = partial.data() + 2 * t * c;
-    for (size_t i = 0; i < sum_dz.size(); ++i) {
-      sum_dz[i] += sum[i];
-      sum_dz_x[i] += sum[sum_dz.size() + i];
+    for (int64_t i = 0; i < c; ++i) {
+      const auto channel = static_cast<size_t>(i) % sum_dz.size();
+      sum_dz[channel] += sum[i];
+      sum_dz_x[channel] += sum[c + i];
     }
   }
 }
@@ -137,12 +163,14 @@ void input_gradient(const BatchNormOperands& n, const Tensor& gain, const Tensor
                                   offset.data<double>(), dx.mutable_data<double>());
     return;
   }
-  NormArgs args = norm_args(n, gain);
-  args.dy = dy.data<float>();
-  args.slope = slope.data<float>();
-  args.offset = offset.data<float>();
-  args.dx = dx.mutable_data<float>();
-  for_tiles(args, [](const NormArgs& tile, int64_t) { kernels().normalize_gradient(tile); });
+  Pass pass(n, gain);
+  const Repeated slopes(slope, pass.together);
+  const Repeated offsets(offset, pass.together);
+  pass.args.dy = dy.data<float>();
+  pass.args.slope = slopes.data();
+  pass.args.offset = offsets.data();
+  pass.args.dx = dx.mutable_data<float>();
+  for_tiles(pass.args, [](const NormArgs& tile, int64_t) { kernels().normalize_gradient(tile); });
 }
 
 template <class T>
@@ -227,9 +255,9 @@ void batch_norm_forward(const BatchNormOperands& n, Tensor& y) {
     return;
   }
   const Tensor gain = gain_of<float>(n);
-  NormArgs args = norm_args(n, gain);
-  args.y = y.mutable_data<float>();
-  for_tiles(args, [](const NormArgs& tile, int64_t) { kernels().normalize(tile); });
+  Pass pass(n, gain);
+  pass.args.y = y.mutable_data<float>();
+  for_tiles(pass.args, [](const NormArgs& tile, int64_t) { kernels().normalize(tile); });
 }
 
 void batch_norm_backward(const BatchNormOperands& n, const Tensor& dy, BatchNormGradients& d) {

@@ -125,9 +125,8 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& b,
   return record(
       kConvolution, options, y, {x, w, b},
       // Only what a wanted gradient reads is kept.
-      [s, xs = x.shape(), ws = w.shape(), x = Saved(w.requires_grad() ? x.value() : Tensor{}),
-       w = Saved(x.requires_grad() ? w.value() : Tensor{})](const Tensor& dy,
-                                                            const Wanted& wanted) {
+      [s, xs = x.shape(), ws = w.shape(), x = w.requires_grad() ? Saved(x) : Saved(),
+       w = x.requires_grad() ? Saved(w) : Saved()](const Tensor& dy, const Wanted& wanted) {
         Tensor dx;
         Tensor dw;
         Tensor db;

@@ -77,8 +77,7 @@ Variable matmul(const Variable& a, const Variable& b, const MatmulOptions& optio
   return record(
       kMatmul, options, y, {a, b},
       // Only what a wanted gradient reads is kept.
-      [a = Saved(b.requires_grad() ? a.value() : Tensor{}),
-       b = Saved(a.requires_grad() ? b.value() : Tensor{}), ta,
+      [a = b.requires_grad() ? Saved(a) : Saved(), b = a.requires_grad() ? Saved(b) : Saved(), ta,
        tb](const Tensor& dy, const Wanted& wanted) {
         const DType type = dy.dtype();
         Tensor da;
@@ -107,23 +106,23 @@ Variable linear(const Variable& x, const Variable& w, const Variable& b) {
   ys[-1] = ws[0];
 
   Tensor y = product(x.dtype(), x.value().reshape(rows), false, w.value(), true, b.value());
-  return record(kLinear, y.reshape(ys), {x, w, b},
-                [x = Saved(w.requires_grad() ? x.value() : Tensor{}),
-                 w = Saved(x.requires_grad() ? w.value() : Tensor{}), xs, out = ws[0],
-                 rows](const Tensor& dy, const Wanted& wanted) {
-                  const Tensor d = dy.reshape({rows[0], out});
-                  const DType parameters = parameter_type(d.dtype());
-                  Tensor dx;
-                  Tensor dw;
-                  Tensor db;
-                  if (wanted[0]) dx = product(d.dtype(), d, false, w.get(), false).reshape(xs);
-                  if (wanted[1]) dw = product(parameters, d, true, x.get().reshape(rows), false);
-                  if (wanted[2]) {
-                    db = Tensor({d.shape()[1]}, parameters, d.device());
-                    ON_DEVICE(d, sum_rows, d, db);
-                  }
-                  return std::vector<Tensor>{dx, dw, db};
-                });
+  return record(
+      kLinear, y.reshape(ys), {x, w, b},
+      [x = w.requires_grad() ? Saved(x) : Saved(), w = x.requires_grad() ? Saved(w) : Saved(), xs,
+       out = ws[0], rows](const Tensor& dy, const Wanted& wanted) {
+        const Tensor d = dy.reshape({rows[0], out});
+        const DType parameters = parameter_type(d.dtype());
+        Tensor dx;
+        Tensor dw;
+        Tensor db;
+        if (wanted[0]) dx = product(d.dtype(), d, false, w.get(), false).reshape(xs);
+        if (wanted[1]) dw = product(parameters, d, true, x.get().reshape(rows), false);
+        if (wanted[2]) {
+          db = Tensor({d.shape()[1]}, parameters, d.device());
+          ON_DEVICE(d, sum_rows, d, db);
+        }
+        return std::vector<Tensor>{dx, dw, db};
+      });
 }
 
 }  // namespace decant

@@ -75,26 +75,34 @@ Variable upsample_concat(const Variable& input, const Variable& skip) {
   const AxisTaps same_rows = nearest_taps(shape[1], shape[1]);
   const AxisTaps same_columns = nearest_taps(shape[2], shape[2]);
 
-  Tensor y(shape, x.dtype(), x.device());
-  ON_DEVICE(x, apply_taps, rows, columns, x, y, {.channels = c});
-  if (skip_c > 0)
-    ON_DEVICE(x, apply_taps, same_rows, same_columns, skip.value(), y,
-              {.y_channel = c, .channels = skip_c});
-  return record(kUpsampleConcat, y, {input, skip},
-                [=, skip_shape = skip.shape()](const Tensor& dy, const Wanted& wanted) {
-                  std::vector<Tensor> grads(2);
-                  if (wanted[0]) {
-                    grads[0] = Tensor(s, dy.dtype(), dy.device());
-                    ON_DEVICE(dy, apply_taps, rows.transposed(), columns.transposed(), dy, grads[0],
-                              {.channels = c});
-                  }
-                  if (wanted[1]) {
-                    grads[1] = Tensor(skip_shape, dy.dtype(), dy.device());
-                    ON_DEVICE(dy, apply_taps, same_rows, same_columns, dy, grads[1],
-                              {.x_channel = c, .channels = skip_c});
-                  }
-                  return grads;
-                });
+  const auto side_by_side = [=](const Tensor& low, const Tensor& beside) {
+    Tensor y(shape, low.dtype(), low.device());
+    ON_DEVICE(y, apply_taps, rows, columns, low, y, {.channels = c});
+    if (skip_c > 0)
+      ON_DEVICE(y, apply_taps, same_rows, same_columns, beside, y,
+                {.y_channel = c, .channels = skip_c});
+    return y;
+  };
+  const Variable y = record(kUpsampleConcat, side_by_side(x, skip.value()), {input, skip},
+                            [=, skip_shape = skip.shape()](const Tensor& dy, const Wanted& wanted) {
+                              std::vector<Tensor> grads(2);
+                              if (wanted[0]) {
+                                grads[0] = Tensor(s, dy.dtype(), dy.device());
+                                ON_DEVICE(dy, apply_taps, rows.transposed(), columns.transposed(),
+                                          dy, grads[0], {.channels = c});
+                              }
+                              if (wanted[1]) {
+                                grads[1] = Tensor(skip_shape, dy.dtype(), dy.device());
+                                ON_DEVICE(dy, apply_taps, same_rows, same_columns, dy, grads[1],
+                                          {.x_channel = c, .channels = skip_c});
+                              }
+                              return grads;
+                            });
+  // The largest values of a U-Net, and the cheapest to make again.
+  if (!y.requires_grad() || x.device() != Device::cpu) return y;
+  return y.with_recipe([side_by_side, input = Saved(input), skip = Saved(skip)] {
+    return side_by_side(input.get(), skip.defined() ? skip.get() : Tensor{});
+  });
 }
 
 }  // namespace decant

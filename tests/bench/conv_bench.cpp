@@ -1,7 +1,9 @@
-// Speed of the three passes of a convolution on the layers of Unet-resnet18, batch 8, 128 x 128:
-// the median of some runs, as a share of the machine's multiply-add peak measured in between (other
-// programs may share the machine, so that milliseconds alone say little).
-//   conv_bench [threads] [filter]
+// Speed of the three passes of a convolution on the layers of Unet-resnet18, batch 8: the median of
+// some runs, as a share of the machine's multiply-add peak measured in between (other programs may
+// share the machine, so that milliseconds alone say little), and the algorithm, d(irect),
+// (w)inograd or d(epthwise). Where both can do a layer, the shares of each follow; the
+// multiply-adds are the direct sum's, so that Winograd's share may exceed 100 %.
+//   conv_bench [threads] [filter] [side of the network's input, 128]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -12,7 +14,10 @@
 #include "engine/core/parallel.h"
 #include "engine/core/tensor.h"
 #include "engine/cpu/conv.h"
+#include "engine/cpu/conv_algorithm.h"
+#include "engine/cpu/conv_cases.h"
 #include "engine/cpu/level.h"
+#include "engine/cpu/winograd.h"
 #include "tests/bench/conv_layer.h"
 
 using namespace decant;
@@ -79,6 +84,9 @@ double peak() {
   return 2.0 * 12 * static_cast<double>(kernels.lanes * kCount * threads) / time;
 }
 
+constexpr cpu::ConvPass kPasses[] = {cpu::ConvPass::forward, cpu::ConvPass::input_gradient,
+                                     cpu::ConvPass::weight_gradient};
+
 struct Result {
   double time;   // of one call
   double share;  // of the peak
@@ -106,12 +114,14 @@ Result measure(double flops, const std::function<void()>& f) {
 int main(int argc, char** argv) {
   if (argc > 1) set_num_threads(std::atoi(argv[1]));
   const std::string filter = argc > 2 ? argv[2] : "";
+  const int64_t side = argc > 3 ? std::atoi(argv[3]) : 128;
   std::printf("level %s, %d threads, peak %.0f GFLOP/s\n",
               std::string(cpu::name_of(cpu::level())).c_str(), num_threads(), peak() * 1e-9);
-  std::printf("%-22s %18s %18s %18s\n", "layer, batch 8", "forward", "input gradient",
-              "weight gradient");
+  std::printf("%-22s %20s %20s %20s   Winograd : direct, %%\n", "layer, batch 8", "forward",
+              "input gradient", "weight gradient");
   double total[3] = {};
-  for (const auto& [layer, count] : kRows) {
+  for (auto [layer, count] : kRows) {
+    layer.size = layer.size * side / 128;
     if (std::string(layer.name).find(filter) == std::string::npos) continue;
     const cpu::ConvShape s = bench::shape_of(layer);
     Tensor x = Tensor::full({s.n, s.h, s.w, s.c_in}, 0.5);
@@ -121,20 +131,34 @@ int main(int argc, char** argv) {
     auto* yp = y.mutable_data<float>();
     auto* wp = w.mutable_data<float>();
     const double flops = bench::flops_of(layer);
-    const Result results[3] = {
+    Result results[3] = {
         measure(flops, [&] { cpu::conv2d_forward(s, xp, wp, nullptr, yp); }),
         measure(flops, [&] { cpu::conv2d_input_gradient(s, yp, wp, nullptr, xp); }),
         measure(flops, [&] { cpu::conv2d_weight_gradient(s, xp, yp, wp); })};
     std::printf("%-22s", layer.name);
-    for (int i = 0; i < 3; ++i) {
-      std::printf("   %8.3f ms %3.0f %%", results[i].time * 1e3, results[i].share * 100);
-      total[i] += results[i].time * count;
-      if (i == 1 && s.c_in == 3) total[i] -= results[i].time;  // nobody asks for it
+    for (int i = 0; i < 3; ++i)
+      std::printf("   %8.3f ms %3.0f %% %c", results[i].time * 1e3, results[i].share * 100,
+                  cpu::name_of(cpu::algorithm_of(s, kPasses[i]))[0]);
+    if (cpu::has_winograd(s)) {
+      const double winograd[3] = {
+          measure(flops, [&] { cpu::winograd_forward(s, xp, wp, nullptr, yp); }).share,
+          measure(flops, [&] { cpu::winograd_input_gradient(s, yp, wp, nullptr, xp); }).share,
+          measure(flops, [&] { cpu::winograd_weight_gradient(s, xp, yp, wp); }).share};
+      const double direct[3] = {
+          measure(flops, [&] { cpu::direct_forward(s, xp, wp, nullptr, yp); }).share,
+          measure(flops, [&] { cpu::direct_input_gradient(s, yp, wp, nullptr, xp); }).share,
+          measure(flops, [&] { cpu::direct_weight_gradient(s, xp, yp, wp); }).share};
+      for (int i = 0; i < 3; ++i)
+        std::printf("   %3.0f : %3.0f", winograd[i] * 100, direct[i] * 100);
     }
     std::printf("\n");
     std::fflush(stdout);
+    for (int i = 0; i < 3; ++i) {
+      total[i] += results[i].time * count;
+      if (i == 1 && s.c_in == 3) total[i] -= results[i].time;  // nobody asks for it
+    }
   }
-  std::printf("%-22s   %8.3f ms         %8.3f ms         %8.3f ms, all %.1f ms\n", "Unet-resnet18",
-              total[0] * 1e3, total[1] * 1e3, total[2] * 1e3,
+  std::printf("%-22s   %8.3f ms           %8.3f ms           %8.3f ms, all %.1f ms\n",
+              "Unet-resnet18", total[0] * 1e3, total[1] * 1e3, total[2] * 1e3,
               (total[0] + total[1] + total[2]) * 1e3);
 }

@@ -9,9 +9,11 @@
 #include "engine/core/parallel.h"
 #include "engine/core/rng.h"
 #include "engine/cpu/conv.h"
+#include "engine/cpu/conv_algorithm.h"
 #include "engine/cpu/gemm.h"
 #include "engine/cpu/level.h"
 #include "engine/cpu/moments.h"
+#include "engine/cpu/winograd.h"
 
 using namespace decant;
 
@@ -151,46 +153,89 @@ const Case kCases[] = {
 
 }  // namespace
 
-TEST_CASE("convolution and its gradients agree with float64 loops at every level") {
-  for (const Case& c : kCases) {
-    CAPTURE(c.what);
-    const cpu::ConvShape s = c.shape();
-    const int64_t cg = s.c_in / s.groups;
-    const Floats x = normal(s.n * s.h * s.w * s.c_in, 1);
-    const Floats w = normal(s.c_out * s.kh * s.kw * cg, 2);
-    const Floats dy = normal(s.n * s.ho * s.wo * s.c_out, 3);
-    const Floats bias = normal(s.c_out, 4);
-    const Floats input_bias = normal(s.c_in, 5);
-    Doubles y(dy.size());
-    Doubles dx(x.size());
-    Doubles dw(w.size());
-    for (size_t i = 0; i < y.size(); ++i) y[i] = bias[i % bias.size()];
-    for (size_t i = 0; i < dx.size(); ++i) dx[i] = input_bias[i % input_bias.size()];
-    for_products(s, [&](size_t xi, size_t wi, size_t yi) {
-      y[yi] += static_cast<double>(x[xi]) * w[wi];
-      dx[xi] += static_cast<double>(dy[yi]) * w[wi];
-      dw[wi] += static_cast<double>(dy[yi]) * x[xi];
-    });
-    const int64_t taps = s.kh * s.kw;
+// Runs the three passes of an algorithm at every level against float64 loops; growth(s, pass) is
+// how many times larger its errors may be than a plain sum's.
+template <class Growth, class Forward, class InputGradient, class WeightGradient>
+void check_passes(const Case& c, const Growth& growth, const Forward& forward,
+                  const InputGradient& input_gradient, const WeightGradient& weight_gradient) {
+  CAPTURE(c.what);
+  const cpu::ConvShape s = c.shape();
+  const int64_t cg = s.c_in / s.groups;
+  const Floats x = normal(s.n * s.h * s.w * s.c_in, 1);
+  const Floats w = normal(s.c_out * s.kh * s.kw * cg, 2);
+  const Floats dy = normal(s.n * s.ho * s.wo * s.c_out, 3);
+  const Floats bias = normal(s.c_out, 4);
+  const Floats input_bias = normal(s.c_in, 5);
+  Doubles y(dy.size());
+  Doubles dx(x.size());
+  Doubles dw(w.size());
+  for (size_t i = 0; i < y.size(); ++i) y[i] = bias[i % bias.size()];
+  for (size_t i = 0; i < dx.size(); ++i) dx[i] = input_bias[i % input_bias.size()];
+  for_products(s, [&](size_t xi, size_t wi, size_t yi) {
+    y[yi] += static_cast<double>(x[xi]) * w[wi];
+    dx[xi] += static_cast<double>(dy[yi]) * w[wi];
+    dw[wi] += static_cast<double>(dy[yi]) * x[xi];
+  });
+  const int64_t taps = s.kh * s.kw;
 
-    at_every_level([&] {
-      Floats got = nans(static_cast<int64_t>(y.size()));
-      cpu::conv2d_forward(s, x.data(), w.data(), bias.data(), got.data());
-      CHECK(relative_error(got, y) < tolerance(taps * cg + 1));
-      return got;
-    });
-    at_every_level([&] {
-      Floats got = nans(static_cast<int64_t>(dx.size()));
-      cpu::conv2d_input_gradient(s, dy.data(), w.data(), input_bias.data(), got.data());
-      CHECK(relative_error(got, dx) < tolerance(taps * s.c_out / s.groups + 1));
-      return got;
-    });
-    at_every_level([&] {
-      Floats got = nans(static_cast<int64_t>(dw.size()));
-      cpu::conv2d_weight_gradient(s, x.data(), dy.data(), got.data());
-      CHECK(relative_error(got, dw) < tolerance(s.n * s.ho * s.wo));
-      return got;
-    });
+  at_every_level([&] {
+    Floats got = nans(static_cast<int64_t>(y.size()));
+    forward(s, x.data(), w.data(), bias.data(), got.data());
+    CHECK(relative_error(got, y) < growth(s, cpu::ConvPass::forward) * tolerance(taps * cg + 1));
+    return got;
+  });
+  at_every_level([&] {
+    Floats got = nans(static_cast<int64_t>(dx.size()));
+    input_gradient(s, dy.data(), w.data(), input_bias.data(), got.data());
+    CHECK(relative_error(got, dx) <
+          growth(s, cpu::ConvPass::input_gradient) * tolerance(taps * s.c_out / s.groups + 1));
+    return got;
+  });
+  at_every_level([&] {
+    Floats got = nans(static_cast<int64_t>(dw.size()));
+    weight_gradient(s, x.data(), dy.data(), got.data());
+    CHECK(relative_error(got, dw) <
+          growth(s, cpu::ConvPass::weight_gradient) * tolerance(s.n * s.ho * s.wo));
+    return got;
+  });
+}
+
+TEST_CASE("convolution and its gradients agree with float64 loops at every level") {
+  const auto growth = [](const cpu::ConvShape& s, cpu::ConvPass pass) {
+    return cpu::algorithm_of(s, pass) == cpu::ConvAlgorithm::winograd ? cpu::kWinogradGrowth : 1;
+  };
+  for (const Case& c : kCases)
+    check_passes(c, growth, cpu::conv2d_forward, cpu::conv2d_input_gradient,
+                 cpu::conv2d_weight_gradient);
+}
+
+TEST_CASE("exact convolutions sum directly at every level") {
+  cpu::set_exact_convolutions(true);
+  for (const Case& c : kCases)
+    check_passes(
+        c, [](const auto&, auto) { return 1; }, cpu::conv2d_forward, cpu::conv2d_input_gradient,
+        cpu::conv2d_weight_gradient);
+  cpu::set_exact_convolutions(false);
+}
+
+const Case kWinogradCases[] = {
+    {"whole tiles", 2, 8, 8, 32, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"tiles that hang over", 2, 9, 11, 16, 48, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"channels that are no whole vectors", 1, 13, 6, 20, 83, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"one channel", 1, 7, 9, 1, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"several blocks of tiles, several panels", 2, 31, 33, 24, 136, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"no padding", 2, 10, 12, 16, 16, 3, 3, 1, 0, 0, 0, 0, 1, 1},
+    {"asymmetric padding, more than the kernel", 2, 6, 7, 8, 16, 3, 3, 1, 2, 4, 0, 1, 1, 1},
+    {"one pixel", 4, 1, 1, 24, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"several chunks of tiles", 1, 64, 260, 64, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+};
+
+TEST_CASE("Winograd's convolution and gradients agree with float64 loops at every level") {
+  for (const Case& c : kWinogradCases) {
+    REQUIRE(cpu::has_winograd(c.shape()));
+    check_passes(
+        c, [](const auto&, auto) { return cpu::kWinogradGrowth; }, cpu::winograd_forward,
+        cpu::winograd_input_gradient, cpu::winograd_weight_gradient);
   }
 }
 
