@@ -107,6 +107,7 @@ struct TrainConfig {
   std::string device = "cpu";
   std::string precision = "float32";
   std::string step_graph = "on";
+  bool exact = false;
 
   void visit(auto&& v) {
     v("model", model, "decoder/encoder, thin_unet, a network's JSON, or a run for its network",
@@ -131,6 +132,7 @@ struct TrainConfig {
     v("precision", precision, kPrecisionHelp, "--precision");
     v("step_graph", step_graph, "on cuda: on records a step and replays it; off does not",
       "--step-graph");
+    v("exact", exact, "on cpu: convolutions are summed directly, never by Winograd's transforms");
   }
 };
 

@@ -2,6 +2,7 @@
 
 #include "apps/options.h"
 #include "engine/core/precision.h"
+#include "engine/cpu/conv_algorithm.h"
 #include "engine/cpu/level.h"
 #include "engine/cuda/card.h"
 
@@ -36,7 +37,7 @@ Device use_device(const std::string& device, const std::string& precision) {
 std::string arithmetic_of(Device device) {
   if constexpr (kWithCuda)
     if (device == Device::cuda) return str("cuda (", cuda::card().name, ", ", precision(), ")");
-  return str(cpu::level());
+  return str(cpu::level(), cpu::exact_convolutions() ? ", exact" : "");
 }
 
 }  // namespace decant::apps

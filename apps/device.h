@@ -18,8 +18,8 @@ void check_device(const std::string& device, const std::string& precision);
 /// does, and "no CUDA device found" where the machine has none.
 Device use_device(const std::string& device, const std::string& precision = "float32");
 
-/// What computes here and now, as far as bits depend on it: "avx512", "cuda (NVIDIA H200, tf32)".
-/// A run's files remember it.
+/// What computes here and now, as far as bits depend on it: "avx512", "avx512, exact", "cuda
+/// (NVIDIA H200, tf32)". A run's files remember it.
 std::string arithmetic_of(Device device);
 
 }  // namespace decant::apps

@@ -8,6 +8,7 @@
 #include "apps/memory.h"
 #include "apps/report.h"
 #include "engine/core/parallel.h"
+#include "engine/cpu/conv_algorithm.h"
 #include "nn/schedule.h"
 
 namespace decant::apps {
@@ -50,6 +51,7 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
       dataset_(std::move(dataset)),
       split_(splits.fold(0)),
       split_origin_(splits.origin) {
+  cpu::set_exact_convolutions(config_.exact);
   check(!split_.train.empty() && !split_.val.empty(),
         "split: expected images to train on and images to choose by, got ", split_.train.size(),
         " and ", split_.val.size());

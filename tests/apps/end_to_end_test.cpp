@@ -352,6 +352,22 @@ TEST_CASE("1, 2 and 7 threads write the same bytes") {
   check_same(one, contents(folder / "7"));
 }
 
+// A resnet's 3x3 convolutions go through Winograd's transforms unless exact is set; a run's files
+// say which it was.
+TEST_CASE("exact=true sums convolutions directly, and the run goes on so") {
+  const TemporaryFolder folder;
+  const auto train = [&](const char* out, const char* exact) {
+    return must(tiny_run("train") + Words{"--model", "unet/resnet18", "--epochs", "1", "--out",
+                                          folder / out, std::string("exact=") + exact});
+  };
+  CHECK(train("usual", "false").out.find("exact kernels") == std::string::npos);
+  CHECK(train("exact", "true").out.find(", exact kernels") != std::string::npos);
+  const auto usual = contents(folder / "usual");
+  const auto exact = contents(folder / "exact");
+  CHECK(usual.at("best.safetensors") != exact.at("best.safetensors"));
+  CHECK(exact.at("config.json").find("\"exact\": true") != std::string::npos);
+}
+
 // DECANT_KILLS sets how often (10).
 TEST_CASE("a run that was killed at random moments and resumed writes the same bytes") {
   const TemporaryFolder folder;
