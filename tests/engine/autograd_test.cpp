@@ -1,12 +1,15 @@
 #include <doctest/doctest.h>
 
+#include "engine/autograd/profile.h"
 #include "engine/autograd/variable.h"
 #include "engine/check/op_row.h"
 #include "engine/ops/arithmetic.h"
+#include "engine/ops/batch_norm.h"
 #include "engine/ops/conv2d.h"
 #include "engine/ops/conv_transpose2d.h"
 #include "engine/ops/matmul.h"
 #include "engine/ops/pointwise.h"
+#include "engine/ops/resize.h"
 
 using namespace decant;
 
@@ -132,6 +135,51 @@ TEST_CASE("a saved value that was overwritten is an Error, not a wrong gradient"
   CHECK_THROWS_WITH_AS(backward(y, ones({3})), doctest::Contains("overwritten"), Error);
 }
 
+TEST_CASE(
+    "what keeps a value with a recipe keeps the recipe, and makes the value once per reader") {
+  const Variable x = Variable::leaf(randn({5}));
+  const Variable w = Variable::leaf(randn({5}, 2));
+  int made = 0;
+  Variable y = sigmoid(x).with_recipe([&made, kept = Saved(x)] {
+    ++made;
+    return sigmoid(Variable(kept.get())).value();
+  });
+  const Variable z = mul(y, w);
+  CHECK(y.value().sole_owner());  // mul keeps no tensor of it
+  y = Variable();
+  CHECK(made == 0);
+  backward(z, ones({5}));
+  CHECK(made == 1);
+
+  const Variable plain_x = Variable::leaf(x.value());
+  const Variable plain_w = Variable::leaf(w.value());
+  backward(mul(sigmoid(plain_x), plain_w), ones({5}));
+  for (size_t i = 0; i < 5; ++i) {
+    CHECK(x.grad().values<double>()[i] == plain_x.grad().values<double>()[i]);
+    CHECK(w.grad().values<double>()[i] == plain_w.grad().values<double>()[i]);
+  }
+}
+
+TEST_CASE(
+    "a convolution keeps neither a normalised nor an enlarged image, and a recipe notices writes") {
+  const Variable x = Variable::leaf(randn({1, 4, 4, 3}));
+  const Variable scale = Variable::leaf(ones({3}));
+  const Variable shift = Variable::leaf(randn({3}));
+  const Variable w = Variable::leaf(randn({2, 1, 1, 3}));
+  Tensor running_mean = Tensor::zeros({3}, DType::f64);
+  Tensor running_var = ones({3});
+  const Variable y = batch_norm(x, scale, shift, running_mean, running_var, {.training = true});
+  const Variable large = upsample_concat(y, Variable());
+  const Variable z = conv2d(large, w, Variable(), {});
+  // `y` and `large` and nobody else.
+  CHECK(y.value().sole_owner());
+  CHECK(large.value().sole_owner());
+
+  Tensor input = x.value();
+  input.fill(1);
+  CHECK_THROWS_AS(backward(z, ones(z.shape())), Error);
+}
+
 TEST_CASE("under NoGrad results are constants") {
   const Variable x = Variable::leaf(randn({3}));
   {
@@ -154,6 +202,23 @@ TEST_CASE("a detached value is the same value to a trace") {
   REQUIRE(trace.steps().size() == 2);
   CHECK(trace.steps()[1].inputs[0] == trace.steps()[0].output);
   CHECK(Variable().detach().id() == Variable().id());
+}
+
+TEST_CASE("a profile has a row for every op, forward and backward") {
+  const Variable x = Variable::leaf(randn({3}));
+  const Profile profile;
+  CHECK_THROWS_AS(Profile(), Error);
+  backward(relu(sigmoid(x)), ones({3}));
+  REQUIRE(profile.rows().size() == 4);
+  const std::pair<std::string_view, bool> expected[] = {
+      {"sigmoid", false}, {"relu", false}, {"relu", true}, {"sigmoid", true}};
+  for (size_t i = 0; i < 4; ++i) {
+    const Profile::Row& row = profile.rows()[i];
+    CHECK(row.op->name == expected[i].first);
+    CHECK(row.backward == expected[i].second);
+    CHECK(row.inputs == std::vector<Shape>{{3}});
+    CHECK(row.seconds >= 0);
+  }
 }
 
 TEST_CASE("a trace keeps ops, options, shapes and edges") {

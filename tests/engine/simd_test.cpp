@@ -149,6 +149,10 @@ const Case kCases[] = {
     {"long lines: pieces of a line", 1, 3, 401, 8, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},
     {"many lines: several blocks", 3, 70, 6, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},
     {"one pixel", 4, 1, 1, 24, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"few outputs 3x3", 2, 9, 21, 32, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"few outputs 1x1", 2, 9, 13, 80, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1},
+    {"few outputs 5x3 stride 2, several panels of a row", 1, 11, 40, 48, 1, 5, 3, 2, 2, 2, 1, 1, 1,
+     1},
 };
 
 }  // namespace
@@ -216,6 +220,30 @@ TEST_CASE("exact convolutions sum directly at every level") {
         c, [](const auto&, auto) { return 1; }, cpu::conv2d_forward, cpu::conv2d_input_gradient,
         cpu::conv2d_weight_gradient);
   cpu::set_exact_convolutions(false);
+}
+
+TEST_CASE("the shape chooses the algorithm") {
+  using cpu::ConvAlgorithm;
+  using cpu::ConvPass;
+  const Case large = {"", 8, 32, 32, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1};
+  const Case strided = {"", 8, 32, 32, 64, 64, 3, 3, 2, 1, 1, 1, 1, 1, 1};
+  const Case pointwise = {"", 8, 32, 32, 64, 64, 1, 1, 1, 0, 0, 0, 0, 1, 1};
+  const Case one_tile = {"", 1, 2, 2, 512, 512, 3, 3, 1, 1, 1, 1, 1, 1, 1};
+  const Case depthwise = {"", 8, 32, 32, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 64};
+  const Case head = {"", 8, 32, 32, 64, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1};
+  for (const ConvPass pass :
+       {ConvPass::forward, ConvPass::input_gradient, ConvPass::weight_gradient}) {
+    CHECK(cpu::algorithm_of(large.shape(), pass) == ConvAlgorithm::winograd);
+    CHECK(cpu::algorithm_of(strided.shape(), pass) == ConvAlgorithm::direct);
+    CHECK(cpu::algorithm_of(pointwise.shape(), pass) == ConvAlgorithm::direct);
+    CHECK(cpu::algorithm_of(one_tile.shape(), pass) == ConvAlgorithm::direct);
+    CHECK(cpu::algorithm_of(depthwise.shape(), pass) == ConvAlgorithm::depthwise);
+    cpu::set_exact_convolutions(true);
+    CHECK(cpu::algorithm_of(large.shape(), pass) == ConvAlgorithm::direct);
+    cpu::set_exact_convolutions(false);
+  }
+  CHECK(cpu::algorithm_of(head.shape(), ConvPass::forward) == ConvAlgorithm::few_outputs);
+  CHECK(cpu::algorithm_of(head.shape(), ConvPass::input_gradient) != ConvAlgorithm::few_outputs);
 }
 
 const Case kWinogradCases[] = {
