@@ -134,8 +134,10 @@ Variable batch_norm(const Variable& x, const Variable& scale, const Variable& sh
                if (wanted[0]) d.x = like_dy();
                if (wanted[1]) d.scale = like_mean();
                if (wanted[2]) d.shift = like_mean();
-               if (wanted[3]) d.residual = like_dy();
+               const bool acts = kept.activation != Activation::none;
+               if (wanted[3] && acts) d.residual = like_dy();
                ON_DEVICE(dy, batch_norm_backward, kept.operands(), dy, d);
+               if (wanted[3] && !acts) d.residual = dy;
                return std::vector<Tensor>{d.x, d.scale, d.shift, d.residual};
              });
   // One pass over x, which is kept anyway, makes y again. A residual would have to be made first,

@@ -71,9 +71,11 @@ __device__ inline Spot spot_of(const Tiles& t) {
 
 // What is reduced is three types. A State is what is known of some elements of a column:
 //   static State neutral();  void merge(const State& of_later_rows);
-// A Source adds kWidth neighbouring elements, `at` elements from the first and in the columns from
-// `column` of inner on, to as many states:
-//   template <int kWidth> void add(State (&states)[kWidth], int64_t at, int64_t column) const;
+// A Source is asked once by every thread for what adds up its kWidth columns, from `column` of
+// inner on, and may keep in registers what it knows of them; that adds one row at a time, the
+// elements from `at` on, to as many states:
+//   template <int kWidth> Columns columns(int64_t column) const;
+//   void Columns::add(State (&states)[kWidth], int64_t at);
 // A Sink gets the result of column `at` of [outer, inner]:
 //   void operator()(int64_t at, const State& state) const;
 
@@ -81,7 +83,11 @@ template <class State>
 struct FromPartial {
   const State* partial;
   template <int kWidth>
-  __device__ void add(State (&states)[kWidth], int64_t at, int64_t /*column*/) const {
+  __device__ FromPartial columns(int64_t /*column*/) const {
+    return *this;
+  }
+  template <int kWidth>
+  __device__ void add(State (&states)[kWidth], int64_t at) const {
     for (int k = 0; k < kWidth; ++k) states[k].merge(partial[at + k]);
   }
 };
@@ -100,11 +106,11 @@ __global__ void reduce_columns(Tiles t, Source source, Sink sink) {
   State mine[kWidth];
   for (State& state : mine) state = State::neutral();
   if (s.inside) {
+    auto columns = source.template columns<kWidth>(s.column * kWidth);
     int64_t at = ((s.image * t.length + s.first) * t.inner + s.column) * kWidth;
     const int64_t step = t.slots * t.inner * kWidth;
 #pragma unroll 4
-    for (int64_t row = s.first; row < s.end; row += t.slots, at += step)
-      source.add(mine, at, s.column * kWidth);
+    for (int64_t row = s.first; row < s.end; row += t.slots, at += step) columns.add(mine, at);
   }
 #pragma unroll
   for (int k = 0; k < kWidth; ++k) states[k * kColumnThreads + thread] = mine[k];

@@ -31,7 +31,11 @@ template <class T>
 struct AddValues {
   const T* x;
   template <int kWidth>
-  __device__ void add(TwoFloats (&states)[kWidth], int64_t at, int64_t /*column*/) const {
+  __device__ AddValues columns(int64_t /*column*/) const {
+    return *this;
+  }
+  template <int kWidth>
+  __device__ void add(TwoFloats (&states)[kWidth], int64_t at) const {
     const Floats<kWidth> values = load<kWidth>(x + at);
 #pragma unroll
     for (int k = 0; k < kWidth; ++k) states[k].add(values.at[k]);
@@ -65,7 +69,11 @@ struct CompareFloats {
   const float* x;
   const int64_t* before;  // or null
   template <int kWidth>
-  __device__ void add(Largest (&states)[kWidth], int64_t at, int64_t /*column*/) const {
+  __device__ CompareFloats columns(int64_t /*column*/) const {
+    return *this;
+  }
+  template <int kWidth>
+  __device__ void add(Largest (&states)[kWidth], int64_t at) const {
     const Floats<kWidth> values = load<kWidth>(x + at);
 #pragma unroll
     for (int k = 0; k < kWidth; ++k)
