@@ -6,6 +6,7 @@
 
 #include "engine/core/cuda_memory.h"
 #include "engine/cuda/check.h"
+#include "engine/cuda/launch_count.h"
 #include "engine/cuda/stream.h"
 
 namespace decant::cuda_memory {
@@ -75,6 +76,7 @@ void download(void* host, const void* device, size_t bytes) {
 
 void copy(void* to, const void* from, size_t bytes) {
   ensure(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, compute_stream()), "copy");
+  cuda::count_launch("copy");
 }
 
 }  // namespace decant::cuda_memory
