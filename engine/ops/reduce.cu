@@ -42,6 +42,22 @@ struct AddValues {
   }
 };
 template <class T>
+struct AddProducts {
+  const T* a;
+  const T* b;
+  template <int kWidth>
+  __device__ AddProducts columns(int64_t /*column*/) const {
+    return *this;
+  }
+  template <int kWidth>
+  __device__ void add(TwoFloats (&states)[kWidth], int64_t at) const {
+    const Floats<kWidth> p = load<kWidth>(a + at);
+    const Floats<kWidth> q = load<kWidth>(b + at);
+#pragma unroll
+    for (int k = 0; k < kWidth; ++k) states[k].add(p.at[k] * q.at[k]);
+  }
+};
+template <class T>
 struct StoreSum {
   T* y;
   float factor;
@@ -116,6 +132,16 @@ void sum_middle(const Tensor& x, Middle m, double factor, Tensor& y) {
       with_width<X>({m.inner}, {source.x}, [&]<int kWidth>() {
         reduce_middle<TwoFloats, kWidth>("sum", m, source, sink);
       });
+    });
+  });
+}
+
+void product_sum_middle(const Tensor& a, const Tensor& b, Middle m, Tensor& y) {
+  with_stored_type(a.dtype(), [&]<class T>() {
+    const AddProducts<T> source = {a.device_data<T>(), b.device_data<T>()};
+    const StoreSum<T> sink = {y.mutable_device_data<T>(), 1.0F};
+    with_width<T>({m.inner}, {source.a, source.b}, [&]<int kWidth>() {
+      reduce_middle<TwoFloats, kWidth>("sum of products", m, source, sink);
     });
   });
 }
