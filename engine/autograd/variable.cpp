@@ -87,7 +87,9 @@ void add_in_place(Tensor& into, const Tensor& term) {
 // memory of its own, or a view of a flat buffer, and writes to it whoever looks on.
 void gather(Node& node, const Tensor& term) {
   const bool leaf = node.op == nullptr;
-  if (leaf && node.gradient.defined()) {
+  if (leaf && !node.holds_gradient && node.gradient.defined() && node.gradient.is_same(term)) {
+    // written where it belongs
+  } else if (leaf && node.gradient.defined()) {
     node.holds_gradient ? add_in_place(node.gradient, term) : node.gradient.copy_from(term);
   } else if (leaf) {
     node.gradient = term.clone();
@@ -111,11 +113,23 @@ std::vector<Node*> reachable(Node* root) {
   return order;
 }
 
+// Where an input's gradient may be written at once: it is the first, and comes from here alone.
+Tensor place_of(const Node& node, size_t i) {
+  const Node* const input = node.inputs[i].get();
+  const bool waits = input != nullptr && input->op == nullptr && !input->holds_gradient;
+  const auto is_input = [&](const auto& other) { return other.get() == input; };
+  return waits && std::ranges::count_if(node.inputs, is_input) == 1 ? input->gradient : Tensor();
+}
+
 void run_backward(Node& node) {
   std::vector<bool> wanted;
-  wanted.reserve(node.inputs.size());
-  for (const auto& input : node.inputs) wanted.push_back(input != nullptr);
-  const std::vector<Tensor> dx = node.backward(node.gradient, Wanted(std::move(wanted)));
+  std::vector<Tensor> places;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    wanted.push_back(node.inputs[i] != nullptr);
+    places.push_back(place_of(node, i));
+  }
+  const std::vector<Tensor> dx =
+      node.backward(node.gradient, Wanted(std::move(wanted), std::move(places)));
   node.backward = nullptr;
   node.gradient = Tensor();
   check(dx.size() == node.inputs.size(), node.op->name, ": backward returned ", dx.size(),
@@ -137,6 +151,13 @@ void run_backward(Node& node) {
 }
 
 }  // namespace
+
+Tensor Wanted::place(size_t input, const Shape& shape, DType dtype, Device device) const {
+  if (input < places_.size() && places_[input].defined() &&
+      form_of(places_[input]) == Form{shape, dtype, device})
+    return places_[input];
+  return Tensor(shape, dtype, device);
+}
 
 Variable::Variable(Tensor value) : value_(std::move(value)), id_(next_id++) {}
 

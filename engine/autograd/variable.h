@@ -16,11 +16,18 @@ struct Node;
 /// Which inputs of an op need a gradient: a closure computes those and no other.
 class Wanted {
  public:
-  explicit Wanted(std::vector<bool> inputs) : inputs_(std::move(inputs)) {}
+  explicit Wanted(std::vector<bool> inputs, std::vector<Tensor> places = {})
+      : inputs_(std::move(inputs)), places_(std::move(places)) {}
   bool operator[](size_t input) const { return inputs_[input]; }
+
+  /// Memory for the gradient of an input that looks as said. A leaf that waits for its first
+  /// gradient offers its own, so that nothing is copied there afterwards: every element must be
+  /// written.
+  Tensor place(size_t input, const Shape& shape, DType dtype, Device device) const;
 
  private:
   std::vector<bool> inputs_;
+  std::vector<Tensor> places_;  // undefined, or none at all, where new memory must do
 };
 
 /// dL/dy -> one dL/dx per input, in the order of the inputs; an undefined Tensor{} where it is not

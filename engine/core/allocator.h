@@ -8,6 +8,7 @@ namespace decant {
 struct MemoryStatistics {
   size_t in_use_bytes = 0;       ///< handed out and not yet given back, rounded up to size classes
   size_t cached_bytes = 0;       ///< given back, kept for the next request
+  size_t graph_bytes = 0;        ///< given back, kept for the next replay of a step graph (cuda)
   size_t peak_in_use_bytes = 0;  ///< the most that was in use at once since reset_peak()
   size_t most_in_use_bytes = 0;  ///< the most that was ever in use at once
   uint64_t system_requests = 0;  ///< how often the operating system was asked

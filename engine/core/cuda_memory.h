@@ -33,4 +33,12 @@ void fill(void* data, int64_t count, DType dtype, double value);
 /// sum += term, elementwise, of float32 or bfloat16.
 void add(void* sum, const void* term, int64_t count, DType dtype);
 
+/// bfloat16 to = float32 from, rounded to the nearest even.
+void round(void* to, const void* from, int64_t count);
+
+/// Another number than before wherever memory may have changed although nobody has written to a
+/// tensor since: after each replay of a step graph, and at both ends of its recording, in which
+/// nothing runs.
+uint64_t epoch();
+
 }  // namespace decant::cuda_memory

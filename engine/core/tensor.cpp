@@ -122,6 +122,26 @@ Tensor Tensor::to(Device device) const {
   return t;
 }
 
+Tensor Tensor::rounded() const {
+  check_access(DType::f32, Device::cuda);
+  Tensor t = *this;
+  if constexpr (kWithCuda) {
+    Storage::Rounded& r = storage_->rounded;
+    const uint64_t epoch = cuda_memory::epoch();
+    const bool is_new = r.copy == nullptr;
+    if (is_new) r.copy = std::make_shared<Storage>(storage_->bytes() / 2, Device::cuda);
+    if (is_new || r.version != storage_->version || r.epoch != epoch) {
+      const auto count = static_cast<int64_t>(storage_->bytes() / size_of(DType::f32));
+      cuda_memory::round(r.copy->data(), storage_->data(), count);
+      r.version = storage_->version;
+      r.epoch = epoch;
+    }
+    t.storage_ = r.copy;
+    t.dtype_ = DType::bf16;
+  }
+  return t;
+}
+
 void Tensor::fill(double value) {
   check_defined();
   check(holds(dtype_, value), "Tensor::fill: expected a number that ", dtype_, " holds, got ",

@@ -27,6 +27,14 @@ class Storage {
 
   std::atomic<uint64_t> version = 0;
 
+  /// See Tensor::rounded(): the copy, and what the storage was when it was made.
+  struct Rounded {
+    std::shared_ptr<Storage> copy;
+    uint64_t version = 0;
+    uint64_t epoch = 0;
+  };
+  Rounded rounded;
+
  private:
   std::byte* data_ = nullptr;
   size_t bytes_;
@@ -116,6 +124,12 @@ class Tensor {
   /// A copy on `device`; this tensor itself where it lies there already.
   Tensor to(Device device) const;
 
+  /// Of float32 on cuda: the values as bfloat16, for products. They are a view of a copy of the
+  /// whole storage, which is kept beside it and made anew, by one kernel, where the storage may
+  /// have been written to: parameters, all in one buffer, are rounded once in a step. A step graph
+  /// that reads them rounds them itself. Not to be kept beyond the next write.
+  Tensor rounded() const;
+
   /// Throws Error for a number that a whole type cannot hold.
   void fill(double value);
   /// Copies values from a tensor of the same shape and type. From the other device it is an upload
@@ -129,6 +143,10 @@ class Tensor {
   /// Whether nobody else refers to this memory, so that it may be overwritten unseen.
   bool sole_owner() const { return storage_.use_count() == 1; }
   bool shares_storage(const Tensor& other) const { return storage_ == other.storage_; }
+  /// Whether both are the same elements of one storage.
+  bool is_same(const Tensor& other) const {
+    return storage_ == other.storage_ && offset_ == other.offset_ && shape_ == other.shape_;
+  }
 
  private:
   void check_defined() const;

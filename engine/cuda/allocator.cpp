@@ -50,12 +50,17 @@ State& state() {
 
 thread_local MemoryPool* active_pool = nullptr;
 
+// What counts the free blocks of a pool: those of graphs are no cache, nobody else may have them.
+size_t& free_bytes_of(State& s, const MemoryPool& pool) {
+  return &pool == &s.eager ? s.statistics.cached_bytes : s.statistics.graph_bytes;
+}
+
 void* take_free(State& s, MemoryPool& pool, size_t rounded) {
   const auto found = pool.free.find(rounded);
   if (found == pool.free.end() || found->second.empty()) return nullptr;
   void* const block = found->second.back();
   found->second.pop_back();
-  s.statistics.cached_bytes -= rounded;
+  free_bytes_of(s, pool) -= rounded;
   return block;
 }
 
@@ -75,7 +80,8 @@ void shrink_cache(State& s, size_t keep) {
 }
 
 void* ask_driver(State& s, size_t rounded) {
-  if (s.limit != 0 && s.statistics.in_use_bytes + s.statistics.cached_bytes + rounded > s.limit)
+  const MemoryStatistics& m = s.statistics;
+  if (s.limit != 0 && m.in_use_bytes + m.cached_bytes + m.graph_bytes + rounded > s.limit)
     return nullptr;
   void* block = nullptr;
   const cudaError_t status = cudaMalloc(&block, rounded);
@@ -99,7 +105,8 @@ void* new_block(State& s, MemoryPool& pool, size_t requested, size_t rounded) {
     size_t total_bytes = 0;
     cudaMemGetInfo(&free_bytes, &total_bytes);
     throw Error(str("allocate: out of device memory, requested ", requested, " bytes, in use ",
-                    s.statistics.in_use_bytes, ", cached ", s.statistics.cached_bytes, ", total ",
+                    s.statistics.in_use_bytes, ", kept by step graphs ", s.statistics.graph_bytes,
+                    ", cached ", s.statistics.cached_bytes, ", total ",
                     s.limit == 0 ? total_bytes : std::min(s.limit, total_bytes)));
   }
   s.blocks[block] = {.rounded = rounded, .owner = &pool};
@@ -165,7 +172,7 @@ MemoryPool::~MemoryPool() {
   const std::scoped_lock lock(s.mutex);
   for (auto& [rounded, blocks] : free)
     for (void* block : blocks) {
-      s.statistics.cached_bytes -= rounded;
+      s.statistics.graph_bytes -= rounded;
       give_to_driver(s, block);
     }
   for (auto& [start, block] : s.blocks)
@@ -195,6 +202,8 @@ void* allocate(size_t bytes) {
   s.statistics.in_use_bytes += rounded;
   s.statistics.peak_in_use_bytes =
       std::max(s.statistics.peak_in_use_bytes, s.statistics.in_use_bytes);
+  s.statistics.most_in_use_bytes =
+      std::max(s.statistics.most_in_use_bytes, s.statistics.in_use_bytes);
   // A graph hands one block to several tensors in turn, whose red zones would lie in each other's
   // data when it is replayed.
   if (kRedZone > 0 && active_pool == nullptr) lay_red_zones(block, s.blocks[block], bytes);
@@ -216,10 +225,10 @@ void release(void* data, size_t /*bytes*/) noexcept {
   }
   block.owner->free[block.rounded].push_back(start);
   s.statistics.in_use_bytes -= block.rounded;
-  s.statistics.cached_bytes += block.rounded;
+  free_bytes_of(s, *block.owner) += block.rounded;
   // As on the CPU: a step that repeats needs somewhat more than its peak, beyond twice is
   // leftovers.
-  const size_t keep = 2 * s.statistics.peak_in_use_bytes - s.statistics.in_use_bytes;
+  const size_t keep = 2 * s.statistics.most_in_use_bytes - s.statistics.in_use_bytes;
   if (active_pool == nullptr && s.statistics.cached_bytes > keep) shrink_cache(s, keep);
 }
 

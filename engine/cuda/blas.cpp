@@ -1,6 +1,7 @@
 #include "engine/cuda/blas.h"
 
 #include "engine/core/error.h"
+#include "engine/cuda/launch_count.h"
 
 namespace decant::cuda {
 namespace {
@@ -21,6 +22,7 @@ void checked(ProductCall call) {
   if (p.m == 0 || p.n == 0) return;
   check(p.k > 0, "product: expected a sum of products, got none: ", p.m, " x 0 x ", p.n);
   multiply(call);
+  count_launch("product");
 }
 
 }  // namespace

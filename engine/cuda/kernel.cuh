@@ -6,6 +6,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "engine/cuda/arrivals.h"
 #include "engine/cuda/launch.cuh"
 
 // What kernels are written with: where a thread is, shared memory, and reductions whose order is
@@ -107,6 +108,22 @@ __device__ T block_reduce(T value, T neutral, Combine combine) {
 
 __device__ inline float block_sum(float value) {
   return block_reduce(value, 0.0F, Sum());
+}
+
+/// Whether this is the last of `blocks` blocks to come here, and so the one that may read what all
+/// of them wrote before. `arrived`, one of arrival_counters(), is 0 before and after. All threads
+/// of the block must call it, once in a kernel, and all have the result.
+__device__ inline bool last_of(unsigned blocks, unsigned* arrived) {
+  SHARED(before, unsigned);
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    before = atomicAdd(arrived, 1U);
+    if (before == blocks - 1) *arrived = 0;
+  }
+  __syncthreads();
+  __threadfence();
+  return before == blocks - 1;
 }
 
 }  // namespace decant::cuda

@@ -7,6 +7,7 @@
 
 #include "engine/core/error.h"
 #include "engine/cuda/check.h"
+#include "engine/cuda/launch_count.h"
 #include "engine/cuda/stream.h"
 
 // The one place that starts kernels. `<<<>>>` is no C++, so the emulated device, whose kernels a
@@ -56,6 +57,7 @@ void launch(const Where& op, void (*kernel)(Parameters...), const Grid& grid, Ar
       std::forward<Args>(args)...);
 #endif
   ensure(cudaGetLastError(), op);
+  count_launch(op.op);
   if (sync_mode() && !capturing()) ensure(cudaStreamSynchronize(compute_stream()), op);
 }
 

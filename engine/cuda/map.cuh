@@ -28,6 +28,10 @@ __global__ void map_kernel(F f, int64_t n, Y* y, const X*... x) {
   if (const int64_t i = whole + global_thread(); i < n) map_group<1>(f, i, y, x...);
 }
 
+struct Same {
+  __device__ float operator()(int64_t /*i*/, float x) const { return x; }
+};
+
 /// y[i] = f(i, a[i], b[i], ..) of floats: f is copied to the device, Y and X are float or bf16. y
 /// may be one of the others.
 template <class F, class Y, class... X>

@@ -1,5 +1,6 @@
 #include "engine/cuda/step_graph.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <string_view>
 #include <utility>
@@ -14,6 +15,12 @@ namespace decant::cuda {
 namespace {
 
 thread_local bool is_capturing = false;
+std::atomic<uint64_t> memory_epoch = 0;
+
+void set_capturing(bool on) {
+  is_capturing = on;
+  ++memory_epoch;
+}
 
 // A replay cannot wait for each of its kernels, which is what names the op that failed.
 bool recording_wanted() {
@@ -28,12 +35,12 @@ class Capture {
   Capture() {
     check(!is_capturing, "StepGraph: expected no graph inside another's step");
     ensure(cudaStreamBeginCapture(compute_stream(), cudaStreamCaptureModeRelaxed), "StepGraph");
-    is_capturing = true;
+    set_capturing(true);
   }
   // Where the step threw, what was recorded so far is dropped.
   ~Capture() {
     if (!is_capturing) return;
-    is_capturing = false;
+    set_capturing(false);
     cudaGraph_t graph = nullptr;
     cudaStreamEndCapture(compute_stream(), &graph);
     if (graph != nullptr) cudaGraphDestroy(graph);
@@ -43,7 +50,7 @@ class Capture {
   Capture& operator=(const Capture&) = delete;
 
   cudaGraphExec_t end() {
-    is_capturing = false;
+    set_capturing(false);
     cudaGraph_t graph = nullptr;
     ensure(cudaStreamEndCapture(compute_stream(), &graph), "StepGraph");
     cudaGraphExec_t executable = nullptr;
@@ -98,6 +105,11 @@ void StepGraph::run(const std::function<void()>& step) {
     record_ = std::move(record);
   }
   ensure(cudaGraphLaunch(record_->executable, compute_stream()), "StepGraph");
+  ++memory_epoch;
 }
 
 }  // namespace decant::cuda
+
+uint64_t decant::cuda_memory::epoch() {
+  return decant::cuda::memory_epoch;
+}

@@ -35,8 +35,9 @@ void synchronize(const char* op) {
   ensure(cudaStreamSynchronize(compute_stream()), op);
 }
 
-Event::Event() {
-  ensure(cudaEventCreate(&event_), "event");
+Event::Event(Kind kind) {
+  const unsigned flags = kind == Kind::timed ? cudaEventDefault : cudaEventDisableTiming;
+  ensure(cudaEventCreateWithFlags(&event_, flags), "event");
 }
 
 Event::~Event() {
@@ -57,6 +58,13 @@ void Event::synchronize() const {
 
 void Event::synchronize_quietly() const noexcept {
   cudaEventSynchronize(event_);
+}
+
+bool Event::reached() const {
+  const cudaError_t status = cudaEventQuery(event_);
+  if (status != cudaErrorNotReady) ensure(status, "event");
+  if (status == cudaErrorNotReady) cudaGetLastError();
+  return status == cudaSuccess;
 }
 
 float Event::milliseconds_since(const Event& start) const {

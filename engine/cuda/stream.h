@@ -22,7 +22,10 @@ void synchronize(const char* op);
 ///   uploaded.wait(compute_stream());   // kernels queued from here on see the copy
 class Event {
  public:
-  Event();
+  /// Only two that are timed tell how much later one is; they cost more to record.
+  enum class Kind : unsigned char { untimed, timed };
+
+  explicit Event(Kind kind = Kind::untimed);
   ~Event();
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
@@ -34,7 +37,9 @@ class Event {
   void synchronize() const;
   /// The same for destructors: a device that has failed is named by whatever is asked of it next.
   void synchronize_quietly() const noexcept;
-  /// Milliseconds from `start` to this; both recorded and reached.
+  /// Whether the recorded point is reached; also where none is.
+  bool reached() const;
+  /// Milliseconds from `start` to this; both timed, recorded and reached.
   float milliseconds_since(const Event& start) const;
 
  private:

@@ -36,4 +36,9 @@ void add(void* sum, const void* term, int64_t count, DType dtype) {
   });
 }
 
+void round(void* to, const void* from, int64_t count) {
+  cuda::map_elements("round", cuda::Same(), count, static_cast<bf16*>(to),
+                     static_cast<const float*>(from));
+}
+
 }  // namespace decant::cuda_memory

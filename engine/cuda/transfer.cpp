@@ -6,6 +6,7 @@
 
 #include "engine/core/cuda_memory.h"
 #include "engine/cuda/check.h"
+#include "engine/cuda/launch_count.h"
 #include "engine/cuda/stream.h"
 
 namespace decant::cuda_memory {
@@ -16,7 +17,7 @@ using cuda::ensure;
 
 // Where bytes wait for their copy to the device: from pinned memory a copy is queued like a kernel,
 // while from any other the driver may wait for the stream. A slot is used again once its copy is
-// done; all together hold more than a batch.
+// done, and made when it is needed; all together hold more than a batch.
 class Staging {
  public:
   static Staging& instance() {
@@ -27,16 +28,13 @@ class Staging {
   void upload(std::byte* device, const std::byte* host, size_t bytes) {
     const std::scoped_lock lock(mutex_);
     while (bytes > 0) {
-      Slot& slot = slots_[next_];
-      next_ = (next_ + 1) % slots_.size();
-      if (slot.start == nullptr)
-        ensure(cudaHostAlloc(&slot.start, kSlotBytes, cudaHostAllocDefault), "upload");
-      slot.copied.synchronize();
+      Slot& slot = free_slot();
       const size_t part = std::min(bytes, kSlotBytes);
       std::memcpy(slot.start, host, part);
       ensure(cudaMemcpyAsync(device, slot.start, part, cudaMemcpyHostToDevice, compute_stream()),
              "upload");
       slot.copied.record(compute_stream());
+      slot.turn = ++turns_;
       device += part;
       host += part;
       bytes -= part;
@@ -49,11 +47,25 @@ class Staging {
   struct Slot {
     void* start = nullptr;
     cuda::Event copied;
+    uint64_t turn = 0;
   };
+
+  // One whose copy is done; else a new one; else that of the oldest copy.
+  Slot& free_slot() {
+    for (Slot& slot : slots_) {
+      if (slot.start != nullptr && !slot.copied.reached()) continue;
+      if (slot.start == nullptr)
+        ensure(cudaHostAlloc(&slot.start, kSlotBytes, cudaHostAllocDefault), "upload");
+      return slot;
+    }
+    Slot& oldest = *std::ranges::min_element(slots_, {}, &Slot::turn);
+    oldest.copied.synchronize();
+    return oldest;
+  }
 
   std::mutex mutex_;
   std::array<Slot, 16> slots_;
-  size_t next_ = 0;
+  uint64_t turns_ = 0;
 };
 
 }  // namespace
@@ -75,6 +87,7 @@ void download(void* host, const void* device, size_t bytes) {
 
 void copy(void* to, const void* from, size_t bytes) {
   ensure(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, compute_stream()), "copy");
+  cuda::count_launch("copy");
 }
 
 }  // namespace decant::cuda_memory

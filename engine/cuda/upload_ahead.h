@@ -8,7 +8,7 @@
 namespace decant::cuda {
 
 /// Carries the inputs of the next step to the device while the present one runs: through pinned
-/// memory, on the copy stream. Neither call waits for kernels.
+/// memory, on the copy stream.
 ///   UploadAhead next;
 ///   next.begin(batch(0));
 ///   for (...) { next.take(inputs); step(inputs); next.begin(batch(i + 1)); }
@@ -20,10 +20,11 @@ class UploadAhead {
   UploadAhead& operator=(const UploadAhead&) = delete;
 
   /// Queues copies of the host's tensors, which may be overwritten once it returns. What was begun
-  /// before must have been taken.
+  /// before must have been taken. Waits until its upload is done, which stands behind the kernels
+  /// before the take() before: the host runs two steps ahead of the device, and no further.
   void begin(const std::vector<Tensor>& host);
-  /// Queues, behind the kernels so far, the copies into `inputs`: tensors on cuda of the shapes and
-  /// types that begin() was given. Throws Error where they are others.
+  /// Waits for nothing. Queues, behind the kernels so far, the copies into `inputs`: tensors on
+  /// cuda of the shapes and types that begin() was given. Throws Error where they are others.
   void take(std::vector<Tensor> inputs);
 
  private:

@@ -116,6 +116,20 @@ Tensor pair(const Tensor& a, const Tensor& b, const Shape& shape) {
   return y;
 }
 
+// sum_to(a b, shape), of which cuda makes one pass where it can.
+Tensor sum_of_products(const Tensor& a, const Tensor& b, const Shape& shape) {
+  if constexpr (kWithCuda) {
+    Middle middle = {};
+    if (a.device() == Device::cuda && a.shape() == b.shape() &&
+        sums_one_group(a.shape(), shape, middle)) {
+      Tensor y(shape, a.dtype(), a.device());
+      cuda::product_sum_middle(a, b, middle, y);
+      return y;
+    }
+  }
+  return sum_to(pair<Multiply>(a, b, a.shape()), shape);
+}
+
 Tensor scaled(const Tensor& x, double factor, double c) {
   Tensor y(x.shape(), x.dtype(), x.device());
   ON_DEVICE(x, scale_add, x, factor, c, y);
@@ -152,11 +166,8 @@ Variable mul(const Variable& a, const Variable& b) {
       kMul, y, {a, b},
       [shape_a = a.shape(), shape_b = b.shape(), a = b.requires_grad() ? Saved(a) : Saved(),
        b = a.requires_grad() ? Saved(b) : Saved()](const Tensor& dy, const Wanted& wanted) {
-        const auto gradient = [&](const Saved& other, const Shape& own) {
-          return sum_to(pair<Multiply>(dy, other.get(), dy.shape()), own);
-        };
-        return std::vector<Tensor>{wanted[0] ? gradient(b, shape_a) : Tensor(),
-                                   wanted[1] ? gradient(a, shape_b) : Tensor()};
+        return std::vector<Tensor>{wanted[0] ? sum_of_products(dy, b.get(), shape_a) : Tensor(),
+                                   wanted[1] ? sum_of_products(dy, a.get(), shape_b) : Tensor()};
       });
 }
 

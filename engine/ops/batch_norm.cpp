@@ -127,15 +127,17 @@ Variable batch_norm(const Variable& x, const Variable& scale, const Variable& sh
       record(kBatchNorm, options, value, {x, scale, shift, residual},
              [kept](const Tensor& dy, const Wanted& wanted) {
                const auto like_dy = [&] { return Tensor(dy.shape(), dy.dtype(), dy.device()); };
-               const auto like_mean = [&] {
-                 return Tensor(kept.mean.shape(), kept.mean.dtype(), dy.device());
+               const auto like_mean = [&](size_t input) {
+                 return wanted.place(input, kept.mean.shape(), kept.mean.dtype(), dy.device());
                };
                BatchNormGradients d;
                if (wanted[0]) d.x = like_dy();
-               if (wanted[1]) d.scale = like_mean();
-               if (wanted[2]) d.shift = like_mean();
-               if (wanted[3]) d.residual = like_dy();
+               if (wanted[1]) d.scale = like_mean(1);
+               if (wanted[2]) d.shift = like_mean(2);
+               const bool acts = kept.activation != Activation::none;
+               if (wanted[3] && acts) d.residual = like_dy();
                ON_DEVICE(dy, batch_norm_backward, kept.operands(), dy, d);
+               if (wanted[3] && !acts) d.residual = dy;
                return std::vector<Tensor>{d.x, d.scale, d.shift, d.residual};
              });
   // One pass over x, which is kept anyway, makes y again. A residual would have to be made first,

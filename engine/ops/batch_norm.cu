@@ -1,7 +1,10 @@
-// x [pixels, channels] as columns.cuh cuts it: a thread stays with one channel or 16 bytes of
-// neighbouring ones, whose moments and parameters it keeps in registers, and strides over pixels.
+// x [pixels, channels] as columns.cuh cuts it: a thread stays with one channel, or with as many
+// neighbouring ones as 16 bytes of x hold, and strides over pixels; what it knows of its channels
+// (moments, sums, parameters) it reads once and keeps in registers. Kernels are compiled for each
+// activation, with a residual and without.
 // All passes are bound by memory: training forward reads x twice and writes y; backward reads x and
-// dy twice and writes dx; a residual adds one read to each pass, its gradient one write.
+// dy twice and writes dx; a residual adds one read to forward and to the first pass back, which
+// writes its gradient: the second reads that instead of dy and the residual.
 // Activations and their gradients are of type T, all else is float.
 #include "engine/ops/batch_norm_activation.h"
 #include "engine/ops/batch_norm_passes.h"
@@ -17,10 +20,11 @@ struct Moments {
   float count, mean, squares;  // squares: the sum of (x - mean)^2
 
   static __device__ Moments neutral() { return {0.0F, 0.0F, 0.0F}; }
-  __device__ void add(float x) {
-    count += 1.0F;
+  // The n-th value; share is 1 / n.
+  __device__ void add(float x, float n, float share) {
+    count = n;
     const float before = x - mean;
-    mean += before / count;
+    mean += before * share;
     squares += before * (x - mean);
   }
   __device__ void merge(const Moments& other) {
@@ -37,11 +41,24 @@ struct Moments {
 template <class T>
 struct AddToMoments {
   const T* x;
+
+  // A thread meets as many values of each of its channels: one division serves them all.
   template <int kWidth>
-  __device__ void add(Moments (&states)[kWidth], int64_t at, int64_t /*column*/) const {
-    const Floats<kWidth> values = load<kWidth>(x + at);
+  struct Columns {
+    const T* x;
+    float count;
+
+    __device__ void add(Moments (&states)[kWidth], int64_t at) {
+      const Floats<kWidth> values = load<kWidth>(x + at);
+      count += 1.0F;
+      const float share = 1.0F / count;
 #pragma unroll
-    for (int k = 0; k < kWidth; ++k) states[k].add(values.at[k]);
+      for (int k = 0; k < kWidth; ++k) states[k].add(values.at[k], count, share);
+    }
+  };
+  template <int kWidth>
+  __device__ Columns<kWidth> columns(int64_t /*column*/) const {
+    return {x, 0.0F};
   }
 };
 
@@ -73,6 +90,13 @@ __global__ void inverse_kernel(const float* __restrict__ var, float eps,
 
 // ---- normalization ------------------------------------------------------------------------------
 
+// What a kernel is compiled for.
+template <Activation kActs, bool kAdds>
+struct Form {
+  static constexpr Activation kActivation = kActs;
+  static constexpr bool kResidual = kAdds;
+};
+
 // One pass's view of the operands.
 struct Parameters {
   const float *mean, *inverse, *scale, *shift;
@@ -82,7 +106,6 @@ struct Normalization {
   const T* x;
   const T* residual;  // or null
   Parameters of;
-  Activation activation;
 };
 
 // What it knows of kWidth neighbouring channels.
@@ -101,7 +124,7 @@ struct Channels {
 };
 
 // z = (x - mean) gain + shift + residual, of the elements from `at` on; leaves x - mean in centred.
-template <int kWidth, class T>
+template <class Form, int kWidth, class T>
 __device__ Floats<kWidth> normalized(const Normalization<T>& n, const Channels<kWidth>& channels,
                                      int64_t at, Floats<kWidth>& centred) {
   centred = load<kWidth>(n.x + at);
@@ -111,7 +134,7 @@ __device__ Floats<kWidth> normalized(const Normalization<T>& n, const Channels<k
     centred.at[k] -= channels.mean.at[k];
     z.at[k] = centred.at[k] * channels.gain.at[k] + channels.shift.at[k];
   }
-  if (n.residual != nullptr) {
+  if constexpr (Form::kResidual) {
     const Floats<kWidth> residual = load<kWidth>(n.residual + at);
 #pragma unroll
     for (int k = 0; k < kWidth; ++k) z.at[k] += residual.at[k];
@@ -120,18 +143,18 @@ __device__ Floats<kWidth> normalized(const Normalization<T>& n, const Channels<k
 }
 
 // dz = dy act'(z), and x - mean.
-template <int kWidth, class T>
+template <class Form, int kWidth, class T>
 __device__ Floats<kWidth> activation_gradient(const Normalization<T>& n,
                                               const Channels<kWidth>& channels, const T* dy,
                                               int64_t at, Floats<kWidth>& centred) {
-  const Floats<kWidth> z = normalized(n, channels, at, centred);
+  const Floats<kWidth> z = normalized<Form>(n, channels, at, centred);
   Floats<kWidth> dz = load<kWidth>(dy + at);
 #pragma unroll
-  for (int k = 0; k < kWidth; ++k) dz.at[k] *= activation_slope(n.activation, z.at[k]);
+  for (int k = 0; k < kWidth; ++k) dz.at[k] *= activation_slope(Form::kActivation, z.at[k]);
   return dz;
 }
 
-template <int kWidth, class T>
+template <class Form, int kWidth, class T>
 __global__ void normalize_kernel(Tiles t, Normalization<T> n, T* __restrict__ y) {
   const Spot s = spot_of(t);
   if (!s.inside) return;
@@ -140,9 +163,9 @@ __global__ void normalize_kernel(Tiles t, Normalization<T> n, T* __restrict__ y)
   for (int64_t row = s.first; row < s.end; row += t.slots) {
     const int64_t at = (row * t.inner + s.column) * kWidth;
     Floats<kWidth> centred;
-    Floats<kWidth> z = normalized(n, channels, at, centred);
+    Floats<kWidth> z = normalized<Form>(n, channels, at, centred);
 #pragma unroll
-    for (float& value : z.at) value = activate(n.activation, value);
+    for (float& value : z.at) value = activate(Form::kActivation, value);
     store(y + at, z);
   }
 }
@@ -159,23 +182,32 @@ struct GradientSums {
   }
 };
 
-template <class T>
+// Where there is a residual, dz is its gradient, and is stored.
+template <class T, class Form>
 struct AddGradients {
   Normalization<T> n;
   const T* dy;
-  T* dz;  // or null
+  T* dz;
 
   template <int kWidth>
-  __device__ void add(GradientSums (&states)[kWidth], int64_t at, int64_t column) const {
-    const Channels<kWidth> channels(n.of, column);
-    Floats<kWidth> centred;
-    const Floats<kWidth> d = activation_gradient(n, channels, dy, at, centred);
+  struct Columns {
+    AddGradients of;
+    Channels<kWidth> channels;
+
+    __device__ void add(GradientSums (&states)[kWidth], int64_t at) const {
+      Floats<kWidth> centred;
+      const Floats<kWidth> d = activation_gradient<Form>(of.n, channels, of.dy, at, centred);
 #pragma unroll
-    for (int k = 0; k < kWidth; ++k) {
-      states[k].dz += d.at[k];
-      states[k].dz_x += d.at[k] * centred.at[k];
+      for (int k = 0; k < kWidth; ++k) {
+        states[k].dz += d.at[k];
+        states[k].dz_x += d.at[k] * centred.at[k];
+      }
+      if constexpr (Form::kResidual) store(of.dz + at, d);
     }
-    if (dz != nullptr) store(dz + at, d);
+  };
+  template <int kWidth>
+  __device__ Columns<kWidth> columns(int64_t column) const {
+    return {*this, Channels<kWidth>(n.of, column)};
   }
 };
 
@@ -198,7 +230,7 @@ struct StoreGradients {
   }
 };
 
-template <int kWidth, class T>
+template <class Form, int kWidth, class T>
 __global__ void input_gradient_kernel(Tiles t, Normalization<T> n, const T* __restrict__ dy,
                                       const float* __restrict__ slope,
                                       const float* __restrict__ offset, T* __restrict__ dx) {
@@ -215,7 +247,7 @@ __global__ void input_gradient_kernel(Tiles t, Normalization<T> n, const T* __re
   for (int64_t row = s.first; row < s.end; row += t.slots) {
     const int64_t at = (row * t.inner + s.column) * kWidth;
     Floats<kWidth> centred;
-    Floats<kWidth> d = activation_gradient(n, channels, dy, at, centred);
+    Floats<kWidth> d = activation_gradient<Form>(n, channels, dy, at, centred);
 #pragma unroll
     for (int k = 0; k < kWidth; ++k)
       d.at[k] = d.at[k] * channels.gain.at[k] + centred.at[k] * slopes.at[k] + offsets.at[k];
@@ -246,8 +278,21 @@ Normalization<T> normalization_of(const BatchNormOperands& n) {
           .of = {.mean = n.mean.device_data<float>(),
                  .inverse = n.inverse.device_data<float>(),
                  .scale = n.scale.device_data<float>(),
-                 .shift = n.shift.device_data<float>()},
-          .activation = n.activation};
+                 .shift = n.shift.device_data<float>()}};
+}
+
+template <class F>
+void with_activation(Activation activation, F&& f) {
+  switch (activation) {
+    case Activation::none:
+      return f.template operator()<Activation::none>();
+    case Activation::relu:
+      return f.template operator()<Activation::relu>();
+    case Activation::relu6:
+      return f.template operator()<Activation::relu6>();
+    case Activation::hard_swish:
+      return f.template operator()<Activation::hard_swish>();
+  }
 }
 
 // As with_width of all that a pass reads, and of what else it reads or writes. Parameters may be
@@ -259,9 +304,19 @@ void with_width_of(const Normalization<T>& n, Middle m, const T* other, const T*
                 f);
 }
 
-// For passes that write as much as they read: as many blocks as there are rows for.
+// For passes that write as much as they read: more blocks than the largest cards hold at once, of
+// longer columns beyond, so that parameters are read for many rows.
 Tiles elementwise_tiles(Middle m, int width) {
-  return tiles_of(m, width, INT64_MAX);
+  constexpr int64_t kBlocks = 4096;
+  return tiles_of(m, width, kBlocks);
+}
+
+template <class Form, class T>
+void normalize(const Normalization<T>& n, Middle m, T* y) {
+  with_width_of<T>(n, m, y, nullptr, [&]<int kWidth>() {
+    const Tiles tiles = elementwise_tiles(m, kWidth);
+    launch("batch_norm", normalize_kernel<Form, kWidth, T>, tiles.grid(), tiles, n, y);
+  });
 }
 
 template <class T>
@@ -269,9 +324,18 @@ void forward(const BatchNormOperands& operands, Tensor& y) {
   const Normalization<T> n = normalization_of<T>(operands);
   const Middle m = pixels_and_channels(operands.x);
   T* out = y.mutable_device_data<T>();
-  with_width_of<T>(n, m, out, nullptr, [&]<int kWidth>() {
-    const Tiles tiles = elementwise_tiles(m, kWidth);
-    launch("batch_norm", normalize_kernel<kWidth, T>, tiles.grid(), tiles, n, out);
+  with_activation(operands.activation, [&]<Activation kActs>() {
+    n.residual != nullptr ? normalize<Form<kActs, true>>(n, m, out)
+                          : normalize<Form<kActs, false>>(n, m, out);
+  });
+}
+
+template <class Form, class T>
+void sum_gradients(const Normalization<T>& n, Middle m, const T* dy, T* dz,
+                   const StoreGradients& sink) {
+  with_width_of<T>(n, m, dy, dz, [&]<int kWidth>() {
+    reduce_middle<GradientSums, kWidth>("batch_norm backward", m, AddGradients<T, Form>{n, dy, dz},
+                                        sink);
   });
 }
 
@@ -280,15 +344,18 @@ void backward(const BatchNormOperands& operands, const Tensor& dy, BatchNormGrad
   Normalization<T> n = normalization_of<T>(operands);
   const Middle m = pixels_and_channels(operands.x);
   const T* gradient = dy.device_data<T>();
-  T* dz = mutable_data_or_null<T>(d.residual);
+  Activation activation = operands.activation;
   Tensor slope;
   Tensor offset;
   if (operands.training) {
     slope = Tensor(operands.scale.shape(), DType::f32, Device::cuda);
     offset = Tensor(operands.scale.shape(), DType::f32, Device::cuda);
   }
-  if (operands.training || d.scale.defined() || d.shift.defined() || dz != nullptr) {
-    const AddGradients<T> source = {.n = n, .dy = gradient, .dz = dz};
+  const bool adds = activation != Activation::none && n.residual != nullptr;
+  Tensor kept = d.residual;
+  if (adds && !kept.defined()) kept = Tensor(dy.shape(), dy.dtype(), Device::cuda);
+  T* dz = mutable_data_or_null<T>(kept);
+  if (operands.training || d.scale.defined() || d.shift.defined() || adds) {
     const StoreGradients sink = {.scale = n.of.scale,
                                  .inverse = n.of.inverse,
                                  .dscale = mutable_data_or_null<float>(d.scale),
@@ -296,21 +363,26 @@ void backward(const BatchNormOperands& operands, const Tensor& dy, BatchNormGrad
                                  .slope = mutable_data_or_null<float>(slope),
                                  .offset = mutable_data_or_null<float>(offset),
                                  .pixels = static_cast<float>(m.length)};
-    with_width_of<T>(n, m, gradient, dz, [&]<int kWidth>() {
-      reduce_middle<GradientSums, kWidth>("batch_norm backward", m, source, sink);
+    with_activation(activation, [&]<Activation kActs>() {
+      if constexpr (kActs != Activation::none)
+        if (adds) return sum_gradients<Form<kActs, true>>(n, m, gradient, dz, sink);
+      sum_gradients<Form<kActs, false>, T>(n, m, gradient, nullptr, sink);
     });
   }
   if (!d.x.defined()) return;
-  if (dz != nullptr) {  // what remains is linear in it
+  if (adds) {  // what remains is linear in it
     gradient = dz;
-    n.activation = Activation::none;
+    activation = Activation::none;
     n.residual = nullptr;
   }
   T* dx = d.x.mutable_device_data<T>();
-  with_width_of<T>(n, m, gradient, dx, [&]<int kWidth>() {
-    const Tiles tiles = elementwise_tiles(m, kWidth);
-    launch("batch_norm backward", input_gradient_kernel<kWidth, T>, tiles.grid(), tiles, n,
-           gradient, data_or_null<float>(slope), data_or_null<float>(offset), dx);
+  with_activation(activation, [&]<Activation kActs>() {
+    with_width_of<T>(n, m, gradient, dx, [&]<int kWidth>() {
+      const Tiles tiles = elementwise_tiles(m, kWidth);
+      launch("batch_norm backward", input_gradient_kernel<Form<kActs, false>, kWidth, T>,
+             tiles.grid(), tiles, n, gradient, data_or_null<float>(slope),
+             data_or_null<float>(offset), dx);
+    });
   });
 }
 

@@ -13,7 +13,8 @@ struct BatchNormOperands {
   bool training;  // mean and inverse are functions of x
 };
 
-/// Those that are defined are written.
+/// Those that are defined are written. Without an activation the residual's gradient is dy, and is
+/// not asked for.
 struct BatchNormGradients {
   Tensor x, scale, shift, residual;
 };

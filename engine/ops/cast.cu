@@ -2,14 +2,6 @@
 #include "engine/ops/cast_kernels.h"
 
 namespace decant::cuda {
-namespace {
-
-struct Same {
-  __device__ float operator()(int64_t /*i*/, float x) const { return x; }
-};
-
-}  // namespace
-
 void convert(const Tensor& from, Tensor& to) {
   with_stored_type(from.dtype(), [&]<class From>() {
     with_stored_type(to.dtype(), [&]<class To>() {

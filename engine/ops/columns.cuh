@@ -23,16 +23,16 @@ struct Tiles {
   Grid grid() const { return {.blocks = blocks_for(blocks(), 1), .threads = kColumnThreads}; }
 };
 
-/// Tiles of x [outer, length, inner] with at least kRows rows per thread where there are as many;
-/// the rows are cut into chunks as long as there are fewer than `wanted_blocks`.
-inline Tiles tiles_of(Middle m, int width, int64_t wanted_blocks) {
-  constexpr int64_t kColumns = 32;
+/// Tiles of x [outer, length, inner] with at least kRows rows per thread where there are as many,
+/// and at most `band` column groups per block; the rows are cut into chunks as long as there are
+/// fewer than `wanted_blocks`, and only where a block takes no more than one image.
+inline Tiles tiles_of(Middle m, int width, int64_t wanted_blocks, int64_t band = 32) {
   constexpr int64_t kRows = 8;
   Tiles t = {};
   t.outer = m.outer;
   t.length = m.length;
   t.inner = m.inner / width;
-  t.bands = divide_up(t.inner, kColumns);
+  t.bands = divide_up(t.inner, band);
   t.columns = static_cast<int>(divide_up(t.inner, std::max<int64_t>(t.bands, 1)));
   const int64_t room = kColumnThreads / std::max(t.columns, 1);
   t.slots = static_cast<int>(std::clamp<int64_t>(divide_up(t.length, kRows), 1, room));
@@ -71,78 +71,111 @@ __device__ inline Spot spot_of(const Tiles& t) {
 
 // What is reduced is three types. A State is what is known of some elements of a column:
 //   static State neutral();  void merge(const State& of_later_rows);
-// A Source adds kWidth neighbouring elements, `at` elements from the first and in the columns from
-// `column` of inner on, to as many states:
-//   template <int kWidth> void add(State (&states)[kWidth], int64_t at, int64_t column) const;
+// A Source is asked once by every thread for what adds up its kWidth columns, from `column` of
+// inner on, and may keep in registers what it knows of them; that adds one row at a time, the
+// elements from `at` on, to as many states:
+//   template <int kWidth> Columns columns(int64_t column) const;
+//   void Columns::add(State (&states)[kWidth], int64_t at);
 // A Sink gets the result of column `at` of [outer, inner]:
 //   void operator()(int64_t at, const State& state) const;
 
+// Where several blocks share columns: what each found, [outer, chunks, inner] of kWidth, and a
+// counter for every group of blocks.
 template <class State>
-struct FromPartial {
-  const State* partial;
-  template <int kWidth>
-  __device__ void add(State (&states)[kWidth], int64_t at, int64_t /*column*/) const {
-    for (int k = 0; k < kWidth; ++k) states[k].merge(partial[at + k]);
-  }
-};
-template <class State>
-struct ToPartial {
+struct Shared {
   State* partial;
-  __device__ void operator()(int64_t at, const State& state) const { partial[at] = state; }
+  unsigned* arrived;
 };
 
-// Each thread its rows, in order, then a tree over the slots of the block.
+// Merges the states of `slots` threads that lie `apart`, kWidth of each, in a tree: slot 0 has the
+// result. All threads of the block must call it.
+template <int kWidth, class States>
+__device__ void merge_slots(States& states, bool inside, int slot, int slots, int apart) {
+  const int thread = static_cast<int>(threadIdx.x);
+  int reach = 1;
+  while (reach < slots) reach *= 2;
+  for (reach /= 2; reach > 0; reach /= 2) {
+    __syncthreads();
+    if (inside && slot < reach && slot + reach < slots)
+      for (int k = 0; k < kWidth; ++k) {
+        auto& low = states[k * kColumnThreads + thread];
+        low.merge(states[k * kColumnThreads + thread + reach * apart]);
+      }
+  }
+}
+
+// Each thread its rows, in order, then a tree over the slots of the block. Where blocks share
+// columns, the last of them to finish does the same with what all have found: in the order of the
+// rows, whoever was last.
 template <class State, int kWidth, class Source, class Sink>
-__global__ void reduce_columns(Tiles t, Source source, Sink sink) {
+__global__ void reduce_columns(Tiles t, Source source, Sink sink, Shared<State> shared) {
   SHARED(states, State[kColumnThreads * kWidth]);
   const Spot s = spot_of(t);
   const int thread = static_cast<int>(threadIdx.x);
   State mine[kWidth];
   for (State& state : mine) state = State::neutral();
   if (s.inside) {
+    auto columns = source.template columns<kWidth>(s.column * kWidth);
     int64_t at = ((s.image * t.length + s.first) * t.inner + s.column) * kWidth;
     const int64_t step = t.slots * t.inner * kWidth;
 #pragma unroll 4
-    for (int64_t row = s.first; row < s.end; row += t.slots, at += step)
-      source.add(mine, at, s.column * kWidth);
+    for (int64_t row = s.first; row < s.end; row += t.slots, at += step) columns.add(mine, at);
   }
 #pragma unroll
   for (int k = 0; k < kWidth; ++k) states[k * kColumnThreads + thread] = mine[k];
-  int reach = 1;
-  while (reach < t.slots) reach *= 2;
-  for (reach /= 2; reach > 0; reach /= 2) {
-    __syncthreads();
-    if (s.inside && s.slot < reach && s.slot + reach < t.slots)
-      for (int k = 0; k < kWidth; ++k) {
-        State& low = states[k * kColumnThreads + thread];
-        low.merge(states[k * kColumnThreads + thread + reach * t.columns]);
-      }
+  merge_slots<kWidth>(states, s.inside, s.slot, t.slots, t.columns);
+  if (s.inside && s.slot == 0)
+    for (int k = 0; k < kWidth; ++k) {
+      const State state = states[k * kColumnThreads + thread];
+      const int64_t at = (s.image * t.chunks + s.chunk) * t.inner * kWidth + s.column * kWidth + k;
+      t.chunks == 1 ? sink(at, state) : void(shared.partial[at] = state);
+    }
+  if (t.chunks == 1) return;
+
+  const int64_t block = blockIdx.x;
+  const int64_t image = block / t.bands / t.chunks;
+  const int64_t band = block % t.bands;
+  if (!last_of(static_cast<unsigned>(t.chunks), shared.arrived + image * t.bands + band)) return;
+  const int width = t.columns * kWidth;
+  const int lanes = kColumnThreads / width;
+  const int lane = thread / width;
+  const int64_t column = band * width + thread % width;
+  const bool inside = lane < lanes && column < t.inner * kWidth;
+  State merged = State::neutral();
+  if (inside) {
+#pragma unroll 4
+    for (int64_t chunk = lane; chunk < t.chunks; chunk += lanes)
+      merged.merge(shared.partial[(image * t.chunks + chunk) * t.inner * kWidth + column]);
   }
-  if (!s.inside || s.slot > 0) return;
-  for (int k = 0; k < kWidth; ++k)
-    sink(((s.image * t.chunks + s.chunk) * t.inner + s.column) * kWidth + k,
-         State(states[k * kColumnThreads + thread]));
+  __syncthreads();
+  states[thread] = merged;
+  merge_slots<1>(states, inside, lane, lanes, width);
+  if (inside && lane == 0) sink(image * t.inner * kWidth + column, State(states[thread]));
+}
+
+/// Tiles of reduce_middle.
+template <int kWidth>
+Tiles reduction_tiles(Middle m) {
+  constexpr int64_t kBlocks = 264;  // two for each multiprocessor of the largest cards
+  constexpr int64_t kBand = 8;      // a line of the cache: the last block has less to merge
+  static_assert(kBand * kWidth <= kColumnThreads && kBlocks <= kArrivalCounters);
+  return tiles_of(m, kWidth, kBlocks, kBand);
 }
 
 /// Reduces the middle of [outer, length, inner]: reads each element once. Where one block per
-/// column leaves the card idle, several share it and a second launch merges what they found.
+/// column leaves the card idle, several share it.
 template <class State, int kWidth, class Source, class Sink>
 void reduce_middle(const Where& op, Middle m, const Source& source, const Sink& sink) {
-  constexpr int64_t kBlocks = 1024;  // fill the largest cards twice
   if (m.outer * m.inner == 0) return;
-  const Tiles first = tiles_of(m, kWidth, kBlocks);
-  if (first.chunks == 1) {
-    launch(op, reduce_columns<State, kWidth, Source, Sink>, first.grid(), first, source, sink);
-    return;
+  const Tiles t = reduction_tiles<kWidth>(m);
+  Tensor memory;
+  Shared<State> shared = {nullptr, nullptr};
+  if (t.chunks > 1) {
+    const int64_t bytes = m.outer * t.chunks * m.inner * static_cast<int64_t>(sizeof(State));
+    memory = Tensor({bytes}, DType::u8, Device::cuda);
+    shared = {reinterpret_cast<State*>(memory.mutable_device_data<uint8_t>()), arrival_counters()};
   }
-  const int64_t bytes = m.outer * first.chunks * m.inner * static_cast<int64_t>(sizeof(State));
-  Tensor memory({bytes}, DType::u8, Device::cuda);
-  auto* partial = reinterpret_cast<State*>(memory.mutable_device_data<uint8_t>());
-  launch(op, reduce_columns<State, kWidth, Source, ToPartial<State>>, first.grid(), first, source,
-         ToPartial<State>{partial});
-  const Tiles second = tiles_of({m.outer, first.chunks, m.inner}, 1, 1);
-  launch(op, reduce_columns<State, 1, FromPartial<State>, Sink>, second.grid(), second,
-         FromPartial<State>{partial}, sink);
+  launch(op, reduce_columns<State, kWidth, Source, Sink>, t.grid(), t, source, sink, shared);
 }
 
 }  // namespace decant::cuda

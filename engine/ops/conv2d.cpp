@@ -135,11 +135,11 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& b,
           ON_DEVICE(dy, conv2d_input_gradient, s, dy, w.get(), Tensor{}, dx);
         }
         if (wanted[1]) {
-          dw = Tensor(ws, parameter_type(dy.dtype()), dy.device());
+          dw = wanted.place(1, ws, parameter_type(dy.dtype()), dy.device());
           ON_DEVICE(dy, conv2d_weight_gradient, s, x.get(), dy, dw);
         }
         if (wanted[2]) {
-          db = Tensor({s.c_out}, parameter_type(dy.dtype()), dy.device());
+          db = wanted.place(2, {s.c_out}, parameter_type(dy.dtype()), dy.device());
           ON_DEVICE(dy, conv2d_bias_gradient, dy, db);
         }
         return std::vector<Tensor>{dx, dw, db};

@@ -1,5 +1,4 @@
 // Which kernel takes which convolution; the kernels are in conv2d_*.cu.
-#include "engine/ops/cast_kernels.h"
 #include "engine/ops/column_sums.h"
 #include "engine/ops/conv2d_cases.h"
 #include "engine/ops/conv2d_passes.h"
@@ -21,10 +20,7 @@ Tensor rows_of(const Tensor& t, int64_t columns) {
 
 // Weights as products want them beside images of this type.
 Tensor stored_as(DType images, const Tensor& w) {
-  if (w.dtype() == images) return w;
-  Tensor rounded(w.shape(), images, Device::cuda);
-  convert(w, rounded);
-  return rounded;
+  return w.dtype() == images ? w : w.rounded();
 }
 
 }  // namespace

@@ -1,5 +1,4 @@
 #include "engine/cuda/blas.h"
-#include "engine/ops/cast_kernels.h"
 #include "engine/ops/column_sums.h"
 #include "engine/ops/conv2d_cases.h"
 #include "engine/ops/matmul_kernels.h"
@@ -30,12 +29,6 @@ void add_bias_to_stored(const Tensor& a, const Tensor& b, bool transpose_b, cons
   (transpose_b ? gemm::forward : gemm::input_gradient)(s, a, b, bias, y);
 }
 
-Tensor rounded(const Tensor& t) {
-  Tensor r(t.shape(), DType::bf16, Device::cuda);
-  convert(t, r);
-  return r;
-}
-
 }  // namespace
 
 void product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
@@ -46,7 +39,7 @@ void product(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_
     return;
   }
   if (a.dtype() == DType::bf16 && b.dtype() == DType::f32)  // activations beside parameters
-    return product(a, transpose_a, rounded(b), transpose_b, bias, y);
+    return product(a, transpose_a, b.rounded(), transpose_b, bias, y);
   const Product p = {.m = y.shape()[0],
                      .n = y.shape()[1],
                      .k = depth,

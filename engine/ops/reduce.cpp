@@ -192,14 +192,29 @@ Tensor sum_over(const Tensor& x, const AxisMask& reduced, double factor) {
   return result;
 }
 
+namespace {
+
+// The axes of `from` along which a tensor of shape `to` is repeated to match it.
+AxisMask repeated_axes(const Shape& from, const Shape& to) {
+  AxisMask repeated(static_cast<size_t>(from.rank()));
+  const int missing = from.rank() - to.rank();
+  for (int axis = 0; axis < from.rank(); ++axis)
+    repeated[static_cast<size_t>(axis)] =
+        axis < missing || (to[axis - missing] == 1 && from[axis] != 1);
+  return repeated;
+}
+
+}  // namespace
+
 Tensor sum_to(const Tensor& x, const Shape& shape) {
   if (x.shape() == shape) return x;
-  AxisMask reduced(static_cast<size_t>(x.shape().rank()));
-  const int missing = x.shape().rank() - shape.rank();
-  for (int axis = 0; axis < x.shape().rank(); ++axis)
-    reduced[static_cast<size_t>(axis)] =
-        axis < missing || (shape[axis - missing] == 1 && x.shape()[axis] != 1);
-  return sum_over(x, reduced).reshape(shape);
+  return sum_over(x, repeated_axes(x.shape(), shape)).reshape(shape);
+}
+
+bool sums_one_group(const Shape& x, const Shape& shape, Middle& middle) {
+  const std::vector<Group> groups = groups_of(repeated_axes(x, shape));
+  if (groups.size() == 1) middle = middle_of(x, groups[0]);
+  return groups.size() == 1;
 }
 
 Tensor broadcast_to(const Tensor& x, const Shape& shape, double factor) {

@@ -31,10 +31,30 @@ template <class T>
 struct AddValues {
   const T* x;
   template <int kWidth>
-  __device__ void add(TwoFloats (&states)[kWidth], int64_t at, int64_t /*column*/) const {
+  __device__ AddValues columns(int64_t /*column*/) const {
+    return *this;
+  }
+  template <int kWidth>
+  __device__ void add(TwoFloats (&states)[kWidth], int64_t at) const {
     const Floats<kWidth> values = load<kWidth>(x + at);
 #pragma unroll
     for (int k = 0; k < kWidth; ++k) states[k].add(values.at[k]);
+  }
+};
+template <class T>
+struct AddProducts {
+  const T* a;
+  const T* b;
+  template <int kWidth>
+  __device__ AddProducts columns(int64_t /*column*/) const {
+    return *this;
+  }
+  template <int kWidth>
+  __device__ void add(TwoFloats (&states)[kWidth], int64_t at) const {
+    const Floats<kWidth> p = load<kWidth>(a + at);
+    const Floats<kWidth> q = load<kWidth>(b + at);
+#pragma unroll
+    for (int k = 0; k < kWidth; ++k) states[k].add(p.at[k] * q.at[k]);
   }
 };
 template <class T>
@@ -65,7 +85,11 @@ struct CompareFloats {
   const float* x;
   const int64_t* before;  // or null
   template <int kWidth>
-  __device__ void add(Largest (&states)[kWidth], int64_t at, int64_t /*column*/) const {
+  __device__ CompareFloats columns(int64_t /*column*/) const {
+    return *this;
+  }
+  template <int kWidth>
+  __device__ void add(Largest (&states)[kWidth], int64_t at) const {
     const Floats<kWidth> values = load<kWidth>(x + at);
 #pragma unroll
     for (int k = 0; k < kWidth; ++k)
@@ -108,6 +132,16 @@ void sum_middle(const Tensor& x, Middle m, double factor, Tensor& y) {
       with_width<X>({m.inner}, {source.x}, [&]<int kWidth>() {
         reduce_middle<TwoFloats, kWidth>("sum", m, source, sink);
       });
+    });
+  });
+}
+
+void product_sum_middle(const Tensor& a, const Tensor& b, Middle m, Tensor& y) {
+  with_stored_type(a.dtype(), [&]<class T>() {
+    const AddProducts<T> source = {a.device_data<T>(), b.device_data<T>()};
+    const StoreSum<T> sink = {y.mutable_device_data<T>(), 1.0F};
+    with_width<T>({m.inner}, {source.a, source.b}, [&]<int kWidth>() {
+      reduce_middle<TwoFloats, kWidth>("sum of products", m, source, sink);
     });
   });
 }

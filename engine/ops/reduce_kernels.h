@@ -26,6 +26,10 @@ Tensor sum_over(const Tensor& x, const AxisMask& reduced, double factor = 1);
 /// x itself where the shapes agree.
 Tensor sum_to(const Tensor& x, const Shape& shape);
 
+/// Whether that sums up one group of neighbouring axes of x; if so, `middle` is how a kernel sees
+/// it.
+bool sums_one_group(const Shape& x, const Shape& shape, Middle& middle);
+
 /// x repeated along its axes of extent 1 to match `shape` of the same rank, times factor.
 Tensor broadcast_to(const Tensor& x, const Shape& shape, double factor = 1);
 
@@ -47,6 +51,8 @@ namespace cuda {
 /// x [outer, length, inner] -> y [outer, inner], factor times the sums; of float32 or bfloat16
 /// each.
 void sum_middle(const Tensor& x, Middle m, double factor, Tensor& y);
+/// The same of the products a b, in one pass.
+void product_sum_middle(const Tensor& a, const Tensor& b, Middle m, Tensor& y);
 /// The maxima and where they lie: `before` holds the positions of x's elements, undefined where
 /// they are their own.
 void max_middle(const Tensor& x, const Tensor& before, Middle m, Tensor& y, Tensor& position);

@@ -53,7 +53,8 @@ __global__ void cross_entropy_kernel(const float* __restrict__ logits,
       const float* x = logits + row * classes;
       const OthersOfRow r = others_of<Worker>(x, classes, label);
       const float below = r.largest - x[label];
-      const float loss = below > 0.0F ? below + logf(r.others + expf(-below)) : log1pf(r.others);
+      // A logit that is NaN makes it NaN, also at the label's place, where fmaxf does not see it.
+      const float loss = below <= 0.0F ? log1pf(r.others) : below + logf(r.others + expf(-below));
       if (Worker::first() == 0) mine.add(loss);
     } else if (label == kRefusedLabel && Worker::first() == 0) {
       ++mine.refused;

@@ -85,8 +85,8 @@ double seconds(const std::function<void(int)>& call) {
   const int warm = tiny ? 1 : 3;
   const int rounds = tiny ? 1 : 7;
   for (int i = 0; i < warm; ++i) call(i);
-  cuda::Event start;
-  cuda::Event end;
+  cuda::Event start(cuda::Event::Kind::timed);
+  cuda::Event end(cuda::Event::Kind::timed);
   const auto time = [&](int calls) {
     start.record(cuda::compute_stream());
     for (int i = 0; i < calls; ++i) call(i);

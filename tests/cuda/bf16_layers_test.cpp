@@ -10,9 +10,12 @@
 
 #include "engine/check/op_row.h"
 #include "engine/check/tolerance.h"
+#include "engine/cuda/launch_count.h"
+#include "engine/cuda/step_graph.h"
 #include "engine/ops/conv2d.h"
 #include "engine/ops/conv_transpose2d.h"
 #include "engine/ops/matmul.h"
+#include "engine/ops/optimizer.h"
 
 using namespace decant;
 
@@ -196,4 +199,41 @@ TEST_CASE("bf16 parameters, and bf16 activations on the CPU, are refused") {
       "conv2d: expected one real type, or bfloat16 x on cuda and float32 w, got x bfloat16 and w "
       "bfloat16",
       Error);
+}
+
+TEST_CASE("weights in bf16 are those of now, whoever wrote them, and made once for all that read") {
+  const Variable x(rounded(randn({3, 16}, 1)).to(DType::bf16).to(Device::cuda));
+  Tensor flat = randn({2, 8, 16}, 2).to(DType::f32).to(Device::cuda);
+  const std::vector<Tensor> weights = {flat.view(0, {8, 16}), flat.view(128, {8, 16})};
+  const auto product_of = [&](const Tensor& w) {
+    return linear(x, Variable(w), {}).value().to(Device::cpu).to(DType::f64);
+  };
+  const auto expect_present = [&] {
+    for (const Tensor& w : weights) CHECK(distance(product_of(w), product_of(w.clone())) == 0);
+  };
+  expect_present();
+  Tensor(weights[1]).copy_from(randn({8, 16}, 3).to(DType::f32).to(Device::cuda));
+  expect_present();
+  scale_in_place(flat, -2);
+  expect_present();
+
+  const uint64_t before = cuda::launch_count();
+  scale_in_place(flat, 0.5);
+  for (const Tensor& w : weights) linear(x, Variable(w), {});
+  for (const Tensor& w : weights) linear(x, Variable(w), {});
+  CHECK(cuda::launch_count() - before == 1 + 1 + 4);  // scale, round, four products
+
+  Tensor y;
+  cuda::StepGraph graph;
+  for (int i = 0; i < 4; ++i) {
+    const Tensor expected = product_of(weights[1].clone());
+    graph.run([&] {
+      y = linear(x, Variable(weights[1]), {}).value();
+      scale_in_place(flat, 1.25);
+    });
+    CHECK(distance(y, expected) == 0);
+    expect_present();
+    if (i == 2) flat.copy_from(randn({2, 8, 16}, 4).to(DType::f32).to(Device::cuda));
+  }
+  CHECK(graph.recorded());
 }

@@ -80,6 +80,27 @@ TEST_CASE("on cuda what an error would name makes the loss NaN, and the gradient
     }));
 }
 
+TEST_CASE("a logit that is NaN shows in the loss and in its row's gradient, as on the CPU") {
+  for (const int64_t classes : {3, 20, 1100})  // a thread, a warp, a block for a row
+    for (const int64_t at : {int64_t{1}, classes - 1}) {
+      CAPTURE(classes);
+      CAPTURE(at);
+      Tensor x = randn({2, classes}).to(DType::f32);
+      x.mutable_data<float>()[at] = NAN;
+      const Tensor labels = Tensor::of<int64_t>({2}, {1, 1});
+      const Result r =
+          result_of(x, [&](const Variable& v) { return cross_entropy(v, on_cuda(labels)); });
+      const Variable leaf = Variable::leaf(x);
+      const Variable expected = cross_entropy(leaf, labels);
+      backward(expected);
+      CHECK(std::isnan(expected.value().item()));
+      CHECK(std::isnan(r.loss));
+      for (int64_t i = 0; i < x.size(); ++i)
+        CHECK(std::isnan(r.gradient[static_cast<size_t>(i)]) ==
+              std::isnan(leaf.grad().data<float>()[i]));
+    }
+}
+
 TEST_CASE("a target that does not count is not looked at on cuda") {
   const Tensor targets = on_cuda(Tensor::of<float>({2, 2}, {0, 1, NAN, 255}));
   const Tensor mask = on_cuda(Tensor::of<uint8_t>({2, 1}, {1, 0}));

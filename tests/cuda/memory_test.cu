@@ -100,6 +100,19 @@ TEST_CASE("a block that is given back is handed out again, without the driver") 
   CHECK(reinterpret_cast<uintptr_t>(first) % 256 == 0);
 }
 
+TEST_CASE("what is kept for reuse does not depend on where the peak is measured from") {
+  const FreshCache fresh;
+  {
+    const Tensor large({1 << 21}, DType::f32, Device::cuda);
+  }
+  cuda_memory::reset_peak();
+  {
+    const Tensor small({16}, DType::f32, Device::cuda);
+  }
+  CHECK(cuda_memory::statistics().cached_bytes >= size_t{8} << 20U);
+  CHECK(cuda_memory::statistics().peak_in_use_bytes < size_t{8} << 20U);
+}
+
 TEST_CASE(
     "where the device has no more, the cache is given back first, then an Error says how much") {
   const FreshCache fresh;

@@ -129,3 +129,20 @@ TEST_CASE("a tensor that outlives its graph keeps its memory") {
   CHECK(same(training.loss, loss));
   training.loss = Tensor();
 }
+
+TEST_CASE("a graph's memory is no cache: it is counted apart, and goes with the graph") {
+  const MemoryStatistics before = cuda_memory::statistics();
+  {
+    StepGraph graph;
+    const auto step = [] {
+      const Tensor temporary = Tensor::full({1 << 16}, 1, DType::f32, Device::cuda);
+    };
+    for (int i = 0; i < 2; ++i) graph.run(step);
+    CHECK(graph.recorded());
+    CHECK(cuda_memory::statistics().graph_bytes >= before.graph_bytes + (4 << 16));
+    cuda_memory::release_cache();
+    CHECK(cuda_memory::statistics().cached_bytes == 0);
+    CHECK(cuda_memory::statistics().graph_bytes >= before.graph_bytes + (4 << 16));
+  }
+  CHECK(cuda_memory::statistics().graph_bytes == before.graph_bytes);
+}

@@ -1,5 +1,9 @@
 #include <doctest/doctest.h>
 
+#include <cmath>
+#include <functional>
+#include <vector>
+
 #include "engine/autograd/profile.h"
 #include "engine/autograd/variable.h"
 #include "engine/check/op_row.h"
@@ -9,6 +13,7 @@
 #include "engine/ops/conv_transpose2d.h"
 #include "engine/ops/matmul.h"
 #include "engine/ops/pointwise.h"
+#include "engine/ops/reduce.h"
 #include "engine/ops/resize.h"
 
 using namespace decant;
@@ -36,6 +41,41 @@ TEST_CASE("a graph edge keeps no activation alive") {
              [](const Tensor& dy, const Wanted&) { return std::vector<Tensor>{dy}; });
   // Only y itself holds its tensor: no node does.
   CHECK(y.value().sole_owner());
+}
+
+TEST_CASE("a leaf with memory for its gradient gets what any other leaf does, once and again") {
+  const Variable image(randn({2, 4, 4, 2}, 2));
+  const std::vector<std::function<Variable(const Variable&)>> uses = {
+      [&](const Variable& w) { return conv2d(image, w); },
+      [&](const Variable& w) { return conv2d(conv2d(image, w), w); },
+      [&](const Variable& w) { return conv2d(w, w); },
+      [&](const Variable& w) { return mul(conv2d(image, w), sum(w)); },
+      [&](const Variable& w) {  // twice an input whose gradient is written where it belongs
+        Tensor mean = Tensor::zeros({2}, DType::f64);
+        Tensor var = Tensor::zeros({2}, DType::f64);
+        return batch_norm(image, w, w, mean, var, {.training = true});
+      },
+  };
+  for (const auto& use : uses) {
+    const Tensor value = randn(&use == &uses.back() ? Shape({2}) : Shape({2, 2, 2, 2}), 1);
+    Tensor flat = Tensor::full({40}, std::nan(""), DType::f64);
+    const Variable plain = Variable::leaf(value);
+    Variable placed = Variable::leaf(value, flat.view(8, value.shape()));
+    for (int pass = 0; pass < 3; ++pass) {
+      if (pass == 2) {
+        placed.clear_grad();
+        Variable(plain).clear_grad();
+      }
+      for (const Variable& leaf : {plain, placed}) {
+        const Variable y = use(leaf);
+        backward(y, ones(y.shape()));
+      }
+      for (int64_t i = 0; i < value.size(); ++i)
+        CHECK(flat.data<double>()[8 + i] == plain.grad().data<double>()[i]);
+    }
+    CHECK(std::isnan(flat.data<double>()[7]));
+    CHECK(std::isnan(flat.data<double>()[8 + value.size()]));
+  }
 }
 
 TEST_CASE("products keep only what a wanted gradient reads") {

@@ -41,8 +41,9 @@ struct CUstream_st {
 };
 struct CUevent_st {
   cudaStream_t stream = nullptr;
+  bool timed = true;
   uint64_t ticket = 0;  // reached once the stream has done so much
-  std::shared_ptr<std::chrono::steady_clock::time_point> time;
+  std::shared_ptr<std::chrono::steady_clock::time_point> time = {};
 };
 
 namespace {
@@ -341,8 +342,8 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   return cudaSuccess;
 }
 
-cudaError_t cudaEventCreate(cudaEvent_t* event) {
-  *event = new CUevent_st;
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
+  *event = new CUevent_st{.timed = (flags & cudaEventDisableTiming) == 0};
   return cudaSuccess;
 }
 
@@ -377,7 +378,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
   const std::scoped_lock lock(device_mutex());
   for (const cudaEvent_t event : {start, end}) {
-    if (event->stream == nullptr) return set_error(cudaErrorInvalidValue);
+    if (event->stream == nullptr || !event->timed) return set_error(cudaErrorInvalidValue);
     if (event->stream->done < event->ticket) return set_error(cudaErrorNotReady);
   }
   *milliseconds = std::chrono::duration<float, std::milli>(*end->time - *start->time).count();
