@@ -81,6 +81,10 @@ std::vector<std::vector<double>> train(bool on_device, const std::optional<kd::D
 // What images that differ by float32's rounding (1e-5 of what they span, see
 // tests/data/device_augment_test.cpp) make of losses, with as much again for what steps add.
 constexpr double kAllowed = 2e-5;
+// The last figure is the gradient's norm, which jumps where a value crosses the kink of a relu: one
+// of the few thousand at stake moves it by some 1e-5. A wrong picture or a wrong matrix moves it by
+// 1e-1.
+constexpr double kGradientAllowed = 1e-3;
 
 void check_same_losses(const std::optional<kd::DistillSpec>& spec) {
   const auto there = train(true, spec);
@@ -92,7 +96,8 @@ void check_same_losses(const std::optional<kd::DistillSpec>& spec) {
       CAPTURE(i);
       CAPTURE(k);
       CHECK(std::isfinite(here[i][k]));
-      CHECK(std::abs(there[i][k] - here[i][k]) <= kAllowed * std::max(1.0, std::abs(here[i][k])));
+      const double allowed = k + 1 == here[i].size() ? kGradientAllowed : kAllowed;
+      CHECK(std::abs(there[i][k] - here[i][k]) <= allowed * std::max(1.0, std::abs(here[i][k])));
     }
   }
 }
