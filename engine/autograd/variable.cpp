@@ -186,6 +186,7 @@ Variable Variable::detach() const {
 Variable Variable::with_recipe(Recipe recipe) const {
   Variable v = *this;
   v.recipe_ = std::make_shared<const Recipe>(std::move(recipe));
+  v.recipe_version_ = v.value_.version();
   return v;
 }
 

@@ -69,7 +69,8 @@ class Variable {
 
   /// The same variable, of which ops that keep its value for their backward pass keep the recipe
   /// instead: for values that are large and cheap to make from others that are kept anyway. Between
-  /// the passes their memory is free.
+  /// the passes their memory is free. A recipe of a value that was written to since is not kept,
+  /// the value is. What the recipe captured lives as long as the variable or an op that kept it.
   Variable with_recipe(Recipe recipe) const;
 
   /// Of a leaf: what backward() has added up since the last clear_grad(). Undefined where nothing
@@ -87,6 +88,7 @@ class Variable {
   Tensor value_;
   std::shared_ptr<Node> node_;
   std::shared_ptr<const Recipe> recipe_;
+  uint64_t recipe_version_ = 0;  // of the value that the recipe makes
   uint64_t id_ = 0;
 };
 
@@ -112,12 +114,16 @@ class Saved {
   explicit Saved(Tensor t) : tensor_(std::move(t)) {
     if (tensor_.defined()) version_ = tensor_.version();
   }
-  explicit Saved(const Variable& v) : Saved(v.recipe_ != nullptr ? Tensor{} : v.value()) {
-    recipe_ = v.recipe_;
+  explicit Saved(const Variable& v) {
+    if (v.recipe_ != nullptr && v.value_.version() == v.recipe_version_)
+      recipe_ = v.recipe_;
+    else
+      *this = Saved(v.value());
   }
 
   bool defined() const { return tensor_.defined() || recipe_ != nullptr; }
-  /// Throws Error if the memory was written to since. What is made again belongs to the caller.
+  /// Throws Error if the memory was written to since. A value with a recipe is made anew each time:
+  /// call it once.
   Tensor get() const;
 
  private:

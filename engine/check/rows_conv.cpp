@@ -51,7 +51,7 @@ double growth_of(const Convolution& c, cpu::ConvPass pass) {
                             .groups = c.options.groups,
                             .top = c.options.padding.top,
                             .left = c.options.padding.left};
-  return cpu::algorithm_of(s, pass) == cpu::ConvAlgorithm::winograd ? cpu::kWinogradGrowth : 1;
+  return cpu::algorithm_of(s, pass) == cpu::ConvAlgorithm::winograd ? cpu::kWinogradKappa : 1;
 }
 
 int64_t pixels_of(const Shape& image) {

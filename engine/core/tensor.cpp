@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include "engine/core/allocator.h"
 #include "engine/core/cuda_memory.h"
@@ -128,13 +129,13 @@ Tensor Tensor::rounded() const {
   if constexpr (kWithCuda) {
     Storage::Rounded& r = storage_->rounded;
     const uint64_t epoch = cuda_memory::epoch();
-    const bool is_new = r.copy == nullptr;
-    if (is_new) r.copy = std::make_shared<Storage>(storage_->bytes() / 2, Device::cuda);
-    if (is_new || r.version != storage_->version || r.epoch != epoch) {
+    if (r.copy == nullptr || r.version != storage_->version || r.epoch != epoch) {
+      // Remembered only once it is made: what throws here leaves no copy without values behind.
+      std::shared_ptr<Storage> copy = std::exchange(r.copy, nullptr);
+      if (copy == nullptr) copy = std::make_shared<Storage>(storage_->bytes() / 2, Device::cuda);
       const auto count = static_cast<int64_t>(storage_->bytes() / size_of(DType::f32));
-      cuda_memory::round(r.copy->data(), storage_->data(), count);
-      r.version = storage_->version;
-      r.epoch = epoch;
+      cuda_memory::round(copy->data(), storage_->data(), count);
+      r = {.copy = std::move(copy), .version = storage_->version, .epoch = epoch};
     }
     t.storage_ = r.copy;
     t.dtype_ = DType::bf16;

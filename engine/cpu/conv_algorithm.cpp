@@ -18,6 +18,9 @@ constexpr double kProduct = 1.2;       // one of Winograd's products
 constexpr double kTransform = 800;     // a tile on its way in or out
 constexpr double kTransformed = 1200;  // the same for the weight gradient, whose tiles go to memory
 constexpr double kFilter = 400;        // the transform of one 3x3 filter
+// Images that share a filter's transform. A constant: what becomes of an image must not depend on
+// how many others are in its batch.
+constexpr int64_t kBatch = 8;
 
 bool winograd_is_cheaper(const ConvShape& s, ConvPass pass) {
   const int64_t lanes = kernels().lanes;
@@ -32,8 +35,8 @@ bool winograd_is_cheaper(const ConvShape& s, ConvPass pass) {
   // The direct kernels fill up one side to whole vectors: that of the columns of the product.
   const double pairs =
       backwards ? in * static_cast<double>(s.c_out) : static_cast<double>(s.c_in) * out;
-  const double direct = kDirect * 9 * pairs * static_cast<double>(s.n * h * w);
-  const auto tiles = static_cast<double>(s.n * ceil_div(h, 4) * ceil_div(w, 4));
+  const double direct = kDirect * 9 * pairs * static_cast<double>(kBatch * h * w);
+  const auto tiles = static_cast<double>(kBatch * ceil_div(h, 4) * ceil_div(w, 4));
   const double transform = pass == ConvPass::weight_gradient ? kTransformed : kTransform;
   const double winograd =
       tiles * (kProduct * 36 * in * out + transform * (in + out)) + kFilter * in * out;

@@ -1,10 +1,16 @@
 #pragma once
 
 #include "engine/cpu/conv.h"
+#include "engine/cpu/gather.h"
 
 namespace decant::cpu {
 
 // What conv.cpp chooses from, with winograd.h; same contracts as in conv.h.
+
+// Sets of accumulators, of so many floats each, that a weight gradient over the pixels of g is
+// summed up in: few enough for memory, enough for many threads, each with enough pixels to outweigh
+// the merging.
+int64_t slots_for(const Gather& g, int64_t accumulators);
 
 // groups == c_in == c_out: one filter per channel.
 void depthwise_forward(const ConvShape& s, const float* x, const float* w, const float* bias,

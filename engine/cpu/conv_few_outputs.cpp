@@ -15,15 +15,6 @@ namespace decant::cpu {
 namespace {
 
 constexpr int64_t kTasks = 64;
-
-// Calls f(begin, end, number) for blocks of output lines that depend on the shape alone.
-template <class F>
-void for_blocks(const Gather& g, const SourceLines& source, const F& f) {
-  const int64_t block = std::min(source.lines_in_cache(), ceil_div(g.lines(), kTasks));
-  parallel_for(ceil_div(g.lines(), block),
-               [&](int64_t i) { f(i * block, std::min(g.lines(), (i + 1) * block), i); });
-}
-
 }  // namespace
 
 void few_outputs_forward(const ConvShape& shape, const float* x, const float* w, const float* bias,
@@ -32,7 +23,10 @@ void few_outputs_forward(const ConvShape& shape, const float* x, const float* w,
   const Gather g = gather_forward(s);
   const SourceLines geometry(g);
   const std::vector<Segment> segments = geometry.segments(s.c_in);
-  for_blocks(g, geometry, [&](int64_t begin, int64_t end, int64_t) {
+  const int64_t block = std::min(geometry.lines_in_cache(), ceil_div(g.lines(), kTasks));
+  parallel_for(ceil_div(g.lines(), block), [&](int64_t i) {
+    const int64_t begin = i * block;
+    const int64_t end = std::min(g.lines(), begin + block);
     SourceLines lines(geometry);
     Scratch buffer(std::max<int64_t>(1, lines.buffer_size(end - begin)));
     lines.fetch(x, begin, end, buffer.data());
@@ -52,7 +46,7 @@ void few_outputs_forward(const ConvShape& shape, const float* x, const float* w,
   });
 }
 
-// Each block of lines has sums of its own, which are merged in order.
+// Pixels are cut into slots, each with sums of its own that are merged in order.
 void few_outputs_weight_gradient(const ConvShape& shape, const float* x, const float* dy,
                                  float* dw) {
   const ConvShape s = merge_lines(shape);
@@ -61,39 +55,54 @@ void few_outputs_weight_gradient(const ConvShape& shape, const float* x, const f
   const std::vector<Segment> segments = geometry.segments(s.c_in);
   const int64_t depth = s.kh * s.kw * s.c_in;
   const int64_t size = s.c_out * depth;
-  const int64_t block = std::min(geometry.lines_in_cache(), ceil_div(g.lines(), kTasks));
-  const int64_t blocks = ceil_div(g.lines(), block);
-  Scratch sums(blocks * size);
-  for_blocks(g, geometry, [&](int64_t begin, int64_t end, int64_t i) {
+  const int64_t lines_per_slot = ceil_div(g.lines(), slots_for(g, size));
+  const int64_t slots = ceil_div(g.lines(), lines_per_slot);
+  const int64_t block = std::min(geometry.lines_in_cache(), lines_per_slot);
+  const int64_t max_width = kernels().max_width;
+  Scratch sums(slots * size);
+
+  // Of one line, run by run of the source.
+  const auto add_line = [&](const float* source, int64_t line, Start start, float* sum) {
+    const int64_t first = 0;
+    for (const Segment& run : segments)
+      for (int64_t k = 0; k < run.length; k += max_width) {
+        const int64_t width = std::min(max_width, run.length - k);
+        kernels().outer({.rows = s.c_out,
+                         .columns = width,
+                         .a = dy + g.out_pixel(line) * s.c_out,
+                         .a_stride = s.c_out,
+                         .lines = &first,
+                         .line_count = 1,
+                         .pixels = g.columns,
+                         .b = source + run.offset + k,
+                         .b_stride = geometry.pixel_stride(),
+                         .width = width,
+                         .start = start,
+                         .c = sum,
+                         .c_stride = depth});
+        sum += width;
+      }
+  };
+  parallel_for(slots, [&](int64_t slot) {
+    const int64_t slot_begin = slot * lines_per_slot;
+    const int64_t slot_end = std::min(g.lines(), slot_begin + lines_per_slot);
     SourceLines lines(geometry);
-    Scratch buffer(std::max<int64_t>(1, lines.buffer_size(end - begin)));
-    lines.fetch(x, begin, end, buffer.data());
-    for (int64_t line = begin; line < end; ++line) {
-      float* sum = sums.data() + i * size;
-      for (const Segment& s_run : segments)
-        for (int64_t k = 0; k < s_run.length; k += kernels().max_width) {
-          const int64_t width = std::min(kernels().max_width, s_run.length - k);
-          const int64_t first = 0;
-          kernels().outer({.rows = s.c_out,
-                           .columns = width,
-                           .a = dy + g.out_pixel(line) * s.c_out,
-                           .a_stride = s.c_out,
-                           .lines = &first,
-                           .line_count = 1,
-                           .pixels = g.columns,
-                           .b = lines.line(line) + s_run.offset + k,
-                           .b_stride = lines.pixel_stride(),
-                           .width = width,
-                           .start = line == begin ? Start::zero : Start::accumulate,
-                           .c = sum,
-                           .c_stride = depth});
-          sum += width;
-        }
+    Scratch buffer(std::max<int64_t>(1, lines.buffer_size(block)));
+    for (int64_t begin = slot_begin; begin < slot_end; begin += block) {
+      const int64_t end = std::min(slot_end, begin + block);
+      lines.fetch(x, begin, end, buffer.data());
+      for (int64_t line = begin; line < end; ++line)
+        add_line(lines.line(line), line, line == slot_begin ? Start::zero : Start::accumulate,
+                 sums.data() + slot * size);
     }
   });
-  std::copy_n(sums.data(), size, dw);
-  for (int64_t i = 1; i < blocks; ++i)
-    for (int64_t k = 0; k < size; ++k) dw[k] += sums.data()[i * size + k];
+  parallel_ranges(size, kElementGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      float total = sums.data()[k];
+      for (int64_t slot = 1; slot < slots; ++slot) total += sums.data()[slot * size + k];
+      dw[k] = total;
+    }
+  });
 }
 
 }  // namespace decant::cpu

@@ -21,12 +21,6 @@ constexpr int64_t kMaxAccumulators = 20'000'000 / sizeof(float);
 constexpr int64_t kChunkPixels = 128;  // of packed dy at a time: 32 KB of the first-level cache
 constexpr int64_t kMinDepth = 96;      // source elements of a task
 
-int64_t slots_for(const Gather& g, int64_t accumulators) {
-  const int64_t pixels = g.lines() * g.columns;
-  const int64_t wanted = std::min({kMaxSlots, ceil_div(pixels, kSlotPixels), g.lines()});
-  return std::clamp<int64_t>(kMaxAccumulators / accumulators, 1, wanted);
-}
-
 // Copies `columns` channels of `pixels` pixels of dy into rows of `width`, the rest zero.
 float* pack_pixels(const float* dy, int64_t pixels, int64_t channels, int64_t columns,
                    int64_t width, float* to) {
@@ -94,6 +88,12 @@ void add_pixels(const Slot& slot, SourceLines& lines, int64_t begin, int64_t end
 }
 
 }  // namespace
+
+int64_t slots_for(const Gather& g, int64_t accumulators) {
+  const int64_t pixels = g.lines() * g.columns;
+  const int64_t wanted = std::min({kMaxSlots, ceil_div(pixels, kSlotPixels), g.lines()});
+  return std::clamp<int64_t>(kMaxAccumulators / accumulators, 1, wanted);
+}
 
 void direct_weight_gradient(const ConvShape& shape, const float* x, const float* dy, float* dw) {
   const ConvShape s = merge_lines(shape);

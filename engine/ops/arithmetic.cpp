@@ -174,18 +174,19 @@ Variable mul(const Variable& a, const Variable& b) {
 Variable div(const Variable& a, const Variable& b) {
   const Shape shape = broadcast_shape(kDiv, a.value(), b.value());
   const Tensor y = pair<Divide>(a.value(), b.value(), shape);
-  return record(kDiv, y, {a, b},
-                [sa = a.shape(), b = Saved(b), y = b.requires_grad() ? Saved(y) : Saved()](
-                    const Tensor& dy, const Wanted& wanted) {
-                  const Tensor da = pair<Divide>(dy, b.get(), dy.shape());  // before the sum
-                  std::vector<Tensor> grads(2);
-                  if (wanted[0]) grads[0] = sum_to(da, sa);
-                  if (wanted[1]) {
-                    const Tensor db = pair<Multiply>(da, y.get(), dy.shape());
-                    grads[1] = scaled(sum_to(db, b.get().shape()), -1, 0);
-                  }
-                  return grads;
-                });
+  return record(
+      kDiv, y, {a, b},
+      [sa = a.shape(), sb = b.shape(), b = Saved(b), y = b.requires_grad() ? Saved(y) : Saved()](
+          const Tensor& dy, const Wanted& wanted) {
+        const Tensor da = pair<Divide>(dy, b.get(), dy.shape());  // before the sum
+        std::vector<Tensor> grads(2);
+        if (wanted[0]) grads[0] = sum_to(da, sa);
+        if (wanted[1]) {
+          const Tensor db = pair<Multiply>(da, y.get(), dy.shape());
+          grads[1] = scaled(sum_to(db, sb), -1, 0);
+        }
+        return grads;
+      });
 }
 
 namespace {

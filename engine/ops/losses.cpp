@@ -69,8 +69,9 @@ const OpInfo& kMse =
 template <class Loss>
 Tensor gradient_of(const Loss& loss, const Saved& x, const Saved& target, const Counted& counted,
                    const Tensor& dy, const Tensor& divisor) {
-  Tensor dx(x.get().shape(), x.get().dtype(), x.get().device());
-  ON_DEVICE(dx, element_gradient, loss, x.get(), target.get(), counted, dy, divisor, dx);
+  const Tensor value = x.get();
+  Tensor dx(value.shape(), value.dtype(), value.device());
+  ON_DEVICE(dx, element_gradient, loss, value, target.get(), counted, dy, divisor, dx);
   return dx;
 }
 

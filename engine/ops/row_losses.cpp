@@ -217,9 +217,9 @@ Variable kl_div_rows(const Variable& teacher, const Variable& student, const KlO
   return record(kKlRows, options, value, {teacher.detach(), student},
                 [teacher = Saved(teacher), student = Saved(student), counts, t, n = divisor](
                     const Tensor& dy, const Wanted&) {
-                  Tensor dx(student.get().shape(), dy.dtype(), dy.device());
-                  ON_DEVICE(dy, kl_rows_gradient, teacher.get(), student.get(), counts, t, dy, n,
-                            dx);
+                  const Tensor logits = student.get();
+                  Tensor dx(logits.shape(), dy.dtype(), dy.device());
+                  ON_DEVICE(dy, kl_rows_gradient, teacher.get(), logits, counts, t, dy, n, dx);
                   return std::vector<Tensor>{{}, dx};
                 });
 }
@@ -247,8 +247,9 @@ Variable cross_entropy(const Variable& logits, const Tensor& labels,
   const auto [value, divisor] = ON_DEVICE(x, cross_entropy_mean, x, kept);
   return record(kCrossEntropy, options, value, {logits},
                 [x = Saved(x), kept, n = divisor](const Tensor& dy, const Wanted&) {
-                  Tensor dx(x.get().shape(), dy.dtype(), dy.device());
-                  ON_DEVICE(dy, cross_entropy_gradient, x.get(), kept, dy, n, dx);
+                  const Tensor kept_logits = x.get();
+                  Tensor dx(kept_logits.shape(), dy.dtype(), dy.device());
+                  ON_DEVICE(dy, cross_entropy_gradient, kept_logits, kept, dy, n, dx);
                   return std::vector<Tensor>{dx};
                 });
 }

@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "engine/check/op_row.h"
 #include "engine/core/error.h"
 #include "engine/core/parallel.h"
 #include "engine/core/rng.h"
@@ -14,6 +15,9 @@
 #include "engine/cpu/level.h"
 #include "engine/cpu/moments.h"
 #include "engine/cpu/winograd.h"
+#include "engine/ops/batch_norm.h"
+#include "engine/ops/conv2d.h"
+#include "engine/ops/resize.h"
 
 using namespace decant;
 
@@ -150,6 +154,8 @@ const Case kCases[] = {
     {"many lines: several blocks", 3, 70, 6, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},
     {"one pixel", 4, 1, 1, 24, 32, 3, 3, 1, 1, 1, 1, 1, 1, 1},
     {"few outputs 3x3", 2, 9, 21, 32, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"few outputs, several lines of a block", 3, 70, 9, 32, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {"few outputs, several blocks of a slot", 1, 70, 210, 64, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1},
     {"few outputs 1x1", 2, 9, 13, 80, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1},
     {"few outputs 5x3 stride 2, several panels of a row", 1, 11, 40, 48, 1, 5, 3, 2, 2, 2, 1, 1, 1,
      1},
@@ -206,7 +212,7 @@ void check_passes(const Case& c, const Growth& growth, const Forward& forward,
 
 TEST_CASE("convolution and its gradients agree with float64 loops at every level") {
   const auto growth = [](const cpu::ConvShape& s, cpu::ConvPass pass) {
-    return cpu::algorithm_of(s, pass) == cpu::ConvAlgorithm::winograd ? cpu::kWinogradGrowth : 1;
+    return cpu::algorithm_of(s, pass) == cpu::ConvAlgorithm::winograd ? cpu::kWinogradKappa : 1;
   };
   for (const Case& c : kCases)
     check_passes(c, growth, cpu::conv2d_forward, cpu::conv2d_input_gradient,
@@ -228,7 +234,7 @@ TEST_CASE("the shape chooses the algorithm") {
   const Case large = {"", 8, 32, 32, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1};
   const Case strided = {"", 8, 32, 32, 64, 64, 3, 3, 2, 1, 1, 1, 1, 1, 1};
   const Case pointwise = {"", 8, 32, 32, 64, 64, 1, 1, 1, 0, 0, 0, 0, 1, 1};
-  const Case one_tile = {"", 1, 2, 2, 512, 512, 3, 3, 1, 1, 1, 1, 1, 1, 1};
+  const Case one_tile = {"", 1, 1, 1, 512, 512, 3, 3, 1, 1, 1, 1, 1, 1, 1};
   const Case depthwise = {"", 8, 32, 32, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 64};
   const Case head = {"", 8, 32, 32, 64, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1};
   for (const ConvPass pass :
@@ -244,6 +250,22 @@ TEST_CASE("the shape chooses the algorithm") {
   }
   CHECK(cpu::algorithm_of(head.shape(), ConvPass::forward) == ConvAlgorithm::few_outputs);
   CHECK(cpu::algorithm_of(head.shape(), ConvPass::input_gradient) != ConvAlgorithm::few_outputs);
+}
+
+TEST_CASE("what a convolution makes of an image does not depend on the others of its batch") {
+  const cpu::ConvShape eight = Case{"", 8, 4, 4, 128, 128, 3, 3, 1, 1, 1, 1, 1, 1, 1}.shape();
+  cpu::ConvShape one = eight;
+  one.n = 1;
+  const Floats x = normal(eight.n * eight.h * eight.w * eight.c_in, 1);
+  const Floats w = normal(eight.c_out * 9 * eight.c_in, 2);
+  Floats together(x.size());
+  Floats alone(x.size());
+  cpu::conv2d_forward(eight, x.data(), w.data(), nullptr, together.data());
+  const size_t image = x.size() / 8;
+  for (size_t i = 0; i < 8; ++i)
+    cpu::conv2d_forward(one, x.data() + i * image, w.data(), nullptr, alone.data() + i * image);
+  CHECK(cpu::algorithm_of(eight, cpu::ConvPass::forward) == cpu::ConvAlgorithm::winograd);
+  CHECK(together == alone);
 }
 
 const Case kWinogradCases[] = {
@@ -262,7 +284,7 @@ TEST_CASE("Winograd's convolution and gradients agree with float64 loops at ever
   for (const Case& c : kWinogradCases) {
     REQUIRE(cpu::has_winograd(c.shape()));
     check_passes(
-        c, [](const auto&, auto) { return cpu::kWinogradGrowth; }, cpu::winograd_forward,
+        c, [](const auto&, auto) { return cpu::kWinogradKappa; }, cpu::winograd_forward,
         cpu::winograd_input_gradient, cpu::winograd_weight_gradient);
   }
 }
@@ -312,31 +334,50 @@ TEST_CASE("sgemm agrees with float64 loops at every level") {
   }
 }
 
-// 19 channels: whole vectors and a rest at every level.
+// 19 channels of pixels that can be taken together, and of one pixel more: whole vectors alone, and
+// whole vectors and a rest, at every level.
 TEST_CASE("the moments of channels of one value are that value and 0 at every level") {
-  constexpr int64_t kPixels = 8 * 64 * 64;
   constexpr int64_t kChannels = 19;
-  const Floats x(kPixels * kChannels, 1000.1F);
-  // The first sum of a tile is off by at most `off` per pixel; of its square, which is taken away,
-  // the roundings of as many additions stay.
-  const auto n = static_cast<double>(cpu::pixels_per_tile(kChannels));
-  const double off = n / 2 * 0x1p-24 * 1000.1;
-  const double allowed = off * off * n * 0x1p-24;
-  at_every_level([&] {
-    Doubles mean(kChannels);
-    Doubles variance(kChannels);
-    cpu::channel_moments(x.data(), kPixels, kChannels, mean.data(), variance.data());
-    CHECK(mean == Doubles(kChannels, 1000.1F));
-    for (const double v : variance) CHECK(v <= allowed);
-    return Floats(mean.begin(), mean.end());
-  });
+  for (const int64_t pixels : {8 * 64 * 64, 8 * 64 * 64 + 1}) {
+    const Floats x(static_cast<size_t>(pixels * kChannels), 1000.1F);
+    at_every_level([&] {
+      const int64_t together = cpu::pixels_together(pixels, kChannels);
+      CHECK((together > 1) == (pixels % 2 == 0));
+      // The first sum of a tile is off by at most `off` per pixel; of its square, which is taken
+      // away, the roundings of as many additions stay.
+      const auto n = static_cast<double>(cpu::pixels_per_tile(together * kChannels));
+      const double off = n / 2 * 0x1p-24 * 1000.1;
+      const double allowed = off * off * n * 0x1p-24;
+      Doubles mean(kChannels);
+      Doubles variance(kChannels);
+      cpu::channel_moments(x.data(), pixels, kChannels, mean.data(), variance.data());
+      CHECK(mean == Doubles(kChannels, 1000.1F));
+      for (const double v : variance) CHECK(v <= allowed);
+      return Floats(mean.begin(), mean.end());
+    });
+  }
 }
 
-TEST_CASE("a level that the processor cannot run is refused") {
-  CHECK(cpu::is_supported(cpu::Level::portable));
-  CHECK(cpu::is_supported(cpu::level()));
-  for (const cpu::Level level : {cpu::Level::avx2, cpu::Level::avx512}) {
-    if (cpu::is_supported(level)) continue;
-    CHECK_THROWS_AS(cpu::set_level(level), Error);
-  }
+// In float32, as people run it: what is made again has the bits of what was there.
+TEST_CASE("gradients have the same bits with and without recipes") {
+  const Tensor values = randn({2, 5, 6, 24}).to(DType::f32);
+  const auto gradient = [&](bool recipes) {
+    const Variable x = Variable::leaf(values);
+    const Variable scale = Variable::leaf(uniform({24}, 0.5, 2).to(DType::f32));
+    const Variable shift = Variable::leaf(randn({24}, 2).to(DType::f32));
+    const Variable w = Variable::leaf(randn({8, 3, 3, 24}, 3).to(DType::f32));
+    Tensor running_mean = Tensor::zeros({24});
+    Tensor running_var = Tensor::full({24}, 1);
+    Variable y =
+        upsample_concat(batch_norm(x, scale, shift, running_mean, running_var,
+                                   {.training = true, .activation = Activation::hard_swish}),
+                        Variable());
+    if (!recipes) y = y.with_recipe([kept = y.value()] { return kept; });
+    const Variable z = conv2d(y, w, Variable(), {.padding = 1});
+    CHECK(y.value().sole_owner() == recipes);
+    backward(z, randn(z.shape(), 4).to(DType::f32));
+    const auto dw = w.grad().values<float>();
+    return Floats(dw.begin(), dw.end());
+  };
+  CHECK(gradient(true) == gradient(false));
 }

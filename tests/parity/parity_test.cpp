@@ -190,7 +190,7 @@ void compare_float32(const Fixture& fixture, double allowed) {
   for (const bool exact : {true, false}) {
     CAPTURE(exact);
     cpu::set_exact_convolutions(exact);
-    const double growth = exact ? 1 : cpu::kWinogradGrowth;
+    const double growth = exact ? 1 : cpu::kWinogradKappa;
     const auto network = fixture.network(DType::f32);
     const Distance eval = distance(network->forward(x).logits, fixture.file.at("eval_logits"));
     CHECK(eval.worst <= growth * allowed * eval.spread);
