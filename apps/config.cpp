@@ -7,7 +7,9 @@
 #include "apps/memory.h"
 #include "apps/run_folder.h"
 #include "data/augment.h"
+#include "engine/core/nearest_name.h"
 #include "nn/checkpoint.h"
+#include "nn/registry.h"
 
 namespace decant::apps {
 namespace {
@@ -105,7 +107,12 @@ nn::NetworkSpec read_network(const Json& model) {
     try {
       return nn::parse_network(name);
     } catch (const Error&) {
-      if (name.ends_with(".json") || !std::filesystem::exists(name)) throw;
+      const std::string decoder = name.substr(0, name.find_first_of("/:"));
+      const bool may_be_a_name = !near_name(decoder, nn::decoder_names()).empty();
+      const bool there = std::filesystem::exists(name);
+      if (name.ends_with(".json") || (may_be_a_name && !there)) throw;
+      check(there, "model: expected a network's name or a run, got ", name,
+            ", which is no file or folder, and there is no decoder \"", decoder, "\"");
     }
     return nn::network_from_checkpoint(find_checkpoint(name)).network->spec();
   }

@@ -110,7 +110,8 @@ struct TrainConfig {
   bool exact = false;
 
   void visit(auto&& v) {
-    v("model", model, "decoder/encoder, thin_unet, a network's JSON, or a run for its network",
+    v("model", model,
+      "decoder/encoder, thin_unet, a network's JSON, or a run: its network, not its weights",
       "--model");
     v.section("data", data);
     v("augment", augment, "none, weak, strong, strong_flip or FILE.json", "--augment");

@@ -43,8 +43,8 @@ std::vector<std::string> stems(int64_t count) {
 std::vector<fs::path> refuse_other_files(const fs::path& folder,
                                          const std::vector<std::string>& names) {
   const auto refuse = [](const fs::path& found) {
-    throw Error(str("phantom: expected an empty folder or a series of the same size, found ",
-                    found.string()));
+    throw Error(
+        str("phantom: expected an empty folder or the same series, found ", found.string()));
   };
   const std::set<std::string> ours(names.begin(), names.end());
   std::vector<fs::path> left;
@@ -67,6 +67,22 @@ std::vector<fs::path> refuse_other_files(const fs::path& folder,
   return left;
 }
 
+// What is written over must be the same image: somebody may have trained on what lies there.
+void refuse_other_series(const fs::path& folder, const std::vector<std::string>& names,
+                         const PhantomOptions& options) {
+  for (size_t i = 0; i < names.size(); ++i) {
+    const fs::path file = folder / (names[i] + ".png");
+    if (!fs::exists(file)) continue;
+    const Image there = read_image(file, 1);
+    const Image ours = make_phantom(options, static_cast<int64_t>(i)).image;
+    check(
+        there.width == ours.width && there.pixels == ours.pixels,
+        "phantom: expected an empty folder or the same series, got one of another seed or size in ",
+        folder.string());
+    return;
+  }
+}
+
 }  // namespace
 
 Phantom make_phantom(const PhantomOptions& options, int64_t index) {
@@ -86,6 +102,7 @@ void write_phantoms(const fs::path& folder, const PhantomOptions& options) {
         options.size);
   const std::vector<std::string> names = stems(options.count);
   const std::vector<fs::path> left = refuse_other_files(folder, names);
+  refuse_other_series(folder, names, options);
   for (const fs::path& file : left) fs::remove(file);
   for (const std::string_view name : kFolders) {
     std::error_code code;

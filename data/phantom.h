@@ -27,7 +27,8 @@ Phantom make_phantom(const PhantomOptions& options, int64_t index);
 /// Writes `count` phantoms in the BUSI layout, benign/benign (1).png with benign (1)_mask.png and
 /// so on, about 5 : 3 : 1 benign, malignant and normal. The same options give the same bytes.
 /// What an interrupted writing left (NAME.png.tmp) is removed.
-/// Throws Error where the options make no sense, or where the folder holds files other than those.
+/// Throws Error where the options make no sense, or where the folder holds files other than those:
+/// a series of another seed or size, too.
 void write_phantoms(const std::filesystem::path& folder, const PhantomOptions& options);
 
 }  // namespace decant::data

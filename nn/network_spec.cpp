@@ -73,6 +73,10 @@ NetworkSpec resolved(NetworkSpec spec) {
   visit_numbers(spec, [](std::string_view name, int64_t number) {
     check(number >= 1, "network: expected ", name, " of at least 1, got ", number);
   });
+  const NetworkSpec fresh;
+  check(is_thin(spec) || (spec.width == fresh.width && spec.depth == fresh.depth),
+        "network: width and depth are keys of thin_unet, ", spec.decoder, "/", spec.encoder,
+        " has neither; got width ", spec.width, " and depth ", spec.depth);
   return spec;
 }
 

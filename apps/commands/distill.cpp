@@ -21,7 +21,7 @@ Command distill_command() {
       "  decant distill --resume runs/L_KLD\n"
       "Presets: {L,H,HReg}_{MSE,KLD}, each also with _WAug: a teacher of weak augmentation that\n"
       "sees the weak view. distill.spec.KEY=VALUE refines one; --print-config shows what it comes "
-      "to:\n"
+      "to. For example:\n"
       "  temperature=4  axis=class|spatial|channel|flat (kld)  weight=1  distill_weight=0.5\n"
       "  supervised_weight=0.5  regressor.kernels=[3,3]  regressor.relu=last|both|none (HReg)\n"
       "  teacher_view=same|weak_warped|weak_unaligned  teacher_batch_norm=eval|batch\n",

@@ -376,6 +376,16 @@ const std::vector<BadInput>& table() {
          return tiny_run() + Words{"--out", f / "out", "batch=99", "drop_last=true"};
        },
        {"batch: expected at most the 16 training images with drop_last, got 99"}},
+      {"a run that is not there in a network's place",
+       [](const TemporaryFolder& f) {
+         return tiny_run() + Words{"--out", f / "out", "--model", f / "missing"};
+       },
+       {"model: expected a network's name or a run, got", "missing"}},
+      {"a key that a network does not have",
+       [](const TemporaryFolder& f) {
+         return tiny_run() + Words{"--out", f / "out", "--model", "unet/resnet18:depth=9"};
+       },
+       {"width and depth are keys of thin_unet, unet/resnet18 has neither"}},
       {"a device that is none",
        [](const TemporaryFolder& f) {
          return tiny_run() + Words{"--out", f / "out", "--device", "gpu"};

@@ -72,6 +72,14 @@ TEST_CASE("phantoms go on where writing was killed, and go nowhere among other f
   write_phantoms(folder.path() / "killed", options);
   CHECK(all_files(folder.path() / "killed") == expected);
 
+  // A series of another seed or size is not written over.
+  for (const PhantomOptions& other : {PhantomOptions{.count = 9, .size = 32, .seed = 4},
+                                      PhantomOptions{.count = 9, .size = 48, .seed = 3}}) {
+    CHECK(contains(message_of([&] { write_phantoms(folder.path() / "whole", other); }),
+                   "the same series, got one of another seed or size"));
+    CHECK(all_files(folder.path() / "whole") == expected);
+  }
+
   // Nothing is removed or written where one file is another's, a temporary one or not.
   for (const char* other : {"thesis.txt", "notes/a.txt", "benign/thesis.tmp",
                             "benign/benign (1).txt", "benign/benign (99).png.tmp"}) {
