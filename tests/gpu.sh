@@ -11,6 +11,7 @@
 #   GPU_RESULTS  folder of the results         (gpu-results)
 #   GPU_BUILD    build folder                  (build/gpu)
 #   GPU_ARCH     CMAKE_CUDA_ARCHITECTURES      (the card's own)
+#   GPU_TARGETS  what the stage build makes   (all that the other stages run)
 #   GPU_STEPS    steps that are timed together (30)
 #   GPU_PYTHON   a Python with PyTorch         (python3)
 #   GPU_LIMIT    seconds that a stage may take (470)
@@ -21,6 +22,7 @@ self=$(pwd)/tests/gpu.sh
 stages="build optable training sanitize kernels resnet18 resnet34 mobilenet distill infer"
 results=${GPU_RESULTS:-gpu-results}
 build=${GPU_BUILD:-build/gpu}
+targets=${GPU_TARGETS:-decant test_engine test_cuda test_nn test_apps gpu_bench}
 steps=${GPU_STEPS:-30}
 python=${GPU_PYTHON:-python3}
 limit=${GPU_LIMIT:-470}
@@ -37,7 +39,8 @@ stage_build() {
   [ -d third_party/bundled ] && set -- "$@" -DDECANT_BUNDLED=third_party/bundled
   command -v ninja >/dev/null && set -- "$@" -G Ninja
   cmake "$@" >"$results/configure.log" 2>&1 || { cat "$results/configure.log"; return 1; }
-  cmake --build "$build" -j "$(nproc)" --target decant test_engine test_cuda test_nn test_apps gpu_bench \
+  # shellcheck disable=SC2086  # names without spaces
+  cmake --build "$build" -j "$(nproc)" --target $targets \
     >"$results/build.log" 2>&1 || { tail -40 "$results/build.log"; return 1; }
 }
 
