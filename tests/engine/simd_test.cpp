@@ -381,3 +381,12 @@ TEST_CASE("gradients have the same bits with and without recipes") {
   };
   CHECK(gradient(true) == gradient(false));
 }
+
+TEST_CASE("a level that the processor cannot run is refused") {
+  CHECK(cpu::is_supported(cpu::Level::portable));
+  CHECK(cpu::is_supported(cpu::level()));
+  for (const cpu::Level level : {cpu::Level::avx2, cpu::Level::avx512}) {
+    if (cpu::is_supported(level)) continue;
+    CHECK_THROWS_AS(cpu::set_level(level), Error);
+  }
+}
