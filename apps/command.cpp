@@ -168,6 +168,7 @@ void require_writable(const std::string& file) {
   namespace fs = std::filesystem;
   std::error_code unknown;
   const fs::file_status status = fs::status(file, unknown);
+  check(!fs::is_directory(status), file, ": expected a file to write, got a folder");
   const bool special = fs::exists(status) && !fs::is_regular_file(status);  // /dev/stdout, a pipe
   fs::path folder = fs::path(file).parent_path();
   if (folder.empty()) folder = ".";

@@ -1,6 +1,7 @@
 #include "apps/options.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <set>
 
@@ -118,6 +119,7 @@ void apply_override(std::span<const Key> keys, std::string_view assignment) {
 }
 
 Json read_json_file(const std::string& path) {
+  check(!std::filesystem::is_directory(path), path, ": expected a file of JSON, got a folder");
   std::ifstream file(path, std::ios::binary);
   check(file.good(), path, ": expected a file of JSON, it cannot be opened");
   std::vector<std::set<std::string>> open_objects;

@@ -262,10 +262,14 @@ fs::path find_checkpoint(const fs::path& path) {
     return path;
   }
   check(fs::exists(path / kBest), path.string(), ": expected a run folder with ", kBest,
-        fs::exists(path / kConfig)
+        has_no_epoch(path)
             ? ", got one that has finished no epoch; decant train --resume goes on with it"
             : ", got none in this folder");
   return path / kBest;
+}
+
+bool has_no_epoch(const fs::path& path) {
+  return fs::exists(path / kConfig) && !fs::exists(path / kBest);
 }
 
 std::string read_bytes(const fs::path& path) {

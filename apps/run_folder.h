@@ -103,6 +103,9 @@ class RunFolder {
 /// Throws Error where it is neither.
 std::filesystem::path find_checkpoint(const std::filesystem::path& path);
 
+/// Whether `path` is a run folder that has finished no epoch yet.
+bool has_no_epoch(const std::filesystem::path& path);
+
 /// The bytes of a file. Throws Error naming it.
 std::string read_bytes(const std::filesystem::path& path);
 

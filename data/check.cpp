@@ -1,8 +1,10 @@
 #include "data/check.h"
 
 #include <algorithm>
+#include <array>
 
 #include "data/duplicates.h"
+#include "data/layouts/layout.h"
 #include "engine/core/error.h"
 
 namespace decant::data {
@@ -31,6 +33,35 @@ void add_leaks(const Dataset& dataset, CheckReport& report) {
                                  false});
     }
   }
+}
+
+// Pictures in formats that nobody here reads, and links to nothing: passed over without a word,
+// they would be missed.
+void add_unread_files(const Dataset& dataset, CheckReport& report) {
+  namespace fs = std::filesystem;
+  static constexpr std::array<std::string_view, 9> kPictures = {
+      ".tif", ".tiff", ".dcm", ".gif", ".webp", ".jp2", ".pgm", ".ppm", ".mha"};
+  std::error_code ignored;  // what cannot be listed has been told by the layouts
+  const auto skip = fs::directory_options::skip_permission_denied;
+  for (fs::recursive_directory_iterator it(dataset.root, skip, ignored), end; it != end;
+       it.increment(ignored)) {
+    const fs::path& file = it->path();
+    if (it->is_symlink(ignored) && !fs::exists(file, ignored))
+      report.faults.push_back({file, "not read: a link to nothing", false});
+    else if (std::ranges::find(kPictures, lower_case(file.extension().string())) != kPictures.end())
+      report.faults.push_back({file, "not read: PNG, JPEG and BMP are", false});
+  }
+}
+
+// What no single file is at fault for.
+void add_faults_of_the_whole(CheckReport& report) {
+  if (report.images < 2)
+    report.faults.push_back({report.root,
+                             "one image: training takes at least two, one of which "
+                             "chooses the checkpoint",
+                             true});
+  if (report.masks > 0 && report.lesion_shares.empty())
+    report.faults.push_back({report.root, "no mask has a lesion", false});
 }
 
 void print_counts(const char* title, const std::map<std::string, int64_t>& counts,
@@ -88,6 +119,8 @@ CheckReport check_dataset(const std::filesystem::path& path, std::string_view la
   std::ranges::sort(report.lesion_shares);
   report.groups = group_duplicates(dataset.ids(), prints);
   add_leaks(dataset, report);
+  add_unread_files(dataset, report);
+  add_faults_of_the_whole(report);
   return report;
 }
 

@@ -57,11 +57,21 @@ void settle_ids(std::vector<Sample>& samples) {
                     " and ", (twice + 1)->image.string()));
 }
 
+// Training falls back to a split of its own where the manifest's leaves images out.
+void remark_incomplete_split(const fs::path& path, Listing& listing) {
+  const auto without = std::ranges::count(listing.samples, "", &Sample::split);
+  const auto all = std::ssize(listing.samples);
+  if (without > 0 && without < all)
+    listing.remarks.push_back({path, str("a split is named for ", all - without, " of ", all,
+                                         " images; without one for each it is not used")});
+}
+
 std::optional<Dataset> try_layout(const Layout& layout, const fs::path& path) {
   auto listing = layout.read(path);
   if (!listing || listing->samples.empty()) return {};
   settle_ids(listing->samples);
   if (layout.name != "manifest") add_manifest_columns(path, *listing);
+  remark_incomplete_split(path, *listing);
   return Dataset{path, std::string(layout.name), std::move(listing->samples),
                  std::move(listing->remarks)};
 }

@@ -66,6 +66,8 @@ Finding inspect_sample(const Sample& sample) {
     }
   }
   for (const uint8_t v : merged.pixels) finding.lesion_pixels += v;
+  if (finding.has_mask && finding.lesion_pixels == std::ssize(merged.pixels))
+    finding.faults.push_back({sample.masks.front(), "the lesion covers the whole image", false});
   return finding;
 }
 

@@ -102,25 +102,42 @@ void print(const std::vector<Row>& rows, const Selection& selection, int64_t les
     if (row.label != selection.label) std::cout << "but " << row.name << ": " << row.label << "\n";
 }
 
+// Those that have a checkpoint: `runs/*` may hold one that has just begun. Anything else that is no
+// run is an error, before hours of work.
+std::vector<std::string> finished_runs(const std::vector<std::string>& paths) {
+  std::vector<std::string> finished;
+  for (const std::string& path : paths) {
+    if (paths.size() > 1 && has_no_epoch(path)) {
+      std::cout << "notice: " << path << " has finished no epoch and is left out\n";
+      continue;
+    }
+    find_checkpoint(path);
+    finished.push_back(path);
+  }
+  check(!finished.empty(), "expected a run that has finished an epoch, got ", paths.size(),
+        " that have not");
+  return finished;
+}
+
 Exit run(CompareOptions& options, const Arguments&) {
   check(!options.runs.empty(), "expected run folders or checkpoints, got none");
   require_writable(options.json);
   take_threads(options.threads);
 
-  for (const std::string& path : options.runs) find_checkpoint(path);  // before hours of work
+  const std::vector<std::string> runs = finished_runs(options.runs);
 
   std::optional<data::Dataset> dataset;
   std::optional<Selection> first;
   std::vector<Row> rows;
   int64_t lesions = 0;
-  for (const std::string& path : options.runs) {
+  for (const std::string& path : runs) {
     const TrainedNetwork trained = load_trained(path);
     const std::optional<Origin> origin = origin_of(trained.path);
     if (!dataset) dataset = open_data(options.data, options.layout, origin);
     const Selection selection = select_images(*dataset, trained, origin, options.split);
     if (!first) first = selection;
     check(std::ranges::is_permutation(selection.ids, first->ids), path, ": expected the images of ",
-          options.runs.front(), " (", first->ids.size(), ", ", first->label, "), got ",
+          runs.front(), " (", first->ids.size(), ", ", first->label, "), got ",
           selection.ids.size(), " others (", selection.label, "); --split all compares on all");
     EvaluationSet set(*dataset, selection.ids, trained);
     const data::MetricsReport report =

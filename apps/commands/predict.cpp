@@ -106,7 +106,7 @@ Exit run(PredictOptions& options, const Arguments&) {
     for (const std::string& id : input.ids())
       require_own_place(stems.emplace_back(fs::path(options.out) / unique_name(id, taken)));
   std::error_code failed;
-  fs::create_directories(options.out, failed);
+  const bool made = fs::create_directories(options.out, failed);
   check(!failed && fs::is_directory(options.out), options.out,
         ": expected to make this folder, got ", failed ? failed.message() : "a file");
 
@@ -146,6 +146,7 @@ Exit run(PredictOptions& options, const Arguments&) {
   }
   console.line(
       str(written, written == 1 ? " image" : " images", "; for research, not for diagnosis"));
+  if (made && written == 0) fs::remove(options.out, failed);
   if (unreadable.size() == 1) throw Error(unreadable.front());
   check(unreadable.empty(), "expected images that can be read, skipped ", unreadable.size(), " of ",
         static_cast<size_t>(written) + unreadable.size(),

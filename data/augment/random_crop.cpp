@@ -20,7 +20,8 @@ class RandomCrop : public Transform {
 
   ImageSize frame_size(ImageSize source) const override {
     check(source.height >= height_ && source.width >= width_, "RandomCrop: expected at least ",
-          width_, " x ", height_, " pixels, got ", source.width, " x ", source.height);
+          width_, " x ", height_, " pixels, got ", source.width, " x ", source.height,
+          "; a Resize before it makes them");
     return {width_, height_};
   }
 

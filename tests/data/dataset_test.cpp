@@ -350,7 +350,40 @@ TEST_CASE("near-duplicates: resized, brightened and noisy copies are found, othe
   write_bytes(folder.at("manifest.csv"), "name,split\ni3,train\ncopy,val\ni7,val\nlarge,val\n");
   const CheckReport r = check_dataset(folder.path());
   CHECK(r.groups == groups);
-  REQUIRE(r.faults.size() == 1);
-  CHECK(contains(r.faults[0].what, "'copy'"));
-  CHECK_FALSE(r.faults[0].refused);
+  REQUIRE(r.faults.size() == 2);
+  CHECK(contains(r.faults[0].what, "a split is named for 4 of"));
+  CHECK(contains(r.faults[1].what, "'copy'"));
+  CHECK(r.accepted());
+}
+
+TEST_CASE("check-data tells of pictures it does not read, of a whole image as lesion, of too few") {
+  const TempFolder folder;
+  add_image(folder, "images/a.png", 1);
+  add_mask(folder, "masks/a.png");
+  CHECK_FALSE(check_dataset(folder.path()).accepted());  // nothing would be left to choose by
+
+  add_image(folder, "images/b.png", 2);
+  Image all(24, 16, 1);
+  std::ranges::fill(all.pixels, uint8_t{255});
+  write_png(folder.at("masks/b.png"), all);
+  write_bytes(folder.at("images/c.TIF"), "II*");
+  std::filesystem::create_symlink("nowhere.png", folder.at("images/d.png"));
+  write_bytes(folder.at("manifest.csv"), "name,split\na,train\n");
+  CheckReport r = check_dataset(folder.path());
+  const auto notice = [&](const std::string& file, const std::string& what) {
+    return std::ranges::any_of(r.faults, [&](const Fault& f) {
+      return f.file.filename() == file && !f.refused && contains(f.what, what);
+    });
+  };
+  CHECK(r.accepted());
+  CHECK(notice("b.png", "whole image"));
+  CHECK(notice("c.TIF", "PNG, JPEG and BMP"));
+  CHECK(notice("d.png", "link to nothing"));
+  CHECK(notice(folder.path().filename().string(), "a split is named for 1 of 2"));
+  CHECK(r.faults.size() == 4);
+
+  for (const char* name : {"masks/a.png", "masks/b.png"})
+    write_png(folder.at(name), Image(24, 16, 1));
+  r = check_dataset(folder.path());
+  CHECK(notice(folder.path().filename().string(), "no mask has a lesion"));
 }
