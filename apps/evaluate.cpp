@@ -10,6 +10,7 @@
 #include "engine/ops/resize.h"
 #include "engine/ops/shape_ops.h"
 #include "engine/ops/softmax.h"
+#include "nn/inference.h"
 
 namespace decant::apps {
 namespace {
@@ -84,10 +85,9 @@ void predict_all(
 }  // namespace
 
 Forward forward_of(nn::Network& network) {
-  return [&network](const Variable& images) {
-    const NoGrad no_grad;
+  return [&network, inference = std::make_shared<nn::Inference>(network)](const Variable& images) {
     const Variable here(images.value().to(network.device()));
-    return Variable(network.forward(here).logits.value().to(Device::cpu));
+    return Variable(inference->forward(here).logits.value().to(Device::cpu));
   };
 }
 

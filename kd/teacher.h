@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "kd/spec.h"
+#include "nn/inference.h"
 #include "nn/network.h"
 
 namespace decant::kd {
@@ -24,6 +25,7 @@ class FrozenTeacher {
 
  private:
   std::shared_ptr<nn::Network> network_;
+  nn::Inference inference_;
   TeacherBatchNorm batch_norm_;
 };
 

@@ -10,14 +10,16 @@ set(may_include_kd     engine nn kd)
 set(may_include_apps   engine nn data kd apps)
 set(may_include_tests  ${rooms})
 
-# Inside the engine: core <- {cpu, cuda} <- autograd <- ops <- check, and io on core alone.
-set(parts core cpu cuda autograd ops check io)
+# Inside the engine: core <- {cpu, cuda} <- autograd <- ops <- {check, inference}, and io on core
+# alone.
+set(parts core cpu cuda autograd ops check inference io)
 set(may_include_core     core)
 set(may_include_cpu      core cpu)
 set(may_include_cuda     core cuda)
 set(may_include_autograd core autograd)
 set(may_include_ops      core cpu cuda autograd ops)
 set(may_include_check    core cpu cuda autograd ops check)
+set(may_include_inference core cpu autograd ops inference)
 set(may_include_io       core io)
 
 get_filename_component(root ${CMAKE_CURRENT_LIST_DIR} DIRECTORY)

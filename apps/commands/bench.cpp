@@ -19,6 +19,7 @@
 #include "engine/core/rng.h"
 #include "engine/cuda/step_graph.h"
 #include "engine/io/atomic_file.h"
+#include "nn/inference.h"
 
 namespace decant::apps {
 namespace {
@@ -212,9 +213,9 @@ class Bench {
 
   Work inference(bool graph) {
     const auto answer = std::make_shared<Tensor>();
-    std::function<void()> forward = [this, answer] {
-      const NoGrad no_grad;
-      *answer = network_->forward(Variable(batch_.images)).logits.value();
+    std::function<void()> forward = [this, answer,
+                                     inference = std::make_shared<nn::Inference>(*network_)] {
+      *answer = inference->forward(Variable(batch_.images)).logits.value();
     };
     if constexpr (kWithCuda)
       if (graph)

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -9,6 +11,7 @@
 
 #include "engine/autograd/op_info.h"
 #include "engine/core/shape.h"
+#include "engine/core/tensor.h"
 
 namespace decant {
 
@@ -35,6 +38,7 @@ class Trace {
     uint64_t output;
     Shape output_shape;
     std::string scope;  ///< the module that called it, "encoder.layer1.0", where modules say so
+    std::vector<Tensor> buffers = {};  ///< what it read beside its inputs: running moments
   };
 
   Trace();
@@ -43,11 +47,16 @@ class Trace {
   Trace& operator=(const Trace&) = delete;
 
   const std::vector<Step>& steps() const { return steps_; }
+  /// The value of an input that no step produced. Throws Error for any other id.
+  const Tensor& constant(uint64_t id) const;
 
   /// The trace of this thread, or nullptr.
   static Trace* active();
 
-  void add(Step step);
+  /// `inputs` as the step names them.
+  void add(Step step, const std::vector<Tensor>& inputs);
+  /// What the step just added read beside its inputs.
+  void add_buffers(std::vector<Tensor> buffers);
 
   /// Names the module that runs while it lives: scopes nest, "encoder" then "encoder.layer1".
   class Scope {
@@ -63,6 +72,8 @@ class Trace {
 
  private:
   std::vector<Step> steps_;
+  std::map<uint64_t, Tensor> constants_;
+  std::set<uint64_t> produced_;
   std::string scope_;
 };
 

@@ -248,11 +248,13 @@ void trace_step(const OpInfo& op, Attributes attributes, const std::vector<Varia
                    .output = y.id(),
                    .output_shape = y.shape(),
                    .scope = {}};
+  std::vector<Tensor> values;
   for (const Variable& input : inputs) {
     step.inputs.push_back(input.id());
     step.input_shapes.push_back(input.shape());
+    values.push_back(input.value());
   }
-  Trace::active()->add(std::move(step));
+  Trace::active()->add(std::move(step), values);
 }
 
 void backward(const Variable& y, const Tensor& seed) {

@@ -8,6 +8,7 @@
 #include "engine/cpu/gather.h"
 #include "engine/cpu/level.h"
 #include "engine/cpu/panels.h"
+#include "engine/cpu/prepared_conv.h"
 #include "engine/cpu/winograd.h"
 
 // Forward and input gradient. Work is cut into blocks of output lines, whose source lines fit the
@@ -49,9 +50,28 @@ void pad_bias(const Outputs& out, const float* bias, float* padded) {
   }
 }
 
-void run(const Gather& g, const Outputs& out, const float* source, const float* packed,
-         const float* bias, float* y) {
+// Packed filters with what follows them.
+struct PackedFilters {
+  Outputs out;
+  Scratch packed;
+  Scratch padded_bias;
+  bool has_bias;
+  PointwiseKind activation;
+
+  PackedFilters(const Outputs& outputs, const ConvFilters& filters)
+      : out(outputs),
+        packed(std::max<int64_t>(1, out.packed_size())),
+        padded_bias(out.groups * out.panels.padded_columns()),
+        has_bias(filters.bias != nullptr),
+        activation(filters.activation) {
+    if (has_bias) pad_bias(out, filters.bias, padded_bias.data());
+  }
+};
+
+void run(const Gather& g, const PackedFilters& filters, const float* source, const float* residual,
+         float* y) {
   const Kernels& kernels = cpu::kernels();
+  const Outputs& out = filters.out;
   const SourceLines geometry(g);
   const int64_t source_channels = g.c / out.groups;
   const int64_t y_channels = out.groups * out.channels;
@@ -60,6 +80,7 @@ void run(const Gather& g, const Outputs& out, const float* source, const float* 
   const int64_t blocks = ceil_div(g.lines(), block);
   const int64_t panel_groups = std::min(out.count(), ceil_div(kTasks, blocks));
   const int64_t panels_per_task = ceil_div(out.count(), panel_groups);
+  const bool finishes = residual != nullptr || filters.activation != PointwiseKind::none;
 
   parallel_for(blocks * panel_groups, [&](int64_t task) {
     const int64_t begin = task / panel_groups * block;
@@ -84,17 +105,26 @@ void run(const Gather& g, const Outputs& out, const float* source, const float* 
         args.a_stride = lines.pixel_stride();
         args.segments = taken.data();
         args.segment_count = static_cast<int64_t>(taken.size());
-        args.b = packed + out.offset(group, panel) + k * width;
+        args.b = filters.packed.data() + out.offset(group, panel) + k * width;
         args.width = width;
-        args.start = k > 0 ? Start::accumulate : bias != nullptr ? Start::bias : Start::zero;
-        if (bias != nullptr)
-          args.bias = bias + group * out.panels.padded_columns() + out.panels.first(panel);
+        args.start = k > 0 ? Start::accumulate : filters.has_bias ? Start::bias : Start::zero;
+        args.bias = filters.padded_bias.data() + group * out.panels.padded_columns() +
+                    out.panels.first(panel);
         args.c_stride = g.step * y_channels;
-        float* c = y + group * out.channels + out.panels.first(panel);
+        const int64_t channel = group * out.channels + out.panels.first(panel);
+        const bool last_part = k + part >= out.depth;
         for (int64_t line = begin; line < end; ++line) {
+          const int64_t at = g.out_pixel(line) * y_channels + channel;
           args.a = lines.line(line) + group * source_channels;
-          args.c = c + g.out_pixel(line) * y_channels;
+          args.c = y + at;
           kernels.rows(args);
+          if (finishes && last_part)
+            kernels.finish({.pixels = args.rows,
+                            .channels = args.columns,
+                            .activation = filters.activation,
+                            .residual = residual != nullptr ? residual + at : nullptr,
+                            .y = args.c,
+                            .stride = args.c_stride});
         }
       }
     }
@@ -138,37 +168,72 @@ void pack_input_gradient(const ConvShape& s, const Gather& g, const Outputs& out
   });
 }
 
-}  // namespace
-
-void direct_forward(const ConvShape& shape, const float* x, const float* w, const float* bias,
-                    float* y) {
-  const ConvShape s = merge_lines(shape);
-  const Outputs out{.groups = s.groups,
-                    .channels = s.c_out / s.groups,
-                    .panels = Panels(kernels(), s.c_out / s.groups),
-                    .depth = s.kh * s.kw * s.c_in / s.groups};
-  Scratch packed(out.packed_size());
-  pack_forward(out, w, packed.data());
-  Scratch padded(out.groups * out.panels.padded_columns());
-  if (bias != nullptr) pad_bias(out, bias, padded.data());
-  run(gather_forward(s), out, x, packed.data(), bias != nullptr ? padded.data() : nullptr, y);
+Outputs forward_outputs(const ConvShape& s) {
+  return {.groups = s.groups,
+          .channels = s.c_out / s.groups,
+          .panels = Panels(kernels(), s.c_out / s.groups),
+          .depth = s.kh * s.kw * s.c_in / s.groups};
 }
 
-void direct_input_gradient(const ConvShape& shape, const float* dy, const float* w,
-                           const float* bias, float* dx) {
-  const ConvShape s = merge_lines(shape);
-  for (const Gather& g : gather_input_gradient(s)) {
-    const auto taps = static_cast<int64_t>(g.taps.size());
-    const Outputs out{.groups = s.groups,
-                      .channels = s.c_in / s.groups,
-                      .panels = Panels(kernels(), s.c_in / s.groups),
-                      .depth = taps * s.c_out / s.groups};
-    Scratch packed(std::max<int64_t>(1, out.packed_size()));
-    pack_input_gradient(s, g, out, w, packed.data());
-    Scratch padded(out.groups * out.panels.padded_columns());
-    if (bias != nullptr) pad_bias(out, bias, padded.data());
-    run(g, out, dy, packed.data(), bias != nullptr ? padded.data() : nullptr, dx);
+class DirectConv : public PreparedConv {
+ public:
+  DirectConv(const ConvShape& s, const ConvFilters& filters)
+      : shape_(s), filters_(forward_outputs(s), filters) {
+    pack_forward(filters_.out, filters.w, filters_.packed.data());
   }
+
+  void run(int64_t n, const float* x, const float* residual, float* y) const override {
+    ConvShape s = shape_;
+    s.n = n;
+    cpu::run(gather_forward(merge_lines(s)), filters_, x, residual, y);
+  }
+
+ private:
+  ConvShape shape_;
+  PackedFilters filters_;
+};
+
+// Each phase of the input gradient has filters of its own.
+class DirectConvTranspose : public PreparedConv {
+ public:
+  DirectConvTranspose(const ConvShape& s, const ConvFilters& filters) : shape_(s) {
+    for (const Gather& g : gather_input_gradient(s)) {
+      const auto taps = static_cast<int64_t>(g.taps.size());
+      const Outputs out{.groups = s.groups,
+                        .channels = s.c_in / s.groups,
+                        .panels = Panels(kernels(), s.c_in / s.groups),
+                        .depth = taps * s.c_out / s.groups};
+      phases_.push_back(std::make_unique<PackedFilters>(out, filters));
+      pack_input_gradient(s, g, out, filters.w, phases_.back()->packed.data());
+    }
+  }
+
+  void run(int64_t n, const float* x, const float* residual, float* y) const override {
+    ConvShape s = shape_;
+    s.n = n;
+    const std::vector<Gather> gathers = gather_input_gradient(merge_lines(s));
+    for (size_t i = 0; i < gathers.size(); ++i) cpu::run(gathers[i], *phases_[i], x, residual, y);
+  }
+
+ private:
+  ConvShape shape_;
+  std::vector<std::unique_ptr<PackedFilters>> phases_;
+};
+
+}  // namespace
+
+std::unique_ptr<PreparedConv> prepare_direct(const ConvShape& s, const ConvFilters& filters) {
+  return std::make_unique<DirectConv>(s, filters);
+}
+
+void direct_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
+                    float* y) {
+  DirectConv(s, {w, bias}).run(s.n, x, nullptr, y);
+}
+
+void direct_input_gradient(const ConvShape& s, const float* dy, const float* w, const float* bias,
+                           float* dx) {
+  DirectConvTranspose(s, {w, bias}).run(s.n, dy, nullptr, dx);
 }
 
 void conv2d_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
@@ -183,6 +248,25 @@ void conv2d_forward(const ConvShape& s, const float* x, const float* w, const fl
     case ConvAlgorithm::winograd:
       return winograd_forward(s, x, w, bias, y);
   }
+}
+
+std::unique_ptr<PreparedConv> prepare_conv2d(const ConvShape& s, const ConvFilters& filters) {
+  switch (algorithm_of(s, ConvPass::forward, s.n)) {
+    case ConvAlgorithm::depthwise:
+      return prepare_depthwise(s, filters);
+    case ConvAlgorithm::few_outputs:
+      return prepare_few_outputs(s, filters);
+    case ConvAlgorithm::direct:
+      break;
+    case ConvAlgorithm::winograd:
+      return prepare_winograd(s, filters);
+  }
+  return prepare_direct(s, filters);
+}
+
+std::unique_ptr<PreparedConv> prepare_conv_transpose2d(const ConvShape& s,
+                                                       const ConvFilters& filters) {
+  return std::make_unique<DirectConvTranspose>(s, filters);
 }
 
 void conv2d_input_gradient(const ConvShape& s, const float* dy, const float* w, const float* bias,

@@ -18,11 +18,8 @@ constexpr double kProduct = 1.2;       // one of Winograd's products
 constexpr double kTransform = 800;     // a tile on its way in or out
 constexpr double kTransformed = 1200;  // the same for the weight gradient, whose tiles go to memory
 constexpr double kFilter = 400;        // the transform of one 3x3 filter
-// Images that share a filter's transform. A constant: what becomes of an image must not depend on
-// how many others are in its batch.
-constexpr int64_t kBatch = 8;
 
-bool winograd_is_cheaper(const ConvShape& s, ConvPass pass) {
+bool winograd_is_cheaper(const ConvShape& s, ConvPass pass, int64_t images) {
   const int64_t lanes = kernels().lanes;
   const auto whole = [&](int64_t channels) {
     return static_cast<double>(ceil_div(channels, lanes) * lanes);
@@ -35,8 +32,8 @@ bool winograd_is_cheaper(const ConvShape& s, ConvPass pass) {
   // The direct kernels fill up one side to whole vectors: that of the columns of the product.
   const double pairs =
       backwards ? in * static_cast<double>(s.c_out) : static_cast<double>(s.c_in) * out;
-  const double direct = kDirect * 9 * pairs * static_cast<double>(kBatch * h * w);
-  const auto tiles = static_cast<double>(kBatch * ceil_div(h, 4) * ceil_div(w, 4));
+  const double direct = kDirect * 9 * pairs * static_cast<double>(images * h * w);
+  const auto tiles = static_cast<double>(images * ceil_div(h, 4) * ceil_div(w, 4));
   const double transform = pass == ConvPass::weight_gradient ? kTransformed : kTransform;
   const double winograd =
       tiles * (kProduct * 36 * in * out + transform * (in + out)) + kFilter * in * out;
@@ -67,10 +64,11 @@ std::string_view name_of(ConvAlgorithm algorithm) {
   return "unknown";
 }
 
-ConvAlgorithm algorithm_of(const ConvShape& s, ConvPass pass) {
+ConvAlgorithm algorithm_of(const ConvShape& s, ConvPass pass, int64_t images) {
   if (s.groups == s.c_in && s.groups == s.c_out && s.groups > 1) return ConvAlgorithm::depthwise;
   if (has_few_outputs(s, pass)) return ConvAlgorithm::few_outputs;
-  if (has_winograd(s) && !exact && winograd_is_cheaper(s, pass)) return ConvAlgorithm::winograd;
+  if (has_winograd(s) && !exact && winograd_is_cheaper(s, pass, images))
+    return ConvAlgorithm::winograd;
   return ConvAlgorithm::direct;
 }
 

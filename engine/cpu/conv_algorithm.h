@@ -12,11 +12,14 @@ enum class ConvAlgorithm : uint8_t { depthwise, few_outputs, direct, winograd };
 
 std::string_view name_of(ConvAlgorithm algorithm);
 
+/// Images that conv2d_* of conv.h count on to share the transform of a filter, however many there
+/// are: what becomes of an image must not depend on its batch.
+constexpr int64_t kUsualBatch = 8;
+
 /// What conv2d_* of conv.h run for a pass: the cheaper by a count of operations, which depends on
 /// the shape of an image, the filters and the kernels' vectors alone. A race on the clock would
-/// choose otherwise from run to run, and with it the bits of a training; the number of images would
-/// make an image's values depend on its batch.
-ConvAlgorithm algorithm_of(const ConvShape& s, ConvPass pass);
+/// choose otherwise from run to run, and with it the bits of a training.
+ConvAlgorithm algorithm_of(const ConvShape& s, ConvPass pass, int64_t images = kUsualBatch);
 
 /// Whether convolutions are summed directly throughout, without Winograd's loss of accuracy
 /// (winograd.h). False to begin with. Not to be set while ops run.

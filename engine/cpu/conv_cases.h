@@ -2,6 +2,7 @@
 
 #include "engine/cpu/conv.h"
 #include "engine/cpu/gather.h"
+#include "engine/cpu/prepared_conv.h"
 
 namespace decant::cpu {
 
@@ -15,6 +16,7 @@ int64_t slots_for(const Gather& g, int64_t accumulators);
 // groups == c_in == c_out: one filter per channel.
 void depthwise_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
                        float* y);
+std::unique_ptr<PreparedConv> prepare_depthwise(const ConvShape& s, const ConvFilters& filters);
 void depthwise_input_gradient(const ConvShape& s, const float* dy, const float* w,
                               const float* bias, float* dx);
 void depthwise_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw);
@@ -22,11 +24,13 @@ void depthwise_weight_gradient(const ConvShape& s, const float* x, const float* 
 // groups == 1, a few output channels and whole vectors of input channels.
 void few_outputs_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
                          float* y);
+std::unique_ptr<PreparedConv> prepare_few_outputs(const ConvShape& s, const ConvFilters& filters);
 void few_outputs_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw);
 
 // Any other, each sum term by term.
 void direct_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
                     float* y);
+std::unique_ptr<PreparedConv> prepare_direct(const ConvShape& s, const ConvFilters& filters);
 void direct_input_gradient(const ConvShape& s, const float* dy, const float* w, const float* bias,
                            float* dx);
 void direct_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw);

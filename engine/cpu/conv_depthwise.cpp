@@ -12,47 +12,91 @@ namespace {
 constexpr int64_t kTasks = 64;
 constexpr int64_t kMaxSlots = 16;
 
-// y = sum over the gather's taps, with the kernel's taps in the gather's order: [taps, channels].
-void run(const Gather& g, const float* source, const float* w, int64_t kw, int64_t kernel_size,
-         const float* bias, float* y) {
-  const Kernels& kernels = cpu::kernels();
-  const SourceLines geometry(g);
-  const std::vector<int64_t> taps = geometry.tap_offsets();
-  Scratch packed(std::max<int64_t>(1, static_cast<int64_t>(taps.size()) * g.c));
+// The filters of a gather's taps, in its order: [taps, channels].
+Scratch pack(const Gather& g, const float* w, int64_t kw, int64_t kernel_size) {
+  Scratch packed(std::max<int64_t>(1, std::ssize(g.taps) * g.c));
   float* to = packed.data();
   for (const Tap& tap : g.taps)
     for (int64_t c = 0; c < g.c; ++c) *to++ = w[c * kernel_size + tap.r * kw + tap.s];
+  return packed;
+}
 
+// y = act(sum over the gather's taps + bias + residual)
+void run(const Gather& g, const float* source, const float* packed, const float* bias,
+         PointwiseKind activation, const float* residual, float* y) {
+  const Kernels& kernels = cpu::kernels();
+  const SourceLines geometry(g);
+  const std::vector<int64_t> taps = geometry.tap_offsets();
   const int64_t block = std::min(geometry.lines_in_cache(), ceil_div(g.lines(), kTasks));
+  const bool finishes = residual != nullptr || activation != PointwiseKind::none;
   parallel_ranges(g.lines(), block, [&](int64_t begin, int64_t end) {
     SourceLines lines(geometry);
     Scratch buffer(std::max<int64_t>(1, lines.buffer_size(end - begin)));
     lines.fetch(source, begin, end, buffer.data());
     for (int64_t line = begin; line < end; ++line) {
+      const int64_t at = g.out_pixel(line) * g.c;
       kernels.depthwise({.pixels = g.columns,
                          .channels = g.c,
                          .x = lines.line(line),
                          .x_stride = lines.pixel_stride(),
                          .taps = taps.data(),
                          .tap_count = static_cast<int64_t>(taps.size()),
-                         .w = packed.data(),
+                         .w = packed,
                          .bias = bias,
-                         .y = y + g.out_pixel(line) * g.c,
+                         .y = y + at,
                          .y_stride = g.step * g.c});
+      if (finishes)
+        kernels.finish({.pixels = g.columns,
+                        .channels = g.c,
+                        .activation = activation,
+                        .residual = residual != nullptr ? residual + at : nullptr,
+                        .y = y + at,
+                        .stride = g.step * g.c});
     }
   });
 }
 
+class DepthwiseConv : public PreparedConv {
+ public:
+  DepthwiseConv(const ConvShape& s, const ConvFilters& filters)
+      : shape_(s),
+        packed_(pack(gather_forward(s), filters.w, s.kw, s.kh * s.kw)),
+        bias_(filters.bias != nullptr ? s.c_out : 1),
+        has_bias_(filters.bias != nullptr),
+        activation_(filters.activation) {
+    if (has_bias_) std::copy_n(filters.bias, s.c_out, bias_.data());
+  }
+
+  void run(int64_t n, const float* x, const float* residual, float* y) const override {
+    ConvShape s = shape_;
+    s.n = n;
+    cpu::run(gather_forward(s), x, packed_.data(), has_bias_ ? bias_.data() : nullptr, activation_,
+             residual, y);
+  }
+
+ private:
+  ConvShape shape_;
+  Scratch packed_;
+  Scratch bias_;
+  bool has_bias_;
+  PointwiseKind activation_;
+};
+
 }  // namespace
+
+std::unique_ptr<PreparedConv> prepare_depthwise(const ConvShape& s, const ConvFilters& filters) {
+  return std::make_unique<DepthwiseConv>(s, filters);
+}
 
 void depthwise_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
                        float* y) {
-  run(gather_forward(s), x, w, s.kw, s.kh * s.kw, bias, y);
+  DepthwiseConv(s, {w, bias}).run(s.n, x, nullptr, y);
 }
 
 void depthwise_input_gradient(const ConvShape& s, const float* dy, const float* w,
                               const float* bias, float* dx) {
-  for (const Gather& g : gather_input_gradient(s)) run(g, dy, w, s.kw, s.kh * s.kw, bias, dx);
+  for (const Gather& g : gather_input_gradient(s))
+    run(g, dy, pack(g, w, s.kw, s.kh * s.kw).data(), bias, PointwiseKind::none, nullptr, dx);
 }
 
 void depthwise_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw) {

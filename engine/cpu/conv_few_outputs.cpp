@@ -15,22 +15,23 @@ namespace decant::cpu {
 namespace {
 
 constexpr int64_t kTasks = 64;
-}  // namespace
 
-void few_outputs_forward(const ConvShape& shape, const float* x, const float* w, const float* bias,
-                         float* y) {
+void forward(const ConvShape& shape, const float* x, const float* w, const float* bias,
+             PointwiseKind activation, const float* residual, float* y) {
   const ConvShape s = merge_lines(shape);
   const Gather g = gather_forward(s);
   const SourceLines geometry(g);
   const std::vector<Segment> segments = geometry.segments(s.c_in);
   const int64_t block = std::min(geometry.lines_in_cache(), ceil_div(g.lines(), kTasks));
+  const bool finishes = residual != nullptr || activation != PointwiseKind::none;
   parallel_for(ceil_div(g.lines(), block), [&](int64_t i) {
     const int64_t begin = i * block;
     const int64_t end = std::min(g.lines(), begin + block);
     SourceLines lines(geometry);
     Scratch buffer(std::max<int64_t>(1, lines.buffer_size(end - begin)));
     lines.fetch(x, begin, end, buffer.data());
-    for (int64_t line = begin; line < end; ++line)
+    for (int64_t line = begin; line < end; ++line) {
+      const int64_t at = g.out_pixel(line) * s.c_out;
       kernels().dots({.rows = g.columns,
                       .columns = s.c_out,
                       .a = lines.line(line),
@@ -41,9 +42,56 @@ void few_outputs_forward(const ConvShape& shape, const float* x, const float* w,
                       .width = s.kh * s.kw * s.c_in,
                       .start = bias != nullptr ? Start::bias : Start::zero,
                       .bias = bias,
-                      .c = y + g.out_pixel(line) * s.c_out,
+                      .c = y + at,
                       .c_stride = s.c_out});
+      if (finishes)
+        kernels().finish({.pixels = g.columns,
+                          .channels = s.c_out,
+                          .activation = activation,
+                          .residual = residual != nullptr ? residual + at : nullptr,
+                          .y = y + at,
+                          .stride = s.c_out});
+    }
   });
+}
+
+// The filters are read as they are stored.
+class FewOutputsConv : public PreparedConv {
+ public:
+  FewOutputsConv(const ConvShape& s, const ConvFilters& filters)
+      : shape_(s),
+        w_(s.c_out * s.kh * s.kw * s.c_in),
+        bias_(s.c_out),
+        activation_(filters.activation) {
+    std::copy_n(filters.w, s.c_out * s.kh * s.kw * s.c_in, w_.data());
+    if (filters.bias != nullptr)
+      std::copy_n(filters.bias, s.c_out, bias_.data());
+    else
+      std::fill_n(bias_.data(), s.c_out, 0.0F);
+  }
+
+  void run(int64_t n, const float* x, const float* residual, float* y) const override {
+    ConvShape s = shape_;
+    s.n = n;
+    forward(s, x, w_.data(), bias_.data(), activation_, residual, y);
+  }
+
+ private:
+  ConvShape shape_;
+  Scratch w_;
+  Scratch bias_;
+  PointwiseKind activation_;
+};
+
+}  // namespace
+
+std::unique_ptr<PreparedConv> prepare_few_outputs(const ConvShape& s, const ConvFilters& filters) {
+  return std::make_unique<FewOutputsConv>(s, filters);
+}
+
+void few_outputs_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
+                         float* y) {
+  forward(s, x, w, bias, PointwiseKind::none, nullptr, y);
 }
 
 // Pixels are cut into slots, each with sums of its own that are merged in order.

@@ -131,6 +131,16 @@ struct NormArgs {
   float* dx;
 };
 
+/// What follows a convolution's sums, while they are in the cache: y = act(y + residual).
+struct FinishArgs {
+  int64_t pixels;
+  int64_t channels;
+  PointwiseKind activation;
+  const float* residual;  // or null; its pixels lie as those of y
+  float* y;
+  int64_t stride;  // of pixels
+};
+
 /// Transforms of Winograd's convolution F(4x4, 3x3) (winograd.h), each channel by itself: a small
 /// grid of pixels goes in, a small grid comes out, multiplied by a matrix from both sides.
 struct WinogradArgs {
@@ -146,7 +156,10 @@ struct WinogradArgs {
   int64_t to_column_stride;
   int64_t row_begin, row_end;
   int64_t column_begin, column_end;
-  const float* bias;  // winograd_output adds it; null: nothing
+  // winograd_output: act(result + bias + residual), where they are not null.
+  const float* bias;
+  const float* residual;  // its grid lies as that of `to`
+  PointwiseKind activation;
 };
 
 /// The kernels of one instruction set. All work on float32, all are deterministic: an element's
@@ -165,10 +178,11 @@ struct Kernels {
   void (*normalize)(const NormArgs&);
   void (*normalize_sums)(const NormArgs&);
   void (*normalize_gradient)(const NormArgs&);
+  void (*finish)(const FinishArgs&);
   // The grids: read, written, and which of the two is clipped. Unclipped grids have channels up to
   // a whole number of vectors.
   void (*winograd_input)(const WinogradArgs&);   // 6x6 clipped -> 6x6: B^T d B
-  void (*winograd_output)(const WinogradArgs&);  // 6x6 -> 4x4 clipped: A^T m A + bias
+  void (*winograd_output)(const WinogradArgs&);  // 6x6 -> 4x4 clipped: A^T m A + ...
   void (*winograd_weight)(const WinogradArgs&);  // 3x3 of exactly `channels` -> 6x6: G g G^T
   void (*winograd_output_gradient)(const WinogradArgs&);  // 4x4 clipped -> 6x6: A d A^T
   void (*winograd_weight_gradient)(const WinogradArgs&);  // 6x6 -> 3x3 of `channels`: G^T h G

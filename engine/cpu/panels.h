@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "engine/core/allocator.h"
@@ -20,11 +21,17 @@ class Scratch {
   explicit Scratch(int64_t size)
       : bytes_(static_cast<size_t>(size) * sizeof(float)),
         data_(static_cast<float*>(cpu_memory::allocate(bytes_))) {}
-  ~Scratch() { cpu_memory::release(data_, bytes_); }
+  ~Scratch() {
+    if (data_ != nullptr) cpu_memory::release(data_, bytes_);
+  }
+  Scratch(Scratch&& other) noexcept
+      : bytes_(other.bytes_), data_(std::exchange(other.data_, nullptr)) {}
+  Scratch& operator=(Scratch&&) = delete;
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
   float* data() { return data_; }
+  const float* data() const { return data_; }
 
  private:
   size_t bytes_;

@@ -41,23 +41,33 @@ int64_t point_stride(int64_t size) {
   return size + 16;
 }
 
-// A convolution of 3x3 from a source image to a result, as both the forward pass and the input
-// gradient are.
-struct Convolution {
-  Tiles source, result;
+// 3x3 filters, from the channels of a source image to those of a result.
+struct Filters {
+  int64_t depth;  // channels of the source
   Panels panels;  // of the result's channels
-  // The 3x3 filters of source channel c: tap t, result channels [first, ..) at
-  //   filters[c * channel_stride + t * tap_stride + first]
-  const float* filters;
+  // The filters of source channel c: tap t, result channels [first, ..) at
+  //   values[c * channel_stride + t * tap_stride + first]
+  const float* values;
   int64_t channel_stride, tap_stride;
+};
+
+// What follows the sums. bias: null, or padded to whole panels.
+struct Finish {
+  const float* bias = nullptr;
+  const float* residual = nullptr;
+  PointwiseKind activation = PointwiseKind::none;
 };
 
 // A task multiplies a group of tiles by a panel of filters, a part of the source's channels after
 // the other, so that its three operands (v: tiles, u: filters, m: results) stay in the second-level
 // cache: each has 36 matrices of at most 64 x 64 floats with AVX-512.
-constexpr int64_t kGroup = 64;             // tiles
-constexpr int64_t kPart = 64;              // source channels
-constexpr int64_t kKeptFilters = 1 << 18;  // floats; as many stay in the cache from task to task
+constexpr int64_t kGroup = 64;  // tiles
+constexpr int64_t kPart = 64;   // source channels
+// Floats of transformed filters that are kept, where the others are made by each task for itself:
+// as many as stay in the cache from task to task, and, of filters that stand, as memory reads
+// faster than the transform makes them.
+constexpr int64_t kKeptFilters = 1 << 18;
+constexpr int64_t kStandingFilters = 1 << 20;
 constexpr int64_t kSharedTiles = 1 << 21;  // floats of tiles that all panels of filters read
 
 // Of the weight gradient, in floats where nothing else is said.
@@ -66,23 +76,61 @@ constexpr int64_t kMaxTiles = 6 << 20;  // transformed, of x and dy together
 constexpr int64_t kChunk = 1 << 19;     // of them at a time where there are few weights
 constexpr int64_t kOutputs = 32;        // output channels of a task where there are many
 
-// The filters of channels [begin, end) of the source and of one panel: [point, channel, width].
-void transform_filters(const Convolution& p, int64_t begin, int64_t end, int64_t panel, float* u,
-                       int64_t u_stride) {
-  const int64_t width = p.panels.width(panel);
+// How the filters are cut for the tasks: panels of the result's channels, parts of the source's.
+struct Cut {
+  int64_t part, parts;
+  int64_t u_stride;  // from point to point of a part's transformed filters
+
+  explicit Cut(const Filters& f) {
+    const int64_t lanes = kernels().lanes;
+    part = std::min(kPart, ceil_div(f.depth, lanes) * lanes);
+    parts = ceil_div(f.depth, part);
+    u_stride = point_stride(part * kernels().max_width);
+  }
+  int64_t channels(const Filters& f, int64_t i) const { return std::min(part, f.depth - i * part); }
+};
+
+// The filters of part i and of one panel: [point, channel, width].
+void transform_filters(const Filters& f, const Cut& cut, int64_t i, int64_t panel, float* u) {
+  const int64_t width = f.panels.width(panel);
   WinogradArgs args{};
-  args.channels = p.panels.columns(panel);
-  args.from_row_stride = 3 * p.tap_stride;
-  args.from_column_stride = p.tap_stride;
+  args.channels = f.panels.columns(panel);
+  args.from_row_stride = 3 * f.tap_stride;
+  args.from_column_stride = f.tap_stride;
   args.row_end = args.column_end = 3;
-  args.to_row_stride = kSeen * u_stride;
-  args.to_column_stride = u_stride;
-  for (int64_t c = begin; c < end; ++c) {
-    args.from = p.filters + c * p.channel_stride + p.panels.first(panel);
-    args.to = u + (c - begin) * width;
+  args.to_row_stride = kSeen * cut.u_stride;
+  args.to_column_stride = cut.u_stride;
+  for (int64_t c = 0; c < cut.channels(f, i); ++c) {
+    args.from = f.values + (i * cut.part + c) * f.channel_stride + f.panels.first(panel);
+    args.to = u + c * width;
     kernels().winograd_weight(args);
   }
 }
+
+// All of them, [panel, part, point, channel, width], where they are at most `most` floats.
+class KeptFilters {
+ public:
+  KeptFilters(const Filters& f, const Cut& cut, int64_t most)
+      : parts_(cut.parts),
+        size_(kPoints * cut.u_stride),
+        kept_(f.panels.count() * cut.parts * size_ <= most),
+        u_(kept_ ? f.panels.count() * cut.parts * size_ : 1) {
+    if (!kept_) return;
+    parallel_for(f.panels.count() * parts_, [&](int64_t i) {
+      transform_filters(f, cut, i % parts_, i / parts_, u_.data() + i * size_);
+    });
+  }
+
+  bool kept() const { return kept_; }
+  const float* of(int64_t panel, int64_t part) const {
+    return u_.data() + (panel * parts_ + part) * size_;
+  }
+
+ private:
+  int64_t parts_, size_;
+  bool kept_;
+  Scratch u_;
+};
 
 // Tiles [begin, end) of channels [first, first + channels): [point, tile, channel], the channels
 // filled up with zeros to whole vectors.
@@ -104,7 +152,7 @@ void transform_tiles(const Tiles& tiles, int64_t begin, int64_t end, int64_t fir
 
 void transform_results(const Tiles& tiles, int64_t begin, int64_t end, int64_t first,
                        int64_t channels, const float* m, int64_t m_row, int64_t m_stride,
-                       const float* bias, float* image) {
+                       const Finish& finish, float* image) {
   for (int64_t t = begin; t < end; ++t) {
     WinogradArgs args{};
     args.to = tiles.place(t, image, args) + first;
@@ -114,32 +162,20 @@ void transform_results(const Tiles& tiles, int64_t begin, int64_t end, int64_t f
     args.from = m + (t - begin) * m_row;
     args.from_row_stride = kSeen * m_stride;
     args.from_column_stride = m_stride;
-    args.bias = bias;
+    if (finish.bias != nullptr) args.bias = finish.bias + first;
+    if (finish.residual != nullptr) args.residual = finish.residual + (args.to - image);
+    args.activation = finish.activation;
     kernels().winograd_output(args);
   }
 }
 
-// bias: null, or padded to whole panels.
-void run(const Convolution& p, const float* image, const float* bias, float* y) {
+void run(const Tiles& source, const Tiles& result, const Filters& f, const Cut& cut,
+         const KeptFilters& kept, const float* image, const Finish& finish, float* y) {
   const Kernels& kernels = cpu::kernels();
-  const int64_t depth = p.source.channels;
-  const int64_t part = std::min(kPart, ceil_div(depth, kernels.lanes) * kernels.lanes);
-  const int64_t parts = ceil_div(depth, part);
-  const int64_t tiles = p.source.count();
-  const int64_t panels = p.panels.count();
-  const int64_t u_stride = point_stride(part * kernels.max_width);
+  const auto [part, parts, u_stride] = cut;
+  const int64_t tiles = source.count();
+  const int64_t panels = f.panels.count();
   const int64_t m_stride = point_stride(kGroup * kernels.max_width);
-  const auto part_channels = [&](int64_t i) { return std::min(part, depth - i * part); };
-
-  // Filters that stay in the cache anyway are transformed once, the others by each task for itself.
-  const bool keep_filters = panels * parts * kPoints * u_stride <= kKeptFilters;
-  Scratch kept_u(keep_filters ? panels * parts * kPoints * u_stride : 1);
-  if (keep_filters)
-    parallel_for(panels * parts, [&](int64_t i) {
-      const int64_t begin = i % parts * part;
-      transform_filters(p, begin, begin + part_channels(i % parts), i / parts,
-                        kept_u.data() + i * kPoints * u_stride, u_stride);
-    });
 
   // Tiles that several panels read are transformed once for all of them, a chunk of tiles at a
   // time.
@@ -156,7 +192,7 @@ void run(const Convolution& p, const float* image, const float* bias, float* y) 
     const int64_t last = std::min(tiles, first + chunk);
     const auto transform_group = [&](int64_t g, int64_t i, float* v) {
       const int64_t begin = first + g * group;
-      transform_tiles(p.source, begin, std::min(last, begin + group), i * part, part_channels(i),
+      transform_tiles(source, begin, std::min(last, begin + group), i * part, cut.channels(f, i),
                       image, v, part, v_stride, kernels.winograd_input);
     };
     if (share_tiles)
@@ -169,64 +205,51 @@ void run(const Convolution& p, const float* image, const float* bias, float* y) 
       const int64_t begin = first + g * group;
       const int64_t end = std::min(last, begin + group);
       if (begin >= end) return;
-      const int64_t width = p.panels.width(panel);
+      const int64_t width = f.panels.width(panel);
       Scratch own_v(share_tiles ? 1 : kPoints * v_stride);
-      Scratch own_u(keep_filters ? 1 : kPoints * u_stride);
+      Scratch own_u(kept.kept() ? 1 : kPoints * u_stride);
       Scratch m(kPoints * m_stride);
       for (int64_t i = 0; i < parts; ++i) {
-        const float* v = shared_v.data() + (g * parts + i) * kPoints * v_stride;
-        const float* u = kept_u.data() + (panel * parts + i) * kPoints * u_stride;
+        const float* v =
+            share_tiles ? shared_v.data() + (g * parts + i) * kPoints * v_stride : own_v.data();
+        const float* u = kept.kept() ? kept.of(panel, i) : own_u.data();
         if (!share_tiles) transform_group(g, i, own_v.data());
-        if (!keep_filters)
-          transform_filters(p, i * part, i * part + part_channels(i), panel, own_u.data(),
-                            u_stride);
-        const Segment all = {.offset = 0, .length = part_channels(i)};
+        if (!kept.kept()) transform_filters(f, cut, i, panel, own_u.data());
+        const Segment all = {.offset = 0, .length = cut.channels(f, i)};
         for (int64_t point = 0; point < kPoints; ++point)
           kernels.rows({.rows = end - begin,
                         .columns = width,
-                        .a = (share_tiles ? v : own_v.data()) + point * v_stride,
+                        .a = v + point * v_stride,
                         .a_stride = part,
                         .segments = &all,
                         .segment_count = 1,
-                        .b = (keep_filters ? u : own_u.data()) + point * u_stride,
+                        .b = u + point * u_stride,
                         .width = width,
                         .start = i == 0 ? Start::zero : Start::accumulate,
                         .bias = nullptr,
                         .c = m.data() + point * m_stride,
                         .c_stride = width});
       }
-      const int64_t channel = p.panels.first(panel);
-      transform_results(p.result, begin, end, channel, p.panels.columns(panel), m.data(), width,
-                        m_stride, bias != nullptr ? bias + channel : nullptr, y);
+      transform_results(result, begin, end, f.panels.first(panel), f.panels.columns(panel),
+                        m.data(), width, m_stride, finish, y);
     });
   }
 }
 
-// Runs f with the bias padded to whole vectors, or null.
-template <class F>
-void with_padded(const float* bias, const Panels& panels, int64_t channels, const F& f) {
-  if (bias == nullptr) return f(static_cast<const float*>(nullptr));
-  Scratch padded(panels.padded_columns());
-  std::fill(std::copy_n(bias, channels, padded.data()), padded.data() + panels.padded_columns(),
-            0.0F);
-  f(static_cast<const float*>(padded.data()));
+// The bias padded to whole vectors.
+Scratch padded(const float* bias, const Panels& panels, int64_t channels) {
+  Scratch out(panels.padded_columns());
+  float* end = out.data();
+  if (bias != nullptr) end = std::copy_n(bias, channels, end);
+  std::fill(end, out.data() + panels.padded_columns(), 0.0F);
+  return out;
 }
 
-}  // namespace
-
-bool has_winograd(const ConvShape& s) {
-  return s.kh == 3 && s.kw == 3 && s.stride == 1 && s.dilation == 1 && s.groups == 1;
-}
-
-void winograd_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
-                      float* y) {
-  const int64_t rows = ceil_div(s.ho, kTile);
-  const int64_t columns = ceil_div(s.wo, kTile);
-  // w [c_out, tap, c_in] turned to [tap, c_in, c_out]: filters of one input channel lie together.
+// w [c_out, tap, c_in] turned to [tap, c_in, c_out]: filters of one input channel lie together.
+Scratch turned(const ConvShape& s, const float* w) {
   Scratch filters(9 * s.c_in * s.c_out);
   const int64_t lanes = kernels().lanes;
-  const int64_t pieces = ceil_div(s.c_out, lanes);
-  parallel_for(pieces, [&](int64_t piece) {
+  parallel_for(ceil_div(s.c_out, lanes), [&](int64_t piece) {
     const int64_t o = piece * lanes;
     const int64_t count = std::min(lanes, s.c_out - o);
     kernels().transpose({.rows = 9 * s.c_in,
@@ -237,13 +260,56 @@ void winograd_forward(const ConvShape& s, const float* x, const float* w, const 
                          .b_stride = s.c_out,
                          .width = count});
   });
-  const Convolution p = {.source = {s.n, s.h, s.w, s.c_in, rows, columns, s.top, s.left},
-                         .result = {s.n, s.ho, s.wo, s.c_out, rows, columns, 0, 0},
-                         .panels = Panels(kernels(), s.c_out),
-                         .filters = filters.data(),
-                         .channel_stride = s.c_out,
-                         .tap_stride = s.c_in * s.c_out};
-  with_padded(bias, p.panels, s.c_out, [&](const float* padded) { run(p, x, padded, y); });
+  return filters;
+}
+
+class WinogradConv : public PreparedConv {
+ public:
+  WinogradConv(const ConvShape& s, const ConvFilters& filters, int64_t most_kept)
+      : shape_(s),
+        turned_(turned(s, filters.w)),
+        filters_{.depth = s.c_in,
+                 .panels = Panels(kernels(), s.c_out),
+                 .values = turned_.data(),
+                 .channel_stride = s.c_out,
+                 .tap_stride = s.c_in * s.c_out},
+        cut_(filters_),
+        kept_(filters_, cut_, most_kept),
+        bias_(padded(filters.bias, filters_.panels, s.c_out)),
+        activation_(filters.activation) {}
+
+  void run(int64_t n, const float* x, const float* residual, float* y) const override {
+    const ConvShape& s = shape_;
+    const int64_t rows = ceil_div(s.ho, kTile);
+    const int64_t columns = ceil_div(s.wo, kTile);
+    const Tiles source = {n, s.h, s.w, s.c_in, rows, columns, s.top, s.left};
+    const Tiles result = {n, s.ho, s.wo, s.c_out, rows, columns, 0, 0};
+    cpu::run(source, result, filters_, cut_, kept_, x, {bias_.data(), residual, activation_}, y);
+  }
+
+ private:
+  ConvShape shape_;
+  Scratch turned_;
+  Filters filters_;
+  Cut cut_;
+  KeptFilters kept_;
+  Scratch bias_;
+  PointwiseKind activation_;
+};
+
+}  // namespace
+
+bool has_winograd(const ConvShape& s) {
+  return s.kh == 3 && s.kw == 3 && s.stride == 1 && s.dilation == 1 && s.groups == 1;
+}
+
+void winograd_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
+                      float* y) {
+  WinogradConv(s, {w, bias}, kKeptFilters).run(s.n, x, nullptr, y);
+}
+
+std::unique_ptr<PreparedConv> prepare_winograd(const ConvShape& s, const ConvFilters& filters) {
+  return std::make_unique<WinogradConv>(s, filters, kStandingFilters);
 }
 
 // A forward pass from dy to dx with the filters turned by 180 degrees: taps from the last to the
@@ -252,13 +318,17 @@ void winograd_input_gradient(const ConvShape& s, const float* dy, const float* w
                              float* dx) {
   const int64_t rows = ceil_div(s.h, kTile);
   const int64_t columns = ceil_div(s.w, kTile);
-  const Convolution p = {.source = {s.n, s.ho, s.wo, s.c_out, rows, columns, 2 - s.top, 2 - s.left},
-                         .result = {s.n, s.h, s.w, s.c_in, rows, columns, 0, 0},
-                         .panels = Panels(kernels(), s.c_in),
-                         .filters = w + 8 * s.c_in,
-                         .channel_stride = 9 * s.c_in,
-                         .tap_stride = -s.c_in};
-  with_padded(bias, p.panels, s.c_in, [&](const float* padded) { run(p, dy, padded, dx); });
+  const Tiles source = {s.n, s.ho, s.wo, s.c_out, rows, columns, 2 - s.top, 2 - s.left};
+  const Tiles result = {s.n, s.h, s.w, s.c_in, rows, columns, 0, 0};
+  const Filters filters = {.depth = s.c_out,
+                           .panels = Panels(kernels(), s.c_in),
+                           .values = w + 8 * s.c_in,
+                           .channel_stride = 9 * s.c_in,
+                           .tap_stride = -s.c_in};
+  const Cut cut(filters);
+  const Scratch padded_bias = padded(bias, filters.panels, s.c_in);
+  run(source, result, filters, cut, KeptFilters(filters, cut, kKeptFilters), dy,
+      {.bias = padded_bias.data()}, dx);
 }
 
 // dg = G^T ( sum over tiles of (A dy A^T) . (B^T d B) ) G: for each point a product c_out x tiles

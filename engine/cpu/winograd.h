@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "engine/cpu/conv.h"
+#include "engine/cpu/prepared_conv.h"
 
 namespace decant::cpu {
 
@@ -29,6 +30,7 @@ bool has_winograd(const ConvShape& s);
 // Contracts as in conv.h, for shapes with has_winograd(s).
 void winograd_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
                       float* y);
+std::unique_ptr<PreparedConv> prepare_winograd(const ConvShape& s, const ConvFilters& filters);
 void winograd_input_gradient(const ConvShape& s, const float* dy, const float* w, const float* bias,
                              float* dx);
 void winograd_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw);

@@ -140,6 +140,7 @@ Variable batch_norm(const Variable& x, const Variable& scale, const Variable& sh
                if (wanted[3] && !acts) d.residual = dy;
                return std::vector<Tensor>{d.x, d.scale, d.shift, d.residual};
              });
+  if (Trace* trace = Trace::active()) trace->add_buffers({running_mean, running_var});
   // One pass over x, which is kept anyway, makes y again. A residual would have to be made first,
   // from the one before it, and so to the beginning of the network; and a card's memory is slower
   // to read than to own.

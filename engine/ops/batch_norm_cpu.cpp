@@ -17,20 +17,6 @@ namespace {
 
 using Doubles = std::vector<double>;
 
-PointwiseKind kind_of(Activation activation) {
-  switch (activation) {
-    case Activation::none:
-      return PointwiseKind::none;
-    case Activation::relu:
-      return PointwiseKind::relu;
-    case Activation::relu6:
-      return PointwiseKind::relu6;
-    case Activation::hard_swish:
-      return PointwiseKind::hard_swish;
-  }
-  return PointwiseKind::none;
-}
-
 int64_t channels_of(const Tensor& x) {
   return x.shape()[-1];
 }
@@ -210,6 +196,20 @@ void backward(const BatchNormOperands& n, const Tensor& dy, BatchNormGradients& 
 }
 
 }  // namespace
+
+PointwiseKind kind_of(Activation activation) {
+  switch (activation) {
+    case Activation::none:
+      return PointwiseKind::none;
+    case Activation::relu:
+      return PointwiseKind::relu;
+    case Activation::relu6:
+      return PointwiseKind::relu6;
+    case Activation::hard_swish:
+      return PointwiseKind::hard_swish;
+  }
+  return PointwiseKind::none;
+}
 
 void batch_norm_moments(const Tensor& x, const BatchNormOptions& options, Tensor& mean,
                         Tensor& inverse, Tensor& running_mean, Tensor& running_var) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "engine/core/tensor.h"
+#include "engine/cpu/kernels.h"
 #include "engine/ops/batch_norm.h"
 
 namespace decant {
@@ -20,6 +21,8 @@ struct BatchNormGradients {
 };
 
 namespace cpu {
+
+PointwiseKind kind_of(Activation activation);
 
 /// Mean and 1 / sqrt(var + eps) of each channel; updates the running moments.
 void batch_norm_moments(const Tensor& x, const BatchNormOptions& options, Tensor& mean,

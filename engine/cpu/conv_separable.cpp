@@ -1,0 +1,148 @@
+#include <algorithm>
+
+#include "engine/core/parallel.h"
+#include "engine/cpu/gather.h"
+#include "engine/cpu/level.h"
+#include "engine/cpu/panels.h"
+#include "engine/cpu/prepared_conv.h"
+
+namespace decant::cpu {
+namespace {
+
+constexpr int64_t kTasks = 32;
+constexpr int64_t kBetweenFloats = int64_t{32} * 1024;  // 128 KB between the two convolutions
+
+Scratch copied(const float* values, int64_t count, int64_t padded) {
+  Scratch out(padded);
+  float* end = out.data();
+  if (values != nullptr) end = std::copy_n(values, count, end);
+  std::fill(end, out.data() + padded, 0.0F);
+  return out;
+}
+
+class SeparableConv : public PreparedConv {
+ public:
+  SeparableConv(const ConvShape& s, const ConvFilters& depthwise, int64_t c_out,
+                const ConvFilters& pointwise)
+      : shape_(s),
+        c_out_(c_out),
+        taps_(s.kh * s.kw * s.c_in),
+        depthwise_bias_(copied(depthwise.bias, s.c_in, s.c_in)),
+        depthwise_activation_(depthwise.activation),
+        panels_(kernels(), c_out),
+        packed_(panels_.packed_size(s.c_in)),
+        bias_(copied(pointwise.bias, c_out, panels_.padded_columns())),
+        activation_(pointwise.activation) {
+    kernels().transpose({.rows = s.kh * s.kw,
+                         .columns = s.c_in,
+                         .a = depthwise.w,
+                         .a_stride = s.kh * s.kw,
+                         .b = taps_.data(),
+                         .b_stride = s.c_in,
+                         .width = s.c_in});
+    for (int64_t panel = 0; panel < panels_.count(); ++panel)
+      kernels().transpose({.rows = s.c_in,
+                           .columns = panels_.columns(panel),
+                           .a = pointwise.w + panels_.first(panel) * s.c_in,
+                           .a_stride = s.c_in,
+                           .b = packed_.data() + panels_.offset(panel, s.c_in),
+                           .b_stride = panels_.width(panel),
+                           .width = panels_.width(panel)});
+  }
+
+  void run(int64_t n, const float* x, const float* residual, float* y) const override {
+    ConvShape s = shape_;
+    s.n = n;
+    const Gather g = gather_forward(s);
+    const SourceLines geometry(g);
+    const std::vector<int64_t> taps = geometry.tap_offsets();
+    const int64_t fitting = std::max<int64_t>(1, kBetweenFloats / (g.columns * g.c));
+    const int64_t block =
+        std::min({geometry.lines_in_cache(), fitting, ceil_div(g.lines(), kTasks)});
+    parallel_ranges(g.lines(), block, [&](int64_t begin, int64_t end) {
+      SourceLines lines(geometry);
+      Scratch buffer(std::max<int64_t>(1, lines.buffer_size(end - begin)));
+      lines.fetch(x, begin, end, buffer.data());
+      Scratch between((end - begin) * g.columns * g.c);
+      for (int64_t line = begin; line < end; ++line)
+        filter_line(g, lines, taps, line, between.data() + (line - begin) * g.columns * g.c);
+      const int64_t at = begin * g.columns * c_out_;
+      mix((end - begin) * g.columns, between.data(), residual != nullptr ? residual + at : nullptr,
+          y + at);
+    });
+  }
+
+ private:
+  // Each channel by itself: one line of results.
+  void filter_line(const Gather& g, const SourceLines& lines, const std::vector<int64_t>& taps,
+                   int64_t line, float* to) const {
+    kernels().depthwise({.pixels = g.columns,
+                         .channels = g.c,
+                         .x = lines.line(line),
+                         .x_stride = lines.pixel_stride(),
+                         .taps = taps.data(),
+                         .tap_count = static_cast<int64_t>(taps.size()),
+                         .w = taps_.data(),
+                         .bias = depthwise_bias_.data(),
+                         .y = to,
+                         .y_stride = g.c});
+    finish(depthwise_activation_, g.columns, g.c, nullptr, to, g.c);
+  }
+
+  // All channels of each pixel.
+  void mix(int64_t pixels, const float* from, const float* residual, float* y) const {
+    const int64_t depth = shape_.c_in;
+    for (int64_t panel = 0; panel < panels_.count(); ++panel) {
+      const int64_t width = panels_.width(panel);
+      const int64_t part = panel_part(depth, width);
+      const int64_t first = panels_.first(panel);
+      for (int64_t k = 0; k < depth; k += part) {
+        const Segment segment = {.offset = k, .length = std::min(part, depth - k)};
+        kernels().rows({.rows = pixels,
+                        .columns = panels_.columns(panel),
+                        .a = from,
+                        .a_stride = depth,
+                        .segments = &segment,
+                        .segment_count = 1,
+                        .b = packed_.data() + panels_.offset(panel, depth) + k * width,
+                        .width = width,
+                        .start = k == 0 ? Start::bias : Start::accumulate,
+                        .bias = bias_.data() + first,
+                        .c = y + first,
+                        .c_stride = c_out_});
+      }
+      finish(activation_, pixels, panels_.columns(panel),
+             residual != nullptr ? residual + first : nullptr, y + first, c_out_);
+    }
+  }
+
+  static void finish(PointwiseKind activation, int64_t pixels, int64_t channels,
+                     const float* residual, float* y, int64_t stride) {
+    if (residual == nullptr && activation == PointwiseKind::none) return;
+    kernels().finish({.pixels = pixels,
+                      .channels = channels,
+                      .activation = activation,
+                      .residual = residual,
+                      .y = y,
+                      .stride = stride});
+  }
+
+  ConvShape shape_;
+  int64_t c_out_;
+  Scratch taps_;  // [kh kw, c_in]
+  Scratch depthwise_bias_;
+  PointwiseKind depthwise_activation_;
+  Panels panels_;
+  Scratch packed_;
+  Scratch bias_;
+  PointwiseKind activation_;
+};
+
+}  // namespace
+
+std::unique_ptr<PreparedConv> prepare_separable(const ConvShape& s, const ConvFilters& depthwise,
+                                                int64_t c_out, const ConvFilters& pointwise) {
+  return std::make_unique<SeparableConv>(s, depthwise, c_out, pointwise);
+}
+
+}  // namespace decant::cpu

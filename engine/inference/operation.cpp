@@ -1,0 +1,208 @@
+#include "engine/inference/operation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <optional>
+
+#include "engine/core/error.h"
+#include "engine/inference/attributes.h"
+
+namespace decant {
+namespace {
+
+ConvOperation conv_of(const Trace& trace, const Trace::Step& step) {
+  const bool transposed = step.op->name == "conv_transpose2d";
+  const Shape& x = step.input_shapes[0];
+  const Shape& w = step.input_shapes[1];
+  const Shape& y = step.output_shape;
+  const Shape& from = transposed ? y : x;
+  const Shape& to = transposed ? x : y;
+  const auto padding = attribute<std::vector<int64_t>>(step, "padding");
+  const Tensor bias = step.inputs[2] != 0 ? trace.constant(step.inputs[2]) : Tensor::zeros({y[3]});
+  return {.transposed = transposed,
+          .shape = {.n = 1,
+                    .h = from[1],
+                    .w = from[2],
+                    .c_in = from[3],
+                    .ho = to[1],
+                    .wo = to[2],
+                    .c_out = to[3],
+                    .kh = w[1],
+                    .kw = w[2],
+                    .stride = attribute<int64_t>(step, "stride"),
+                    .dilation = attribute<int64_t>(step, "dilation"),
+                    .groups = attribute<int64_t>(step, "groups"),
+                    .top = padding[0],
+                    .left = padding[2]},
+          .w = trace.constant(step.inputs[1]),
+          .b = bias,
+          .input = step.inputs[0],
+          .output = step.output};
+}
+
+// How often each value is read, by operations and from outside.
+std::map<uint64_t, int> uses(const Graph& graph) {
+  std::map<uint64_t, int> count;
+  for (const uint64_t value : graph.kept) ++count[value];
+  for (const Operation& operation : graph.operations)
+    for (const uint64_t value : inputs_of(operation)) ++count[value];
+  return count;
+}
+
+std::optional<Activation> activation_named(std::string_view name) {
+  for (const Activation a :
+       {Activation::none, Activation::relu, Activation::relu6, Activation::hard_swish})
+    if (name == name_of(a)) return a;
+  return {};
+}
+
+// y = (x - mean) scale / sqrt(var + eps) + shift, for x = conv: filters times the gain, and
+// b gain + shift - mean gain. `trace` has scale and shift.
+void fold_batch_norm(const Trace& trace, const Trace::Step& norm, ConvOperation& conv) {
+  const auto scale = trace.constant(norm.inputs[1]).values<float>();
+  const auto shift = trace.constant(norm.inputs[2]).values<float>();
+  const auto mean = norm.buffers[0].values<float>();
+  const auto variance = norm.buffers[1].values<float>();
+  const auto eps = attribute<double>(norm, "eps");
+  Tensor w = conv.w.clone();
+  Tensor b = conv.b.clone();
+  const auto filters = w.mutable_values<float>();
+  const auto bias = b.mutable_values<float>();
+  // w is [c_out, .., c_in / groups]; the results' channels are its first axis, or, transposed, the
+  // last within each group.
+  const auto channels = static_cast<size_t>(conv.channels());
+  const size_t groups = static_cast<size_t>(conv.shape.groups);
+  const size_t per_group = channels / groups;
+  const size_t per_channel = filters.size() / channels;
+  for (size_t c = 0; c < channels; ++c) {
+    const double gain = scale[c] / std::sqrt(variance[c] + eps);
+    bias[c] = static_cast<float>((bias[c] - mean[c]) * gain + shift[c]);
+    for (size_t i = 0; i < per_channel; ++i) {
+      const size_t at = conv.transposed
+                            ? (c / per_group * per_channel + i) * per_group + c % per_group
+                            : c * per_channel + i;
+      filters[at] = static_cast<float>(filters[at] * gain);
+    }
+  }
+  conv.w = w;
+  conv.b = b;
+  conv.activation = *activation_named(attribute<std::string>(norm, "activation"));
+  conv.residual = norm.inputs[3];
+}
+
+// Takes `step` into the convolution whose results it reads, if it is one of those that can be.
+bool absorb(const Trace& trace, const Trace::Step& step, ConvOperation& conv) {
+  const bool free = conv.activation == Activation::none && conv.residual == 0;
+  if (step.op->name == "batch_norm") {
+    if (!free || step.inputs[0] != conv.output || attribute<bool>(step, "training")) return false;
+    fold_batch_norm(trace, step, conv);
+  } else if (step.op->name == "add") {
+    if (!free || step.input_shapes[0] != step.input_shapes[1] || step.inputs[0] == step.inputs[1])
+      return false;
+    conv.residual = step.inputs[0] == conv.output ? step.inputs[1] : step.inputs[0];
+  } else {
+    const auto activation = activation_named(step.op->name);
+    if (!activation || conv.activation != Activation::none) return false;
+    conv.activation = *activation;
+  }
+  conv.output = step.output;
+  return true;
+}
+
+}  // namespace
+
+bool ConvOperation::depthwise() const {
+  return !transposed && shape.groups > 1 && shape.groups == shape.c_in &&
+         shape.groups == shape.c_out;
+}
+
+bool ConvOperation::pointwise() const {
+  return !transposed && shape.kh == 1 && shape.kw == 1 && shape.stride == 1 && shape.groups == 1 &&
+         shape.top == 0 && shape.left == 0 && shape.ho == shape.h && shape.wo == shape.w;
+}
+
+std::vector<uint64_t> inputs_of(const Operation& operation) {
+  std::vector<uint64_t> inputs;
+  if (const auto* conv = std::get_if<ConvOperation>(&operation))
+    inputs = {conv->input, conv->residual};
+  else if (const auto* separable = std::get_if<SeparableOperation>(&operation))
+    inputs = {separable->depthwise.input, separable->pointwise.residual};
+  else
+    inputs = std::get<OtherOperation>(operation).step.inputs;
+  std::erase(inputs, uint64_t{0});
+  return inputs;
+}
+
+uint64_t output_of(const Operation& operation) {
+  if (const auto* conv = std::get_if<ConvOperation>(&operation)) return conv->output;
+  if (const auto* separable = std::get_if<SeparableOperation>(&operation))
+    return separable->pointwise.output;
+  return std::get<OtherOperation>(operation).step.output;
+}
+
+Graph graph_of(const Trace& trace, std::vector<uint64_t> kept) {
+  Graph graph{{}, std::move(kept)};
+  for (const Trace::Step& step : trace.steps()) {
+    if (step.op->name == "conv2d" || step.op->name == "conv_transpose2d")
+      graph.operations.emplace_back(conv_of(trace, step));
+    else
+      graph.operations.emplace_back(OtherOperation{step});
+  }
+  return graph;
+}
+
+// One walk: each operation may take the place of the one whose results it alone reads. It stands
+// later in the order, where all that the two read is there.
+void fuse(const Trace& trace, Graph& graph) {
+  const std::map<uint64_t, int> readers = uses(graph);
+  std::vector<Operation> fused;
+  // The convolution that made `value`, where nobody else reads it.
+  const auto maker = [&](uint64_t value) -> ConvOperation* {
+    const auto count = readers.find(value);
+    if (count == readers.end() || count->second != 1) return nullptr;
+    const auto found = std::ranges::find(fused, value, output_of);
+    return found == fused.end() ? nullptr : std::get_if<ConvOperation>(&*found);
+  };
+  const auto replace = [&](uint64_t value, Operation operation) {
+    fused.erase(std::ranges::find(fused, value, output_of));
+    fused.push_back(std::move(operation));
+  };
+  for (const Operation& operation : graph.operations) {
+    if (const auto* other = std::get_if<OtherOperation>(&operation)) {
+      bool absorbed = false;
+      for (const uint64_t value : other->step.inputs) {
+        const ConvOperation* conv = absorbed ? nullptr : maker(value);
+        if (conv == nullptr) continue;
+        ConvOperation whole = *conv;
+        absorbed = absorb(trace, other->step, whole);
+        if (absorbed) replace(value, std::move(whole));
+      }
+      if (absorbed) continue;
+    }
+    fused.push_back(operation);
+  }
+  graph.operations = std::move(fused);
+}
+
+void join_separable(Graph& graph) {
+  const std::map<uint64_t, int> readers = uses(graph);
+  std::vector<Operation> joined;
+  for (const Operation& operation : graph.operations) {
+    const auto* pointwise = std::get_if<ConvOperation>(&operation);
+    if (pointwise != nullptr && pointwise->pointwise() && readers.at(pointwise->input) == 1) {
+      const auto found = std::ranges::find(joined, pointwise->input, output_of);
+      const auto* first = found == joined.end() ? nullptr : std::get_if<ConvOperation>(&*found);
+      if (first != nullptr && first->depthwise() && first->residual == 0) {
+        Operation both = SeparableOperation{*first, *pointwise};
+        joined.erase(found);
+        joined.push_back(std::move(both));
+        continue;
+      }
+    }
+    joined.push_back(operation);
+  }
+  graph.operations = std::move(joined);
+}
+
+}  // namespace decant

@@ -1,0 +1,158 @@
+#include "engine/inference/plan.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "engine/autograd/profile.h"
+#include "engine/core/error.h"
+#include "engine/cpu/conv_algorithm.h"
+#include "engine/cpu/prepared_conv.h"
+#include "engine/inference/operation.h"
+#include "engine/inference/replay.h"
+#include "engine/ops/batch_norm_passes.h"
+
+namespace decant {
+namespace {
+
+using Values = std::span<const Tensor>;
+using Run = std::function<Tensor(Values)>;
+
+cpu::ConvFilters filters_of(const ConvOperation& conv) {
+  return {.w = conv.w.data<float>(),
+          .bias = conv.b.data<float>(),
+          .activation = cpu::kind_of(conv.activation)};
+}
+
+// The inputs are x and, where there is one, the residual. Results are [n, h, w, channels].
+Run run_prepared(std::shared_ptr<const cpu::PreparedConv> conv, int64_t h, int64_t w,
+                 int64_t channels) {
+  return [=](Values inputs) {
+    const Tensor& x = inputs[0];
+    Tensor y({x.shape()[0], h, w, channels});
+    conv->run(x.shape()[0], x.data<float>(), inputs.size() > 1 ? inputs[1].data<float>() : nullptr,
+              y.mutable_data<float>());
+    return y;
+  };
+}
+
+Run prepare(const ConvOperation& conv) {
+  const cpu::ConvShape& s = conv.shape;
+  if (conv.transposed)
+    return run_prepared(cpu::prepare_conv_transpose2d(s, filters_of(conv)), s.h, s.w, s.c_in);
+  return run_prepared(cpu::prepare_conv2d(s, filters_of(conv)), s.ho, s.wo, s.c_out);
+}
+
+Run prepare(const SeparableOperation& both) {
+  const cpu::ConvShape& s = both.depthwise.shape;
+  const int64_t c_out = both.pointwise.shape.c_out;
+  return run_prepared(
+      cpu::prepare_separable(s, filters_of(both.depthwise), c_out, filters_of(both.pointwise)),
+      s.ho, s.wo, c_out);
+}
+
+Run prepare(const OtherOperation& other) {
+  return replay(other.step);
+}
+
+std::string_view name_of(const ConvOperation& conv) {
+  if (conv.transposed) return "planned conv_transpose2d";
+  switch (cpu::algorithm_of(conv.shape, cpu::ConvPass::forward, conv.shape.n)) {
+    case cpu::ConvAlgorithm::depthwise:
+      return "planned conv2d, depthwise";
+    case cpu::ConvAlgorithm::few_outputs:
+      return "planned conv2d, few outputs";
+    case cpu::ConvAlgorithm::direct:
+      return "planned conv2d, direct";
+    case cpu::ConvAlgorithm::winograd:
+      return "planned conv2d, winograd";
+  }
+  return "planned conv2d";
+}
+
+std::string_view name_of(const SeparableOperation&) {
+  return "planned separable";
+}
+
+std::string_view name_of(const OtherOperation&) {
+  return "";
+}
+
+}  // namespace
+
+InferencePlan::InferencePlan(const Trace& trace, uint64_t input,
+                             const std::vector<uint64_t>& outputs) {
+  const Tensor& image = trace.constant(input);
+  check(image.dtype() == DType::f32 && image.device() == Device::cpu && image.shape().rank() == 4 &&
+            image.shape()[0] == 1,
+        "InferencePlan: expected a trace of one image [1, H, W, C] of float32 on the cpu, got ",
+        image.shape(), " ", image.dtype());
+  image_ = image.shape();
+  Graph graph = graph_of(trace, outputs);
+  fuse(trace, graph);
+  join_separable(graph);
+
+  std::map<uint64_t, size_t> places = {{input, 0}};
+  constants_.resize(1);
+  const auto place_of = [&](uint64_t value, bool made) {
+    const auto [found, added] = places.try_emplace(value, constants_.size());
+    if (added) constants_.push_back(made ? Tensor() : trace.constant(value));
+    return found->second;
+  };
+  for (const Operation& operation : graph.operations) {
+    Step step;
+    step.run = std::visit([](const auto& kind) { return prepare(kind); }, operation);
+    step.planned.name = std::visit([](const auto& kind) { return name_of(kind); }, operation);
+    for (const uint64_t value : inputs_of(operation)) step.inputs.push_back(place_of(value, false));
+    step.output = place_of(output_of(operation), true);
+    steps_.push_back(std::move(step));
+  }
+  for (const uint64_t value : outputs) outputs_.push_back(place_of(value, false));
+  free_early(constants_.size());
+}
+
+// From the last step to the first: who reads a value first, reads it last.
+void InferencePlan::free_early(size_t values) {
+  std::vector<bool> needed(values, false);
+  for (size_t i = 0; i < values; ++i) needed[i] = constants_[i].defined();
+  for (const size_t output : outputs_) needed[output] = true;
+  for (auto step = steps_.rbegin(); step != steps_.rend(); ++step)
+    for (const size_t input : step->inputs) {
+      if (needed[input]) continue;
+      needed[input] = true;
+      step->dead.push_back(input);
+    }
+}
+
+std::vector<Tensor> InferencePlan::run(const Tensor& images) const {
+  const Shape expected = {images.shape().rank() == 4 ? images.shape()[0] : 1, image_[1], image_[2],
+                          image_[3]};
+  check(
+      images.shape() == expected && images.dtype() == DType::f32 && images.device() == Device::cpu,
+      "InferencePlan: expected images ", expected, " of float32 on the cpu, got ", images.shape(),
+      " ", images.dtype());
+  std::vector<Tensor> values = constants_;
+  values[0] = images;
+  std::vector<Tensor> inputs;
+  for (const Step& step : steps_) {
+    inputs.clear();
+    for (const size_t place : step.inputs) inputs.push_back(values[place]);
+    values[step.output] = step.run(inputs);
+    if (Profile* profile = Profile::active(); profile != nullptr && !step.planned.name.empty())
+      profile->add(step.planned, false, {inputs[0].shape(), values[step.output].shape()});
+    inputs.clear();
+    for (const size_t place : step.dead) values[place] = Tensor();
+  }
+  std::vector<Tensor> out;
+  for (const size_t place : outputs_) out.push_back(values[place]);
+  return out;
+}
+
+bool InferencePlan::knows_all(const Trace& trace) {
+  return std::ranges::all_of(trace.steps(), [](const Trace::Step& step) {
+    return step.op->name == "conv2d" || step.op->name == "conv_transpose2d" || can_replay(step);
+  });
+}
+
+}  // namespace decant
