@@ -127,7 +127,7 @@ void write_learning_rate(TrainConfig& config) {
   check(config.optim.name != "sgd",
         "optim.lr: expected a rate for sgd, got none (--lr 0.01); the defaults are Adam's");
   const bool small = nn::parameter_count(network) < 1'000'000;
-  config.optim.lr = small && config.init.empty() ? 3e-3 : 3e-4;
+  config.optim.lr = !config.init.empty() ? 3e-4 : small ? 3e-3 : 1e-3;
 }
 
 TrainConfig resolve(TrainConfig config, bool distilling) {

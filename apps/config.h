@@ -48,7 +48,10 @@ struct OptimConfig {
 
   void visit(auto&& v) {
     v("name", name, "adam, adamw or sgd", "--optimizer");
-    v("lr", lr, "learning rate at the start; 0: 3e-3 for small new networks, else 3e-4", "--lr");
+    v("lr", lr,
+      "learning rate at the start; 0: 3e-3 for small new networks, 1e-3 for others, 3e-4 with "
+      "--init",
+      "--lr");
     v("weight_decay", weight_decay, "adam, sgd: added to the gradient; adamw: decoupled");
     v("momentum", momentum, "of sgd (Nesterov)");
     v("clip", clip, "largest norm of the gradient; 0 does not clip", "--clip");
@@ -142,7 +145,8 @@ struct TrainConfig {
 };
 
 /// Adam's rate where nobody names one: 3e-3 for a network of less than a million parameters that
-/// starts from random weights, 3e-4 otherwise (measured in apps/README.md). Throws Error for sgd,
+/// starts from random weights, 1e-3 for a larger one, 3e-4 for one that was trained before
+/// (measured in apps/README.md). Throws Error for sgd,
 /// which has no default, and for a network that is not known.
 void write_learning_rate(TrainConfig& config);
 
