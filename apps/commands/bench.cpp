@@ -19,6 +19,9 @@
 #include "engine/core/rng.h"
 #include "engine/cuda/step_graph.h"
 #include "engine/io/atomic_file.h"
+#include "engine/io/safetensors.h"
+#include "engine/ops/shape_ops.h"
+#include "nn/checkpoint.h"
 #include "nn/inference.h"
 
 namespace decant::apps {
@@ -37,6 +40,7 @@ struct BenchOptions {
   int64_t steps = 15;
   int64_t warmup = 3;
   bool ops = false;
+  std::string save;
   std::string json;
 
   void visit(auto&& v) {
@@ -53,6 +57,9 @@ struct BenchOptions {
     v("steps", steps, "that are timed", "--steps");
     v("warmup", warmup, "steps before them", "--warmup");
     v("ops", ops, "of cpu: where the time of a step goes, op by op", "--ops");
+    v("save", save,
+      "of cpu: safetensors for a peer to compare with: weights, batch, what one step makes of them",
+      "--save");
     v("json", json, "file to write the figures to", "--json");
   }
 };
@@ -182,6 +189,37 @@ class Bench {
     return rows;
   }
 
+  /// Weights by PyTorch's names under "state." and "teacher.", the batch, and of one step "loss"
+  /// and "gradient.NAME", or the "logits" of inference; images and maps [N, C, H, W]. Distillation
+  /// trains on from there.
+  void save(const std::string& path) {
+    TensorFile file;
+    const auto add = [&](const std::string& name, const Tensor& t) {
+      file.tensors.push_back(
+          {name, t.shape().rank() == 4 ? permute(Variable(t), {0, 3, 1, 2}).value() : t});
+    };
+    const auto add_state = [&](const std::string& prefix, nn::Module& module) {
+      for (NamedTensor& entry : nn::state_dict(module))
+        file.tensors.push_back({prefix + entry.name, std::move(entry.tensor)});
+    };
+    add_state("state.", *network_);
+    if (teacher_) add_state("teacher.", teacher_->network());
+    add("images", batch_.images);
+    add("masks", batch_.masks);
+    if (options_.what == "infer") {
+      add("logits", nn::Inference(*network_).forward(Variable(batch_.images)).logits.value());
+    } else {
+      TrainStep step = train_step(false);
+      step.run(batch_, 3e-4, count_++);
+      add("loss",
+          step.figures().view(std::ranges::find(step.names(), "loss") - step.names().begin(), {1}));
+      for (const nn::ParameterSet::Slot& slot : parameters_->slots())
+        add("gradient." + slot.name,
+            parameters_->gradients().view(slot.offset, slot.parameter->shape));
+    }
+    write_safetensors(path, file);
+  }
+
   nn::Network& network() { return *network_; }
   bool distills() const { return distiller_ != nullptr; }
 
@@ -203,10 +241,15 @@ class Bench {
     teacher_ = std::make_unique<kd::FrozenTeacher>(std::move(network), spec.teacher_batch_norm);
   }
 
+  TrainStep train_step(bool graph) {
+    TrainStep step(*network_, *parameters_, *optimizer_,
+                   StepOptions{.loss = {.name = "ce"}, .graph = graph});
+    if (distiller_) step.teach_by(*teacher_, *distiller_);
+    return step;
+  }
+
   Work training(bool graph) {
-    const auto step = std::make_shared<TrainStep>(
-        *network_, *parameters_, *optimizer_, StepOptions{.loss = {.name = "ce"}, .graph = graph});
-    if (distiller_) step->teach_by(*teacher_, *distiller_);
+    const auto step = std::make_shared<TrainStep>(train_step(graph));
     return {.step = [this, step] { step->run(batch_, 3e-4, count_++); },
             .wait = [step] { step->figures().to(Device::cpu); }};
   }
@@ -241,6 +284,7 @@ void measure_on_cpu(const BenchOptions& options, Json& json) {
   const double before_mib = high_water_mib();  // no network's: the program and its libraries
   cpu_memory::reset_peak();
   Bench bench(options, Device::cpu);
+  if (!options.save.empty()) bench.save(options.save);
   const double step_ms = bench.milliseconds_per_step(false);
   json["parameters"] = nn::parameter_count(bench.network());
   json["step_ms"] = step_ms;
@@ -273,12 +317,14 @@ Exit run(BenchOptions& options, const Arguments&) {
   check(options.what == "train" || options.what == "distill" || options.what == "infer",
         "what: expected train, distill or infer, got \"", options.what, "\"");
   require_writable(options.json);
+  require_writable(options.save);
   if (options.batch == 0) options.batch = options.what == "infer" ? 1 : 8;
   check_size("size", options.size);
   check(options.batch > 0 && options.steps > 0 && options.warmup >= 0,
         "expected batch and steps above 0, got batch ", options.batch, ", steps ", options.steps);
   take_threads(options.threads);
   const Device device = use_device(options.device, options.precision);
+  check(options.save.empty() || device == Device::cpu, "save: expected the device cpu, got cuda");
   Json json = {{"what", options.what}, {"network", read_network(options.model).name()}};
   if (options.what == "distill") {
     json["teacher"] = read_network(options.teacher).name();

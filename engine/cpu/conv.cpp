@@ -182,10 +182,10 @@ class DirectConv : public PreparedConv {
     pack_forward(filters_.out, filters.w, filters_.packed.data());
   }
 
-  void run(int64_t n, const float* x, const float* residual, float* y) const override {
+  void run(int64_t n, const ConvInputs& in, float* y) const override {
     ConvShape s = shape_;
     s.n = n;
-    cpu::run(gather_forward(merge_lines(s)), filters_, x, residual, y);
+    cpu::run(gather_forward(merge_lines(s)), filters_, in.x, in.residual, y);
   }
 
  private:
@@ -208,11 +208,12 @@ class DirectConvTranspose : public PreparedConv {
     }
   }
 
-  void run(int64_t n, const float* x, const float* residual, float* y) const override {
+  void run(int64_t n, const ConvInputs& in, float* y) const override {
     ConvShape s = shape_;
     s.n = n;
     const std::vector<Gather> gathers = gather_input_gradient(merge_lines(s));
-    for (size_t i = 0; i < gathers.size(); ++i) cpu::run(gathers[i], *phases_[i], x, residual, y);
+    for (size_t i = 0; i < gathers.size(); ++i)
+      cpu::run(gathers[i], *phases_[i], in.x, in.residual, y);
   }
 
  private:
@@ -228,12 +229,12 @@ std::unique_ptr<PreparedConv> prepare_direct(const ConvShape& s, const ConvFilte
 
 void direct_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
                     float* y) {
-  DirectConv(s, {w, bias}).run(s.n, x, nullptr, y);
+  DirectConv(s, {w, bias}).run(s.n, {x}, y);
 }
 
 void direct_input_gradient(const ConvShape& s, const float* dy, const float* w, const float* bias,
                            float* dx) {
-  DirectConvTranspose(s, {w, bias}).run(s.n, dy, nullptr, dx);
+  DirectConvTranspose(s, {w, bias}).run(s.n, {dy}, dx);
 }
 
 void conv2d_forward(const ConvShape& s, const float* x, const float* w, const float* bias,

@@ -67,11 +67,11 @@ class DepthwiseConv : public PreparedConv {
     if (has_bias_) std::copy_n(filters.bias, s.c_out, bias_.data());
   }
 
-  void run(int64_t n, const float* x, const float* residual, float* y) const override {
+  void run(int64_t n, const ConvInputs& in, float* y) const override {
     ConvShape s = shape_;
     s.n = n;
-    cpu::run(gather_forward(s), x, packed_.data(), has_bias_ ? bias_.data() : nullptr, activation_,
-             residual, y);
+    cpu::run(gather_forward(s), in.x, packed_.data(), has_bias_ ? bias_.data() : nullptr,
+             activation_, in.residual, y);
   }
 
  private:
@@ -90,7 +90,7 @@ std::unique_ptr<PreparedConv> prepare_depthwise(const ConvShape& s, const ConvFi
 
 void depthwise_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
                        float* y) {
-  DepthwiseConv(s, {w, bias}).run(s.n, x, nullptr, y);
+  DepthwiseConv(s, {w, bias}).run(s.n, {x}, y);
 }
 
 void depthwise_input_gradient(const ConvShape& s, const float* dy, const float* w,

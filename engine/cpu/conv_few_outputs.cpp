@@ -70,10 +70,10 @@ class FewOutputsConv : public PreparedConv {
       std::fill_n(bias_.data(), s.c_out, 0.0F);
   }
 
-  void run(int64_t n, const float* x, const float* residual, float* y) const override {
+  void run(int64_t n, const ConvInputs& in, float* y) const override {
     ConvShape s = shape_;
     s.n = n;
-    forward(s, x, w_.data(), bias_.data(), activation_, residual, y);
+    forward(s, in.x, w_.data(), bias_.data(), activation_, in.residual, y);
   }
 
  private:

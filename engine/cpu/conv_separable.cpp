@@ -23,8 +23,9 @@ Scratch copied(const float* values, int64_t count, int64_t padded) {
 class SeparableConv : public PreparedConv {
  public:
   SeparableConv(const ConvShape& s, const ConvFilters& depthwise, int64_t c_out,
-                const ConvFilters& pointwise)
+                const ConvFilters& pointwise, const Upsampled& input)
       : shape_(s),
+        input_(input),
         c_out_(c_out),
         taps_(s.kh * s.kw * s.c_in),
         depthwise_bias_(copied(depthwise.bias, s.c_in, s.c_in)),
@@ -33,6 +34,7 @@ class SeparableConv : public PreparedConv {
         packed_(panels_.packed_size(s.c_in)),
         bias_(copied(pointwise.bias, c_out, panels_.padded_columns())),
         activation_(pointwise.activation) {
+    for (int64_t i = 0; i < s.w; ++i) columns_.push_back(i * input.w / s.w);
     kernels().transpose({.rows = s.kh * s.kw,
                          .columns = s.c_in,
                          .a = depthwise.w,
@@ -50,11 +52,11 @@ class SeparableConv : public PreparedConv {
                            .width = panels_.width(panel)});
   }
 
-  void run(int64_t n, const float* x, const float* residual, float* y) const override {
+  void run(int64_t n, const ConvInputs& in, float* y) const override {
     ConvShape s = shape_;
     s.n = n;
     const Gather g = gather_forward(s);
-    const SourceLines geometry(g);
+    const SourceLines geometry(g, input_.c > 0);
     const std::vector<int64_t> taps = geometry.tap_offsets();
     const int64_t fitting = std::max<int64_t>(1, kBetweenFloats / (g.columns * g.c));
     const int64_t block =
@@ -62,17 +64,36 @@ class SeparableConv : public PreparedConv {
     parallel_ranges(g.lines(), block, [&](int64_t begin, int64_t end) {
       SourceLines lines(geometry);
       Scratch buffer(std::max<int64_t>(1, lines.buffer_size(end - begin)));
-      lines.fetch(x, begin, end, buffer.data());
+      if (input_.c > 0)
+        lines.fetch_pixels(joined(in), begin, end, buffer.data());
+      else
+        lines.fetch(in.x, begin, end, buffer.data());
       Scratch between((end - begin) * g.columns * g.c);
       for (int64_t line = begin; line < end; ++line)
         filter_line(g, lines, taps, line, between.data() + (line - begin) * g.columns * g.c);
       const int64_t at = begin * g.columns * c_out_;
-      mix((end - begin) * g.columns, between.data(), residual != nullptr ? residual + at : nullptr,
-          y + at);
+      mix((end - begin) * g.columns, between.data(),
+          in.residual != nullptr ? in.residual + at : nullptr, y + at);
     });
   }
 
  private:
+  // Rows of the enlarged map beside the skip's.
+  SourceLines::CopyPixels joined(const ConvInputs& in) const {
+    return [this, in](int64_t image, int64_t row, int64_t first, int64_t count, float* out) {
+      const int64_t skip_channels = shape_.c_in - input_.c;
+      const int64_t low_row = image * input_.h + row * input_.h / shape_.h;
+      kernels().join(
+          {.pixels = count,
+           .columns = columns_.data() + first,
+           .x = in.x + low_row * input_.w * input_.c,
+           .x_channels = input_.c,
+           .skip = in.skip + ((image * shape_.h + row) * shape_.w + first) * skip_channels,
+           .skip_channels = skip_channels,
+           .y = out});
+    };
+  }
+
   // Each channel by itself: one line of results.
   void filter_line(const Gather& g, const SourceLines& lines, const std::vector<int64_t>& taps,
                    int64_t line, float* to) const {
@@ -128,6 +149,8 @@ class SeparableConv : public PreparedConv {
   }
 
   ConvShape shape_;
+  Upsampled input_;
+  std::vector<int64_t> columns_;  // of the low map, for each of the enlarged one
   int64_t c_out_;
   Scratch taps_;  // [kh kw, c_in]
   Scratch depthwise_bias_;
@@ -141,8 +164,9 @@ class SeparableConv : public PreparedConv {
 }  // namespace
 
 std::unique_ptr<PreparedConv> prepare_separable(const ConvShape& s, const ConvFilters& depthwise,
-                                                int64_t c_out, const ConvFilters& pointwise) {
-  return std::make_unique<SeparableConv>(s, depthwise, c_out, pointwise);
+                                                int64_t c_out, const ConvFilters& pointwise,
+                                                const Upsampled& input) {
+  return std::make_unique<SeparableConv>(s, depthwise, c_out, pointwise, input);
 }
 
 }  // namespace decant::cpu

@@ -83,7 +83,7 @@ ConvShape merge_lines(ConvShape s) {
   return s;
 }
 
-SourceLines::SourceLines(const Gather& g) : g_(&g) {
+SourceLines::SourceLines(const Gather& g, bool buffered) : g_(&g) {
   if (g.taps.empty()) {
     direct_ = true;
     row_pixels_ = g.w;
@@ -95,8 +95,8 @@ SourceLines::SourceLines(const Gather& g) : g_(&g) {
   min_column_ = left->column;
   row_span_ = high->row - low->row + 1;
   row_pixels_ = (g.columns - 1) * g.stride + right->column - left->column + 1;
-  direct_ = min_row_ >= 0 && (g.rows - 1) * g.stride + high->row < g.h && min_column_ >= 0 &&
-            (g.columns - 1) * g.stride + right->column < g.w;
+  direct_ = !buffered && min_row_ >= 0 && (g.rows - 1) * g.stride + high->row < g.h &&
+            min_column_ >= 0 && (g.columns - 1) * g.stride + right->column < g.w;
   if (direct_) row_pixels_ = g.w;
 }
 
@@ -115,7 +115,7 @@ int64_t SourceLines::lines_in_cache() const {
   return std::max<int64_t>(1, (kCacheFloats - row_span_ * row) / std::max<int64_t>(1, per_line));
 }
 
-void SourceLines::copy_row(const float* image, int64_t row, float* out) const {
+void SourceLines::copy_row(const CopyPixels& copy, int64_t image, int64_t row, float* out) const {
   const int64_t c = g_->c;
   if (row < 0 || row >= g_->h) {
     std::fill_n(out, row_pixels_ * c, 0.0F);
@@ -124,34 +124,43 @@ void SourceLines::copy_row(const float* image, int64_t row, float* out) const {
   const int64_t from = std::clamp<int64_t>(min_column_, 0, g_->w);
   const int64_t to = std::clamp<int64_t>(min_column_ + row_pixels_, from, g_->w);
   const int64_t before = std::clamp<int64_t>(from - min_column_, 0, row_pixels_);
-  float* end = std::fill_n(out, before * c, 0.0F);
-  end = std::copy_n(image + (row * g_->w + from) * c, (to - from) * c, end);
-  std::fill(end, out + row_pixels_ * c, 0.0F);
+  float* begin = std::fill_n(out, before * c, 0.0F);
+  copy(image, row, from, to - from, begin);
+  std::fill(begin + (to - from) * c, out + row_pixels_ * c, 0.0F);
 }
 
 void SourceLines::fetch(const float* source, int64_t begin, int64_t end, float* buffer) {
-  begin_ = begin;
-  starts_.clear();
-  const int64_t row_floats = row_pixels_ * g_->c;
-  if (direct_) {
-    base_ = source;
-    for (int64_t line = begin; line < end; ++line) {
-      const int64_t row = line / g_->rows * g_->h + line % g_->rows * g_->stride + min_row_;
-      starts_.push_back(row * row_floats + min_column_ * g_->c);
-    }
+  if (!direct_) {
+    fetch_pixels(
+        [g = g_, source](int64_t image, int64_t row, int64_t first, int64_t count, float* out) {
+          std::copy_n(source + ((image * g->h + row) * g->w + first) * g->c, count * g->c, out);
+        },
+        begin, end, buffer);
     return;
   }
+  begin_ = begin;
+  starts_.clear();
+  base_ = source;
+  for (int64_t line = begin; line < end; ++line) {
+    const int64_t row = line / g_->rows * g_->h + line % g_->rows * g_->stride + min_row_;
+    starts_.push_back((row * row_pixels_ + min_column_) * g_->c);
+  }
+}
+
+void SourceLines::fetch_pixels(const CopyPixels& copy, int64_t begin, int64_t end, float* buffer) {
+  begin_ = begin;
+  starts_.clear();
   base_ = buffer;
+  const int64_t row_floats = row_pixels_ * g_->c;
   float* out = buffer;
   for (int64_t line = begin; line < end;) {
     const int64_t image = line / g_->rows;
     const int64_t last = std::min(end, (image + 1) * g_->rows);
     const int64_t first_row = line % g_->rows * g_->stride + min_row_;
-    const float* pixels = source + image * g_->h * g_->w * g_->c;
     const int64_t rows = rows_of(last - line);
     for (int64_t i = 0; i < last - line; ++i)
       starts_.push_back(out - buffer + i * g_->stride * row_floats);
-    for (int64_t i = 0; i < rows; ++i, out += row_floats) copy_row(pixels, first_row + i, out);
+    for (int64_t i = 0; i < rows; ++i, out += row_floats) copy_row(copy, image, first_row + i, out);
     line = last;
   }
 }

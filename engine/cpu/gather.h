@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "engine/cpu/conv.h"
@@ -45,7 +46,12 @@ ConvShape merge_lines(ConvShape s);
 /// it, or the source itself where no tap leaves it. Tap offsets are then the same for every pixel.
 class SourceLines {
  public:
-  explicit SourceLines(const Gather& g);
+  /// Copies count pixels of a row of an image, from pixel `first` on.
+  using CopyPixels =
+      std::function<void(int64_t image, int64_t row, int64_t first, int64_t count, float* out)>;
+
+  /// `buffered`: the source is read by fetch_pixels, so the buffer is always there.
+  explicit SourceLines(const Gather& g, bool buffered = false);
 
   /// Floats of the buffer for `lines` consecutive lines; 0 where the source is used as it is.
   int64_t buffer_size(int64_t lines) const;
@@ -54,6 +60,7 @@ class SourceLines {
 
   /// Fetches lines [begin, end) into `buffer`.
   void fetch(const float* source, int64_t begin, int64_t end, float* buffer);
+  void fetch_pixels(const CopyPixels& copy, int64_t begin, int64_t end, float* buffer);
   /// Where the taps of a fetched line's first pixel begin.
   const float* line(int64_t line) const;
 
@@ -65,7 +72,7 @@ class SourceLines {
 
  private:
   int64_t rows_of(int64_t lines) const { return (lines - 1) * g_->stride + row_span_; }
-  void copy_row(const float* image, int64_t row, float* out) const;
+  void copy_row(const CopyPixels& copy, int64_t image, int64_t row, float* out) const;
 
   const Gather* g_;
   int64_t min_row_ = 0, min_column_ = 0;

@@ -141,6 +141,17 @@ struct FinishArgs {
   int64_t stride;  // of pixels
 };
 
+/// Pixels of two maps side by side: y[i] = x[columns[i]] and then skip[i].
+struct JoinArgs {
+  int64_t pixels;
+  const int64_t* columns;
+  const float* x;  // [.., x_channels]
+  int64_t x_channels;
+  const float* skip;  // [pixels, skip_channels]
+  int64_t skip_channels;
+  float* y;  // [pixels, x_channels + skip_channels]
+};
+
 /// Transforms of Winograd's convolution F(4x4, 3x3) (winograd.h), each channel by itself: a small
 /// grid of pixels goes in, a small grid comes out, multiplied by a matrix from both sides.
 struct WinogradArgs {
@@ -179,6 +190,7 @@ struct Kernels {
   void (*normalize_sums)(const NormArgs&);
   void (*normalize_gradient)(const NormArgs&);
   void (*finish)(const FinishArgs&);
+  void (*join)(const JoinArgs&);
   // The grids: read, written, and which of the two is clipped. Unclipped grids have channels up to
   // a whole number of vectors.
   void (*winograd_input)(const WinogradArgs&);   // 6x6 clipped -> 6x6: B^T d B

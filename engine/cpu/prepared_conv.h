@@ -8,6 +8,14 @@
 
 namespace decant::cpu {
 
+/// What a prepared convolution reads. residual: as the results, or null; it may be the results'
+/// own memory.
+struct ConvInputs {
+  const float* x;
+  const float* residual = nullptr;
+  const float* skip = nullptr;  ///< of prepare_separable with an Upsampled input
+};
+
 /// A convolution whose filters are laid out once as the kernels read them, for calls without
 /// number:
 ///   y = act(x * w + bias + residual)
@@ -15,8 +23,8 @@ class PreparedConv {
  public:
   virtual ~PreparedConv() = default;
 
-  /// Of n images, however many it was prepared for. residual: as y, or null; it may be y itself.
-  virtual void run(int64_t n, const float* x, const float* residual, float* y) const = 0;
+  /// Of n images, however many it was prepared for.
+  virtual void run(int64_t n, const ConvInputs& in, float* y) const = 0;
 };
 
 /// What a convolution multiplies by and adds, and what follows. The memory is read while the
@@ -34,10 +42,18 @@ std::unique_ptr<PreparedConv> prepare_conv2d(const ConvShape& s, const ConvFilte
 std::unique_ptr<PreparedConv> prepare_conv_transpose2d(const ConvShape& s,
                                                        const ConvFilters& filters);
 
+/// A map x [n, h, w, c] that is enlarged to the size of a map `skip`, nearest, and put before its
+/// channels: upsample_concat's result, of which only the lines at work exist. c is 0 where there is
+/// no such thing, and x is the input itself.
+struct Upsampled {
+  int64_t h = 0, w = 0, c = 0;
+};
+
 /// A depthwise convolution s and a 1x1 convolution of its results to c_out channels, a block of
 /// lines at a time: what lies between the two never leaves the cache. The residual is added to the
 /// second's sums.
 std::unique_ptr<PreparedConv> prepare_separable(const ConvShape& s, const ConvFilters& depthwise,
-                                                int64_t c_out, const ConvFilters& pointwise);
+                                                int64_t c_out, const ConvFilters& pointwise,
+                                                const Upsampled& input = {});
 
 }  // namespace decant::cpu

@@ -278,13 +278,14 @@ class WinogradConv : public PreparedConv {
         bias_(padded(filters.bias, filters_.panels, s.c_out)),
         activation_(filters.activation) {}
 
-  void run(int64_t n, const float* x, const float* residual, float* y) const override {
+  void run(int64_t n, const ConvInputs& in, float* y) const override {
     const ConvShape& s = shape_;
     const int64_t rows = ceil_div(s.ho, kTile);
     const int64_t columns = ceil_div(s.wo, kTile);
     const Tiles source = {n, s.h, s.w, s.c_in, rows, columns, s.top, s.left};
     const Tiles result = {n, s.ho, s.wo, s.c_out, rows, columns, 0, 0};
-    cpu::run(source, result, filters_, cut_, kept_, x, {bias_.data(), residual, activation_}, y);
+    cpu::run(source, result, filters_, cut_, kept_, in.x, {bias_.data(), in.residual, activation_},
+             y);
   }
 
  private:
@@ -305,7 +306,7 @@ bool has_winograd(const ConvShape& s) {
 
 void winograd_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
                       float* y) {
-  WinogradConv(s, {w, bias}, kKeptFilters).run(s.n, x, nullptr, y);
+  WinogradConv(s, {w, bias}, kKeptFilters).run(s.n, {x}, y);
 }
 
 std::unique_ptr<PreparedConv> prepare_winograd(const ConvShape& s, const ConvFilters& filters) {

@@ -127,7 +127,7 @@ std::vector<uint64_t> inputs_of(const Operation& operation) {
   if (const auto* conv = std::get_if<ConvOperation>(&operation))
     inputs = {conv->input, conv->residual};
   else if (const auto* separable = std::get_if<SeparableOperation>(&operation))
-    inputs = {separable->depthwise.input, separable->pointwise.residual};
+    inputs = {separable->depthwise.input, separable->skip, separable->pointwise.residual};
   else
     inputs = std::get<OtherOperation>(operation).step.inputs;
   std::erase(inputs, uint64_t{0});
@@ -188,19 +188,41 @@ void fuse(const Trace& trace, Graph& graph) {
 void join_separable(Graph& graph) {
   const std::map<uint64_t, int> readers = uses(graph);
   std::vector<Operation> joined;
+  // The operation that made `value`, where nobody else reads it; taken out of the list.
+  const auto take = [&](uint64_t value, const auto& wanted) -> std::optional<Operation> {
+    const auto found = std::ranges::find(joined, value, output_of);
+    if (found == joined.end() || readers.at(value) != 1 || !wanted(*found)) return {};
+    std::optional<Operation> taken = std::move(*found);
+    joined.erase(found);
+    return taken;
+  };
+  const auto is_depthwise = [](const Operation& operation) {
+    const auto* conv = std::get_if<ConvOperation>(&operation);
+    return conv != nullptr && conv->depthwise() && conv->residual == 0;
+  };
+  const auto is_upsample_concat = [](const Operation& operation) {
+    const auto* other = std::get_if<OtherOperation>(&operation);
+    return other != nullptr && other->step.op->name == "upsample_concat" &&
+           other->step.inputs[1] != 0;
+  };
   for (const Operation& operation : graph.operations) {
     const auto* pointwise = std::get_if<ConvOperation>(&operation);
-    if (pointwise != nullptr && pointwise->pointwise() && readers.at(pointwise->input) == 1) {
-      const auto found = std::ranges::find(joined, pointwise->input, output_of);
-      const auto* first = found == joined.end() ? nullptr : std::get_if<ConvOperation>(&*found);
-      if (first != nullptr && first->depthwise() && first->residual == 0) {
-        Operation both = SeparableOperation{*first, *pointwise};
-        joined.erase(found);
-        joined.push_back(std::move(both));
-        continue;
-      }
+    std::optional<Operation> first;
+    if (pointwise != nullptr && pointwise->pointwise())
+      first = take(pointwise->input, is_depthwise);
+    if (!first) {
+      joined.push_back(operation);
+      continue;
     }
-    joined.push_back(operation);
+    SeparableOperation both = {std::get<ConvOperation>(*first), *pointwise};
+    if (const auto before = take(both.depthwise.input, is_upsample_concat)) {
+      const Trace::Step& step = std::get<OtherOperation>(*before).step;
+      const Shape& low = step.input_shapes[0];
+      both.depthwise.input = step.inputs[0];
+      both.skip = step.inputs[1];
+      both.upsampled = {.h = low[1], .w = low[2], .c = low[3]};
+    }
+    joined.emplace_back(std::move(both));
   }
   graph.operations = std::move(joined);
 }

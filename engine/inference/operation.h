@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "engine/autograd/trace.h"
-#include "engine/cpu/conv.h"
+#include "engine/cpu/prepared_conv.h"
 #include "engine/ops/batch_norm.h"
 
 namespace decant {
@@ -26,9 +26,12 @@ struct ConvOperation {
   bool pointwise() const;  ///< 1x1, of all channels, pixel by pixel
 };
 
-/// A depthwise convolution and a pointwise one of its results.
+/// A depthwise convolution and a pointwise one of its results. With a skip, the depthwise one reads
+/// upsample_concat(its input, skip).
 struct SeparableOperation {
   ConvOperation depthwise, pointwise;
+  uint64_t skip = 0;
+  cpu::Upsampled upsampled = {};
 };
 
 /// Any other step, as it was traced.
@@ -56,7 +59,7 @@ Graph graph_of(const Trace& trace, std::vector<uint64_t> kept);
 void fuse(const Trace& trace, Graph& graph);
 
 /// A depthwise convolution and the pointwise one after it, which alone reads its results, become
-/// one operation.
+/// one operation, with the upsample_concat before them that nobody else reads.
 void join_separable(Graph& graph);
 
 }  // namespace decant

@@ -25,31 +25,40 @@ cpu::ConvFilters filters_of(const ConvOperation& conv) {
           .activation = cpu::kind_of(conv.activation)};
 }
 
-// The inputs are x and, where there is one, the residual. Results are [n, h, w, channels].
-Run run_prepared(std::shared_ptr<const cpu::PreparedConv> conv, int64_t h, int64_t w,
+// The inputs are x and, where they are, skip and residual. Results are [n, h, w, channels].
+struct Reads {
+  bool skip = false;
+  bool residual = false;
+};
+Run run_prepared(std::shared_ptr<const cpu::PreparedConv> conv, Reads reads, int64_t h, int64_t w,
                  int64_t channels) {
   return [=](Values inputs) {
-    const Tensor& x = inputs[0];
-    Tensor y({x.shape()[0], h, w, channels});
-    conv->run(x.shape()[0], x.data<float>(), inputs.size() > 1 ? inputs[1].data<float>() : nullptr,
-              y.mutable_data<float>());
+    const int64_t n = inputs[0].shape()[0];
+    Tensor y({n, h, w, channels});
+    cpu::ConvInputs in{.x = inputs[0].data<float>()};
+    if (reads.skip) in.skip = inputs[1].data<float>();
+    if (reads.residual) in.residual = inputs.back().data<float>();
+    conv->run(n, in, y.mutable_data<float>());
     return y;
   };
 }
 
 Run prepare(const ConvOperation& conv) {
   const cpu::ConvShape& s = conv.shape;
+  const Reads reads = {.residual = conv.residual != 0};
   if (conv.transposed)
-    return run_prepared(cpu::prepare_conv_transpose2d(s, filters_of(conv)), s.h, s.w, s.c_in);
-  return run_prepared(cpu::prepare_conv2d(s, filters_of(conv)), s.ho, s.wo, s.c_out);
+    return run_prepared(cpu::prepare_conv_transpose2d(s, filters_of(conv)), reads, s.h, s.w,
+                        s.c_in);
+  return run_prepared(cpu::prepare_conv2d(s, filters_of(conv)), reads, s.ho, s.wo, s.c_out);
 }
 
 Run prepare(const SeparableOperation& both) {
   const cpu::ConvShape& s = both.depthwise.shape;
   const int64_t c_out = both.pointwise.shape.c_out;
-  return run_prepared(
-      cpu::prepare_separable(s, filters_of(both.depthwise), c_out, filters_of(both.pointwise)),
-      s.ho, s.wo, c_out);
+  return run_prepared(cpu::prepare_separable(s, filters_of(both.depthwise), c_out,
+                                             filters_of(both.pointwise), both.upsampled),
+                      {.skip = both.skip != 0, .residual = both.pointwise.residual != 0}, s.ho,
+                      s.wo, c_out);
 }
 
 Run prepare(const OtherOperation& other) {

@@ -1,24 +1,38 @@
 #!/usr/bin/env python3
-"""Times one training step of Unet-resnet18 in Decant and in PyTorch, in turn, in one run.
+"""Times Decant against PyTorch, or ONNX Runtime, on the same work, in turn, in one run.
 
-    tests/bench/compare_pytorch.py build/release/bin/decant [--size 128] [--batch 8] [--threads 2] [--rounds 5]
+    tests/bench/compare_pytorch.py                     # all rows; or by name: train:unet/resnet18 ...
+    tests/bench/compare_pytorch.py train:thin_unet distill:thin_unet infer:unet/resnet18 --threads 1
 
-Needs PyTorch, 1.13 (Debian's python3-torch) or 2.x; nothing else. Both sides do the same work: the
-network below (layer for layer the one that `--model unet/resnet18` builds; 14,328,209 parameters),
-binary cross-entropy, backward, Adam. PyTorch runs in channels_last, its faster layout on a CPU, with
-memory kept from going back to the system between steps. Each round starts both programs afresh,
-one after the other; the figures are medians over rounds of each round's median step.
+Rows: train:MODEL, distill:MODEL (under a frozen Unet-resnet34, preset L_KLD), infer:MODEL (one image).
+Both sides have the same weights and the same batch, which `decant bench --save` writes, and the peer
+first shows that it computes the same: loss and gradients, or logits, as near as float32 sums of another
+order are. Then they take turns, Decant first, for so many rounds; each side's figure is the median over
+rounds of each round's median step, the ratio the median of the rounds' ratios (above 1: Decant is
+faster).
+
+PyTorch, 1.13 (Debian's python3-torch) or 2.x, runs at its best: channels_last, memory kept from going
+back to the system between steps, and for training eager as well as compiled where it can. For inference
+the peer is ONNX Runtime where Python has it with onnx, and PyTorch where not. The peers stay in memory
+from round to round, with what they have compiled; Decant starts afresh.
 
 Peak memory is the process's high-water mark less what it was before the network was built, so that
-Python and the libraries PyTorch loads do not count against it.
+Python and the libraries that a peer loads do not count against it.
 """
 import argparse
 import json
 import os
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
+import time
+
+ROWS = ("train:unet/resnet18", "train:unet/resnet34", "train:linknet/resnet50",
+        "train:linknet/mobilenet_v3_small_075", "train:thin_unet", "distill:thin_unet",
+        "infer:thin_unet", "infer:linknet/mobilenet_v3_small_075", "infer:unet/resnet18")
+TEACHER = "unet/resnet34"
 
 
 def high_water_mib():
@@ -29,135 +43,239 @@ def high_water_mib():
     return float("nan")
 
 
-def build_unet():
+def read_safetensors(path):
     import torch
-    from torch import nn
-    from torch.nn import functional as F
-
-    def conv_bn(inputs, outputs, kernel=3, stride=1):
-        return nn.Sequential(
-            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
-            nn.BatchNorm2d(outputs))
-
-    class Block(nn.Module):
-        def __init__(self, inputs, outputs, stride):
-            super().__init__()
-            self.first = conv_bn(inputs, outputs, 3, stride)
-            self.second = conv_bn(outputs, outputs)
-            self.shortcut = None
-            if stride != 1 or inputs != outputs:
-                self.shortcut = conv_bn(inputs, outputs, 1, stride)
-
-        def forward(self, x):
-            y = self.second(F.relu(self.first(x), inplace=True))
-            return F.relu(y + (x if self.shortcut is None else self.shortcut(x)), inplace=True)
-
-    class Unet(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.stem = conv_bn(3, 64, 7, 2)
-            stages, channels = [], 64
-            for i, outputs in enumerate((64, 128, 256, 512)):
-                stride = 1 if i == 0 else 2
-                stages.append(nn.Sequential(Block(channels, outputs, stride), Block(outputs, outputs, 1)))
-                channels = outputs
-            self.stages = nn.ModuleList(stages)
-            self.decoder = nn.ModuleList()
-            for outputs, skip in zip((256, 128, 64, 32, 16), (256, 128, 64, 64, 0)):
-                self.decoder.append(nn.ModuleList([conv_bn(channels + skip, outputs), conv_bn(outputs, outputs)]))
-                channels = outputs
-            self.head = nn.Conv2d(channels, 1, 3, padding=1)
-
-        def forward(self, x):
-            features = [F.relu(self.stem(x), inplace=True)]
-            x = F.max_pool2d(features[0], 3, 2, 1)
-            for stage in self.stages:
-                x = stage(x)
-                features.append(x)
-            for block, skip in zip(self.decoder, [*reversed(features[:-1]), None]):
-                x = F.interpolate(x, scale_factor=2, mode="nearest")
-                if skip is not None:
-                    x = torch.cat([x, skip], 1)
-                for layer in block:
-                    x = F.relu(layer(x), inplace=True)
-            return self.head(x)
-
-    return Unet()
+    kinds = {"F32": torch.float32, "F64": torch.float64, "I64": torch.int64}
+    with open(path, "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        data = bytearray(file.read())
+    tensors = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        begin, end = entry["data_offsets"]
+        tensors[name] = torch.frombuffer(data[begin:end], dtype=kinds[entry["dtype"]]).reshape(entry["shape"])
+    return tensors
 
 
-def pytorch_step(arguments):
-    import time
+def under(prefix, tensors):
+    return [tensor for name, tensor in tensors.items() if name.startswith(prefix)]
+
+
+class TrainingPeer:
+    """A training step in PyTorch. Answers the number of steps it is asked for with their times."""
+
+    def __init__(self, arguments, saved, compiled):
+        import torch
+        from torch.nn import functional as F
+        from pytorch_networks import build, load_in_order
+
+        def network(model, tensors):
+            made = build(model)
+            load_in_order(made, tensors)
+            return made.to(memory_format=torch.channels_last)
+
+        def losses(images, masks):
+            said = None
+            if self.teacher is not None:
+                with torch.no_grad():
+                    said = self.teacher(images)
+            logits = self.network(images)
+            loss = F.binary_cross_entropy_with_logits(logits, masks)
+            if said is None:
+                return loss
+            p = torch.sigmoid(said)
+            kl = (p * (said - logits) + F.softplus(logits) - F.softplus(said)).mean()
+            return 0.5 * loss + 0.5 * kl
+
+        self.network = network(arguments.model, under("state.", saved)).train()
+        self.teacher = None
+        if arguments.what == "distill":
+            self.teacher = network(TEACHER, under("teacher.", saved)).eval()
+        self.optimizer = torch.optim.Adam(self.network.parameters(), 3e-4)
+        self.images = saved["images"].contiguous(memory_format=torch.channels_last)
+        self.masks = saved["masks"]
+        self.losses = torch.compile(losses) if compiled else losses
+        self.check(saved)
+
+    def check(self, saved):
+        import torch
+        loss = self.losses(self.images, self.masks)
+        loss.backward()
+        expected = float(saved["loss"])
+        # A term under a teacher has a gradient of its own parameters first, which a logits term has not.
+        theirs = [p.grad.reshape(-1) for p in self.network.parameters()]
+        ours = [g.reshape(-1) for g in under("gradient.", saved)]
+        error = torch.cat(ours).sub(torch.cat(theirs)).norm() / torch.cat(theirs).norm()
+        assert abs(loss.item() - expected) <= 1e-4 * abs(expected), ("loss", loss.item(), expected)
+        assert error <= 2e-2, ("gradient", error)
+        self.agreement = f"loss {abs(loss.item() - expected) / abs(expected):.1e}, gradient {error:.1e}"
+
+    def step(self):
+        self.optimizer.zero_grad(set_to_none=True)
+        self.losses(self.images, self.masks).backward()
+        self.optimizer.step()
+
+
+class InferencePeer:
+    """Answers for one image by ONNX Runtime, or by PyTorch."""
+
+    def __init__(self, arguments, saved, onnx):
+        import torch
+        from pytorch_networks import build, load_in_order
+        network = build(arguments.model)
+        load_in_order(network, under("state.", saved))
+        network.eval()
+        images = saved["images"].contiguous()
+        if onnx:
+            import onnxruntime
+            with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+                torch.onnx.export(network, (images,), file.name, dynamo=False)
+                options = onnxruntime.SessionOptions()
+                options.intra_op_num_threads = arguments.threads
+                session = onnxruntime.InferenceSession(file.name, options, providers=["CPUExecutionProvider"])
+            name = session.get_inputs()[0].name
+            feed = {name: images.numpy()}
+            self.step = lambda: session.run(None, feed)[0]
+        else:
+            network = network.to(memory_format=torch.channels_last)
+            images = images.contiguous(memory_format=torch.channels_last)
+
+            def step():
+                with torch.no_grad():
+                    return network(images).numpy()
+            self.step = step
+        expected = saved["logits"].numpy()
+        error = abs(self.step() - expected).max() / abs(expected).max()
+        assert error <= 1e-3, ("logits", error)
+        self.agreement = f"logits {error:.1e}"
+
+
+def serve(arguments):
+    """The peer's process: one line with its figures for every line that asks for so many steps."""
     import torch
-    from torch.nn import functional as F
-
     torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
     before = high_water_mib()
-    network = build_unet().to(memory_format=torch.channels_last).train()
-    parameters = sum(p.numel() for p in network.parameters())
-    assert parameters == 14328209, parameters
-    optimizer = torch.optim.Adam(network.parameters(), 3e-4)
-    size = arguments.size
-    x = torch.randn(arguments.batch, 3, size, size).contiguous(memory_format=torch.channels_last)
-    y = (torch.rand(arguments.batch, 1, size, size) > 0.5).float()
-    times = []
-    for step in range(arguments.steps + 3):
-        start = time.perf_counter()
-        optimizer.zero_grad(set_to_none=True)
-        F.binary_cross_entropy_with_logits(network(x), y).backward()
-        optimizer.step()
-        if step >= 3:
-            times.append(time.perf_counter() - start)
-    print(json.dumps({"step_ms": 1e3 * statistics.median(times), "peak_mib": high_water_mib() - before,
-                      "version": torch.__version__}))
+    saved = read_safetensors(arguments.saved)
+    kind = arguments.serve
+    if arguments.what == "infer":
+        peer = InferencePeer(arguments, saved, kind == "onnxruntime")
+    else:
+        peer = TrainingPeer(arguments, saved, kind == "compiled")
+    version = torch.__version__
+    if kind == "onnxruntime":
+        import onnxruntime
+        version = onnxruntime.__version__
+    print(json.dumps({"version": version, "agreement": peer.agreement}), flush=True)
+    for line in sys.stdin:
+        times = []
+        for step in range(int(line) + 3):
+            start = time.perf_counter()
+            peer.step()
+            if step >= 3:
+                times.append(time.perf_counter() - start)
+        print(json.dumps({"step_ms": 1e3 * statistics.median(times), "peak_mib": high_water_mib() - before}),
+              flush=True)
 
 
-def run_pytorch(arguments):
-    environment = dict(os.environ, OMP_NUM_THREADS=str(arguments.threads),
-                       MALLOC_MMAP_THRESHOLD_="8589934592", MALLOC_TRIM_THRESHOLD_="17179869184",
-                       MALLOC_TOP_PAD_="268435456")
-    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
-        environment.pop(name, None)  # they would slow PyTorch down
-    command = [sys.executable, __file__, "--pytorch-step", "--size", str(arguments.size), "--batch",
-               str(arguments.batch), "--threads", str(arguments.threads), "--steps", str(arguments.steps)]
-    return json.loads(subprocess.run(command, env=environment, check=True, capture_output=True).stdout)
+class Peer:
+    def __init__(self, kind, arguments, saved):
+        environment = dict(os.environ, OMP_NUM_THREADS=str(arguments.threads),
+                           MALLOC_MMAP_THRESHOLD_="8589934592", MALLOC_TRIM_THRESHOLD_="17179869184",
+                           MALLOC_TOP_PAD_="268435456")
+        for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+            environment.pop(name, None)  # they would slow PyTorch down
+        command = [sys.executable, "-W", "ignore", __file__, f"{arguments.what}:{arguments.model}", "--serve", kind,
+                   "--saved", saved, "--threads", str(arguments.threads)]
+        self.kind = kind
+        self.rounds = []
+        self.process = subprocess.Popen(command, env=environment, text=True, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        first = self.process.stdout.readline()
+        self.failed = None if first else (self.process.stderr.read().strip().splitlines() or ["it ended"])[-1]
+        self.about = json.loads(first) if first else {}
+
+    def run(self, steps):
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+        self.rounds.append(json.loads(self.process.stdout.readline()))
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
 
 
-def run_decant(arguments):
+def run_decant(arguments, *more):
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
-        subprocess.run([arguments.decant, "bench", "train", "--model", "unet/resnet18", "--size",
-                        str(arguments.size), "--batch", str(arguments.batch), "--threads",
-                        str(arguments.threads), "--steps", str(arguments.steps), "--json", report.name],
-                       check=True, capture_output=True)
+        command = [arguments.decant, "bench", arguments.what, "--model", arguments.model, "--size", str(arguments.size),
+                   "--batch", str(arguments.batch), "--threads", str(arguments.threads), "--json", report.name, *more]
+        if arguments.what == "distill":
+            command += ["--teacher", TEACHER]
+        subprocess.run(command, check=True, capture_output=True)
         return json.load(open(report.name))
+
+
+def kinds_of(what):
+    if what != "infer":
+        import torch
+        return ("eager", "compiled") if hasattr(torch, "compile") else ("eager",)
+    try:
+        import onnx, onnxruntime  # noqa: F401
+        return ("onnxruntime",)
+    except ImportError:
+        return ("eager",)
+
+
+def compare(arguments):
+    median = statistics.median
+    arguments.batch = 1 if arguments.what == "infer" else 8
+    steps = str(arguments.steps * (4 if arguments.what == "infer" else 1))
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as saved:
+        run_decant(arguments, "--steps", "1", "--save", saved.name)
+        peers = [Peer(kind, arguments, saved.name) for kind in kinds_of(arguments.what)]
+    ours = []
+    for _ in range(arguments.rounds):
+        ours.append(run_decant(arguments, "--steps", steps))
+        for peer in peers:
+            if not peer.failed:
+                peer.run(steps)
+    print(f"{arguments.what} {arguments.model}, batch {arguments.batch}, 3 x {arguments.size} x {arguments.size}, "
+          f"{arguments.threads} threads, {arguments.rounds} rounds of {steps} steps")
+    print(f"  {'decant':24s}{median(r['step_ms'] for r in ours):9.2f} ms   "
+          f"peak {median(r['peak_mib'] for r in ours):6.0f} MiB")
+    for peer in peers:
+        name = "ONNX Runtime" if peer.kind == "onnxruntime" else f"PyTorch, {peer.kind}"
+        if peer.failed:
+            print(f"  {name:24s}  failed: {peer.failed[:120]}")
+            continue
+        ratios = [b["step_ms"] / a["step_ms"] for a, b in zip(ours, peer.rounds)]
+        memory = median(r["peak_mib"] for r in ours) / median(r["peak_mib"] for r in peer.rounds)
+        print(f"  {name:24s}{median(r['step_ms'] for r in peer.rounds):9.2f} ms   "
+              f"peak {median(r['peak_mib'] for r in peer.rounds):6.0f} MiB   ratio {median(ratios):.2f} "
+              f"({min(ratios):.2f} to {max(ratios):.2f}), memory {memory:.2f}   "
+              f"{peer.about['version']}; differs by {peer.about['agreement']}")
+        peer.close()
+    sys.stdout.flush()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("decant", nargs="?", default="build/release/bin/decant")
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("rows", nargs="*", metavar="WHAT:MODEL", help="default: " + " ".join(ROWS))
+    parser.add_argument("--decant", default="build/release/bin/decant")
+    parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=15)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--pytorch-step", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--saved", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.pytorch_step:
-        return pytorch_step(arguments)
-
-    ours, theirs = [], []
-    for _ in range(arguments.rounds):
-        ours.append(run_decant(arguments))
-        theirs.append(run_pytorch(arguments))
-    ratios = [a["step_ms"] / b["step_ms"] for a, b in zip(ours, theirs)]
-    median = statistics.median
-    print(f"Unet-resnet18, batch {arguments.batch}, 3 x {arguments.size} x {arguments.size}, "
-          f"{arguments.threads} threads, {arguments.rounds} rounds of {arguments.steps} steps")
-    print(f"  decant          {median(r['step_ms'] for r in ours):8.1f} ms per step   "
-          f"peak {median(r['peak_mib'] for r in ours):7.0f} MiB")
-    print(f"  PyTorch {theirs[0]['version']:8s}{median(r['step_ms'] for r in theirs):8.1f} ms per step   "
-          f"peak {median(r['peak_mib'] for r in theirs):7.0f} MiB")
-    print(f"  ratio           {median(ratios):8.2f} (min {min(ratios):.2f}, max {max(ratios):.2f})")
+    for row in arguments.rows or ROWS:
+        arguments.what, _, arguments.model = row.partition(":")
+        if arguments.what not in ("train", "distill", "infer") or not arguments.model:
+            parser.error(f"expected train:MODEL, distill:MODEL or infer:MODEL, got {row}")
+        if arguments.serve:
+            return serve(arguments)
+        compare(arguments)
 
 
 if __name__ == "__main__":

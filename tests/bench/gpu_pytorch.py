@@ -19,7 +19,7 @@ import time
 import torch
 from torch.nn import functional as F
 
-from gpu_networks import build
+from pytorch_networks import build
 
 PRECISIONS = ("float32", "tf32", "bf16")
 

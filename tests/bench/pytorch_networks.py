@@ -12,7 +12,9 @@ PARAMETERS = {
     "unet/resnet18": 14328209,
     "unet/resnet34": 24436369,
     "unet/resnext101_32x8d": 95755409,
+    "linknet/resnet50": 31177777,
     "linknet/mobilenet_v3_small_075": 815917,
+    "thin_unet": 110313,
 }
 
 
@@ -193,11 +195,53 @@ class Linknet(nn.Module):
         return self.head(x)
 
 
+def separable(inputs, outputs, stride=1):
+    return nn.Sequential(conv_bn(inputs, inputs, 3, stride, groups=inputs), conv_bn(inputs, outputs, 1))
+
+
+class ThinUnet(nn.Module):
+    DOWN = (16, 24, 48, 96, 160)
+    UP = (16, 32, 64, 96)
+
+    def __init__(self):
+        super().__init__()
+        self.stem = conv_bn(3, self.DOWN[0], 3, 2)
+        self.levels = nn.ModuleList(nn.Sequential(separable(inputs, outputs, 2), separable(outputs, outputs))
+                                    for inputs, outputs in zip(self.DOWN, self.DOWN[1:]))
+        self.blocks = nn.ModuleList()
+        inputs = self.DOWN[-1]
+        for outputs, skip in zip(reversed(self.UP), reversed(self.DOWN[:-1])):
+            self.blocks.append(separable(inputs + skip, outputs))
+            inputs = outputs
+        self.head = nn.Conv2d(inputs, 1, 1)
+
+    def forward(self, x):
+        features = [self.stem(x)]
+        for level in self.levels:
+            features.append(level(features[-1]))
+        x = features.pop()
+        for block in self.blocks:
+            x = block(torch.cat([F.interpolate(x, scale_factor=2, mode="nearest"), features.pop()], 1))
+        return F.interpolate(self.head(x), scale_factor=2, mode="bilinear")
+
+
+def load_in_order(network, tensors):
+    """Gives a network the tensors of another one of the same structure, whatever their names are."""
+    state = network.state_dict()
+    assert [tuple(t.shape) for t in state.values()] == [tuple(t.shape) for t in tensors], "another structure"
+    network.load_state_dict(dict(zip(state, tensors)))
+
+
 def build(name):
+    if name == "thin_unet":
+        network = ThinUnet()
+        assert sum(p.numel() for p in network.parameters()) == PARAMETERS[name]
+        return network
     decoder, encoder = name.split("/")
     encoders = {
         "resnet18": lambda: ResNet((2, 2, 2, 2)),
         "resnet34": lambda: ResNet((3, 4, 6, 3)),
+        "resnet50": lambda: ResNet((3, 4, 6, 3), True),
         "resnext101_32x8d": lambda: ResNet((3, 4, 23, 3), True, 32, 8),
         "mobilenet_v3_small_075": lambda: MobileNetV3Small(0.75),
     }
