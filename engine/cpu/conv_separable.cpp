@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "engine/core/parallel.h"
+#include "engine/cpu/conv_algorithm.h"
 #include "engine/cpu/gather.h"
 #include "engine/cpu/level.h"
 #include "engine/cpu/panels.h"
@@ -9,8 +10,8 @@
 namespace decant::cpu {
 namespace {
 
-constexpr int64_t kTasks = 32;
-constexpr int64_t kBetweenFloats = int64_t{32} * 1024;  // 128 KB between the two convolutions
+constexpr int64_t kTasks = 16;
+constexpr int64_t kBetweenFloats = int64_t{64} * 1024;  // 256 KB between the two convolutions
 
 Scratch copied(const float* values, int64_t count, int64_t padded) {
   Scratch out(padded);
@@ -161,7 +162,58 @@ class SeparableConv : public PreparedConv {
   PointwiseKind activation_;
 };
 
+// A 1x1 convolution of images of one pixel is one of pixels.
+ConvShape pixels(int64_t c_in, int64_t c_out) {
+  return {.n = kUsualBatch,
+          .h = 1,
+          .w = 1,
+          .c_in = c_in,
+          .ho = 1,
+          .wo = 1,
+          .c_out = c_out,
+          .kh = 1,
+          .kw = 1,
+          .stride = 1,
+          .dilation = 1,
+          .groups = 1,
+          .top = 0,
+          .left = 0};
+}
+
+class PointwisePair : public PreparedConv {
+ public:
+  PointwisePair(int64_t c_in, const ConvFilters& first, int64_t c_mid, const ConvFilters& second,
+                int64_t c_out)
+      : c_in_(c_in),
+        c_mid_(c_mid),
+        c_out_(c_out),
+        first_(prepare_conv2d(pixels(c_in, c_mid), first)),
+        second_(prepare_conv2d(pixels(c_mid, c_out), second)) {}
+
+  void run(int64_t n, const ConvInputs& in, float* y) const override {
+    const int64_t block = std::max<int64_t>(kPixels, kBetweenFloats / c_mid_ / kPixels * kPixels);
+    parallel_ranges(n, block, [&](int64_t begin, int64_t end) {
+      Scratch between((end - begin) * c_mid_);
+      first_->run(end - begin, {in.x + begin * c_in_}, between.data());
+      const float* residual = in.residual != nullptr ? in.residual + begin * c_out_ : nullptr;
+      second_->run(end - begin, {between.data(), residual}, y + begin * c_out_);
+    });
+  }
+
+ private:
+  static constexpr int64_t kPixels = 256;  // blocks are whole numbers of them
+
+  int64_t c_in_, c_mid_, c_out_;
+  std::unique_ptr<PreparedConv> first_, second_;
+};
+
 }  // namespace
+
+std::unique_ptr<PreparedConv> prepare_pointwise_pair(int64_t c_in, const ConvFilters& first,
+                                                     int64_t c_mid, const ConvFilters& second,
+                                                     int64_t c_out) {
+  return std::make_unique<PointwisePair>(c_in, first, c_mid, second, c_out);
+}
 
 std::unique_ptr<PreparedConv> prepare_separable(const ConvShape& s, const ConvFilters& depthwise,
                                                 int64_t c_out, const ConvFilters& pointwise,

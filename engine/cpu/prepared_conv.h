@@ -56,4 +56,10 @@ std::unique_ptr<PreparedConv> prepare_separable(const ConvShape& s, const ConvFi
                                                 int64_t c_out, const ConvFilters& pointwise,
                                                 const Upsampled& input = {});
 
+/// Two 1x1 convolutions after each other, c_in to c_mid to c_out channels, a block of pixels at a
+/// time. n counts pixels. The residual is added to the second's sums.
+std::unique_ptr<PreparedConv> prepare_pointwise_pair(int64_t c_in, const ConvFilters& first,
+                                                     int64_t c_mid, const ConvFilters& second,
+                                                     int64_t c_out);
+
 }  // namespace decant::cpu

@@ -128,6 +128,8 @@ std::vector<uint64_t> inputs_of(const Operation& operation) {
     inputs = {conv->input, conv->residual};
   else if (const auto* separable = std::get_if<SeparableOperation>(&operation))
     inputs = {separable->depthwise.input, separable->skip, separable->pointwise.residual};
+  else if (const auto* pair = std::get_if<PointwisePairOperation>(&operation))
+    inputs = {pair->first.input, pair->second.residual};
   else
     inputs = std::get<OtherOperation>(operation).step.inputs;
   std::erase(inputs, uint64_t{0});
@@ -138,6 +140,8 @@ uint64_t output_of(const Operation& operation) {
   if (const auto* conv = std::get_if<ConvOperation>(&operation)) return conv->output;
   if (const auto* separable = std::get_if<SeparableOperation>(&operation))
     return separable->pointwise.output;
+  if (const auto* pair = std::get_if<PointwisePairOperation>(&operation))
+    return pair->second.output;
   return std::get<OtherOperation>(operation).step.output;
 }
 
@@ -185,46 +189,81 @@ void fuse(const Trace& trace, Graph& graph) {
   graph.operations = std::move(fused);
 }
 
-void join_separable(Graph& graph) {
-  const std::map<uint64_t, int> readers = uses(graph);
-  std::vector<Operation> joined;
-  // The operation that made `value`, where nobody else reads it; taken out of the list.
-  const auto take = [&](uint64_t value, const auto& wanted) -> std::optional<Operation> {
-    const auto found = std::ranges::find(joined, value, output_of);
-    if (found == joined.end() || readers.at(value) != 1 || !wanted(*found)) return {};
+namespace {
+
+// A list of operations that grows, from which an operation may be taken out again.
+struct Joined {
+  const std::map<uint64_t, int> readers;
+  std::vector<Operation> operations = {};
+
+  // The operation that made `value`, where nobody else reads it and it is wanted.
+  std::optional<Operation> take(uint64_t value, const auto& wanted) {
+    const auto found = std::ranges::find(operations, value, output_of);
+    if (found == operations.end() || readers.at(value) != 1 || !wanted(*found)) return {};
     std::optional<Operation> taken = std::move(*found);
-    joined.erase(found);
+    operations.erase(found);
     return taken;
-  };
-  const auto is_depthwise = [](const Operation& operation) {
-    const auto* conv = std::get_if<ConvOperation>(&operation);
-    return conv != nullptr && conv->depthwise() && conv->residual == 0;
-  };
-  const auto is_upsample_concat = [](const Operation& operation) {
-    const auto* other = std::get_if<OtherOperation>(&operation);
-    return other != nullptr && other->step.op->name == "upsample_concat" &&
-           other->step.inputs[1] != 0;
-  };
+  }
+};
+
+bool is_depthwise(const Operation& operation) {
+  const auto* conv = std::get_if<ConvOperation>(&operation);
+  return conv != nullptr && conv->depthwise() && conv->residual == 0;
+}
+
+bool is_upsample_concat(const Operation& operation) {
+  const auto* other = std::get_if<OtherOperation>(&operation);
+  return other != nullptr && other->step.op->name == "upsample_concat" &&
+         other->step.inputs[1] != 0;
+}
+
+bool is_large_pointwise(const Operation& operation) {
+  constexpr int64_t kLarge = 1 << 18;  // floats
+  const auto* conv = std::get_if<ConvOperation>(&operation);
+  return conv != nullptr && conv->pointwise() && conv->residual == 0 &&
+         conv->shape.ho * conv->shape.wo * conv->shape.c_out > kLarge;
+}
+
+}  // namespace
+
+void join_separable(Graph& graph) {
+  Joined joined{uses(graph)};
   for (const Operation& operation : graph.operations) {
     const auto* pointwise = std::get_if<ConvOperation>(&operation);
     std::optional<Operation> first;
     if (pointwise != nullptr && pointwise->pointwise())
-      first = take(pointwise->input, is_depthwise);
+      first = joined.take(pointwise->input, is_depthwise);
     if (!first) {
-      joined.push_back(operation);
+      joined.operations.push_back(operation);
       continue;
     }
     SeparableOperation both = {std::get<ConvOperation>(*first), *pointwise};
-    if (const auto before = take(both.depthwise.input, is_upsample_concat)) {
+    if (const auto before = joined.take(both.depthwise.input, is_upsample_concat)) {
       const Trace::Step& step = std::get<OtherOperation>(*before).step;
       const Shape& low = step.input_shapes[0];
       both.depthwise.input = step.inputs[0];
       both.skip = step.inputs[1];
       both.upsampled = {.h = low[1], .w = low[2], .c = low[3]};
     }
-    joined.emplace_back(std::move(both));
+    joined.operations.emplace_back(std::move(both));
   }
-  graph.operations = std::move(joined);
+  graph.operations = std::move(joined.operations);
+}
+
+void join_pointwise(Graph& graph) {
+  Joined joined{uses(graph)};
+  for (const Operation& operation : graph.operations) {
+    const auto* second = std::get_if<ConvOperation>(&operation);
+    std::optional<Operation> first;
+    if (second != nullptr && second->pointwise())
+      first = joined.take(second->input, is_large_pointwise);
+    if (first)
+      joined.operations.emplace_back(
+          PointwisePairOperation{std::get<ConvOperation>(*first), *second});
+    else
+      joined.operations.push_back(operation);
+  }
+  graph.operations = std::move(joined.operations);
 }
 
 }  // namespace decant

@@ -34,12 +34,18 @@ struct SeparableOperation {
   cpu::Upsampled upsampled = {};
 };
 
+/// Two pointwise convolutions after each other, with more between them than caches hold.
+struct PointwisePairOperation {
+  ConvOperation first, second;
+};
+
 /// Any other step, as it was traced.
 struct OtherOperation {
   Trace::Step step;
 };
 
-using Operation = std::variant<ConvOperation, SeparableOperation, OtherOperation>;
+using Operation =
+    std::variant<ConvOperation, SeparableOperation, PointwisePairOperation, OtherOperation>;
 
 /// The values that an operation reads, those that are absent left out.
 std::vector<uint64_t> inputs_of(const Operation& operation);
@@ -61,5 +67,9 @@ void fuse(const Trace& trace, Graph& graph);
 /// A depthwise convolution and the pointwise one after it, which alone reads its results, become
 /// one operation, with the upsample_concat before them that nobody else reads.
 void join_separable(Graph& graph);
+
+/// Pointwise convolutions of which the second alone reads the first's results, where these are
+/// large.
+void join_pointwise(Graph& graph);
 
 }  // namespace decant

@@ -61,6 +61,22 @@ Run prepare(const SeparableOperation& both) {
                       s.wo, c_out);
 }
 
+// One pixel is an image to the pair.
+Run prepare(const PointwisePairOperation& pair) {
+  const cpu::ConvShape& s = pair.second.shape;
+  const std::shared_ptr<const cpu::PreparedConv> both = cpu::prepare_pointwise_pair(
+      pair.first.shape.c_in, filters_of(pair.first), s.c_in, filters_of(pair.second), s.c_out);
+  return [=, h = s.ho, w = s.wo, channels = s.c_out](Values inputs) {
+    const int64_t n = inputs[0].shape()[0];
+    Tensor y({n, h, w, channels});
+    both->run(n * h * w,
+              {.x = inputs[0].data<float>(),
+               .residual = inputs.size() > 1 ? inputs[1].data<float>() : nullptr},
+              y.mutable_data<float>());
+    return y;
+  };
+}
+
 Run prepare(const OtherOperation& other) {
   return replay(other.step);
 }
@@ -84,6 +100,10 @@ std::string_view name_of(const SeparableOperation&) {
   return "planned separable";
 }
 
+std::string_view name_of(const PointwisePairOperation&) {
+  return "planned pointwise pair";
+}
+
 std::string_view name_of(const OtherOperation&) {
   return "";
 }
@@ -101,6 +121,7 @@ InferencePlan::InferencePlan(const Trace& trace, uint64_t input,
   Graph graph = graph_of(trace, outputs);
   fuse(trace, graph);
   join_separable(graph);
+  join_pointwise(graph);
 
   std::map<uint64_t, size_t> places = {{input, 0}};
   constants_.resize(1);

@@ -1,6 +1,7 @@
 #include "engine/ops/axis_taps.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/core/parallel.h"
 
@@ -165,8 +166,79 @@ void map_row(Taps rows, const AxisTaps& columns, View<const T> x, View<T> y, int
   }
 }
 
+// One tap of every output, or two neighbours: what a row of one channel is mapped by.
+template <class Acc>
+struct TwoTaps {
+  std::vector<int64_t> first, second;
+  std::vector<Acc> first_weight, second_weight;
+
+  explicit TwoTaps(const AxisTaps& axis) {
+    for (int64_t i = 0; i < axis.outputs(); ++i) {
+      const Taps taps = taps_of(axis, i);
+      const bool two = taps.count == 2;
+      first.push_back(taps.index[0]);
+      first_weight.push_back(static_cast<Acc>(taps.weight[0]));
+      second.push_back(taps.index[two ? 1 : 0]);
+      second_weight.push_back(two ? static_cast<Acc>(taps.weight[1]) : Acc(0));
+    }
+  }
+  static bool fit(const AxisTaps& axis) {
+    for (size_t i = 0; i + 1 < axis.first.size(); ++i) {
+      const auto k = static_cast<size_t>(axis.first[i]);
+      const int64_t count = axis.first[i + 1] - axis.first[i];
+      if (count < 1 || count > 2) return false;
+      if (count == 2 && axis.index[k + 1] != axis.index[k] + 1) return false;
+    }
+    return true;
+  }
+
+  template <class T>
+  void map(const T* row, std::vector<Acc>& out) const {
+    out.resize(first.size());
+    for (size_t i = 0; i < out.size(); ++i)
+      out[i] = first_weight[i] * static_cast<Acc>(row[first[i]]) +
+               second_weight[i] * static_cast<Acc>(row[second[i]]);
+  }
+};
+
+// Of images of one channel, whose pixels lie side by side, along the rows first: a mapped row of x
+// serves several rows of y.
+template <class Acc, class T>
+void map_planes(const AxisTaps& rows, const AxisTaps& columns, View<const T> x, View<T> y) {
+  const TwoTaps<Acc> along(columns);
+  parallel_ranges(
+      y.n * y.h, std::max<int64_t>(1, kElementGrain / y.w), [&](int64_t begin, int64_t end) {
+        std::vector<Acc> mapped[2];  // of even rows and of odd ones: neighbours are both there
+        int64_t held[2] = {-1, -1};  // rows of x, counted through all images
+        const auto mapped_row = [&](int64_t n, int64_t row) -> const std::vector<Acc>& {
+          const int64_t index = n * x.h + row;
+          const int64_t place = index % 2;
+          if (std::exchange(held[place], index) != index)
+            along.map(x.pixel(n, row, 0), mapped[place]);
+          return mapped[place];
+        };
+        for (int64_t line = begin; line < end; ++line) {
+          const int64_t n = line / y.h;
+          const Taps taps = taps_of(rows, line % y.h);
+          T* out = y.pixel(n, line % y.h, 0);
+          const auto w = static_cast<Acc>(taps.weight[0]);
+          const Acc* a = mapped_row(n, taps.index[0]).data();
+          if (taps.count == 1) {
+            for (int64_t i = 0; i < y.w; ++i) out[i] = static_cast<T>(w * a[i]);
+            continue;
+          }
+          const auto u = static_cast<Acc>(taps.weight[1]);
+          const Acc* b = mapped_row(n, taps.index[1]).data();
+          for (int64_t i = 0; i < y.w; ++i) out[i] = static_cast<T>(w * a[i] + u * b[i]);
+        }
+      });
+}
+
 template <class Acc, class T>
 void map_images(const AxisTaps& rows, const AxisTaps& columns, View<const T> x, View<T> y) {
+  if (x.c == 1 && x.pixel_stride == 1 && y.pixel_stride == 1 && TwoTaps<Acc>::fit(rows) &&
+      TwoTaps<Acc>::fit(columns))
+    return map_planes<Acc>(rows, columns, x, y);
   const int64_t row_size = std::max<int64_t>(1, std::max(x.w, y.w) * x.c);
   parallel_ranges(
       y.n * y.h, std::max<int64_t>(1, kElementGrain / row_size), [&](int64_t begin, int64_t end) {
