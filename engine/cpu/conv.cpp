@@ -80,7 +80,6 @@ void run(const Gather& g, const PackedFilters& filters, const float* source, con
   const int64_t blocks = ceil_div(g.lines(), block);
   const int64_t panel_groups = std::min(out.count(), ceil_div(kTasks, blocks));
   const int64_t panels_per_task = ceil_div(out.count(), panel_groups);
-  const bool finishes = residual != nullptr || filters.activation != PointwiseKind::none;
 
   parallel_for(blocks * panel_groups, [&](int64_t task) {
     const int64_t begin = task / panel_groups * block;
@@ -114,17 +113,13 @@ void run(const Gather& g, const PackedFilters& filters, const float* source, con
         const int64_t channel = group * out.channels + out.panels.first(panel);
         const bool last_part = k + part >= out.depth;
         for (int64_t line = begin; line < end; ++line) {
-          const int64_t at = g.out_pixel(line) * y_channels + channel;
+          const int64_t first = g.out_pixel(line) * y_channels + channel;
           args.a = lines.line(line) + group * source_channels;
-          args.c = y + at;
+          args.c = y + first;
           kernels.rows(args);
-          if (finishes && last_part)
-            kernels.finish({.pixels = args.rows,
-                            .channels = args.columns,
-                            .activation = filters.activation,
-                            .residual = residual != nullptr ? residual + at : nullptr,
-                            .y = args.c,
-                            .stride = args.c_stride});
+          if (last_part)
+            finish(filters.activation, at(residual, first), args.rows, args.columns, args.c,
+                   args.c_stride);
         }
       }
     }

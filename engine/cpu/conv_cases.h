@@ -2,11 +2,30 @@
 
 #include "engine/cpu/conv.h"
 #include "engine/cpu/gather.h"
+#include "engine/cpu/level.h"
 #include "engine/cpu/prepared_conv.h"
 
 namespace decant::cpu {
 
 // What conv.cpp chooses from, with winograd.h; same contracts as in conv.h.
+
+// y = act(y + residual) for pixels that a kernel has just written; nothing where neither is asked
+// for.
+inline void finish(PointwiseKind activation, const float* residual, int64_t pixels,
+                   int64_t channels, float* y, int64_t stride) {
+  if (residual == nullptr && activation == PointwiseKind::none) return;
+  kernels().finish({.pixels = pixels,
+                    .channels = channels,
+                    .activation = activation,
+                    .residual = residual,
+                    .y = y,
+                    .stride = stride});
+}
+
+// `p + offset`, or null.
+inline const float* at(const float* p, int64_t offset) {
+  return p == nullptr ? nullptr : p + offset;
+}
 
 // Sets of accumulators, of so many floats each, that a weight gradient over the pixels of g is
 // summed up in: few enough for memory, enough for many threads, each with enough pixels to outweigh

@@ -28,13 +28,12 @@ void run(const Gather& g, const float* source, const float* packed, const float*
   const SourceLines geometry(g);
   const std::vector<int64_t> taps = geometry.tap_offsets();
   const int64_t block = std::min(geometry.lines_in_cache(), ceil_div(g.lines(), kTasks));
-  const bool finishes = residual != nullptr || activation != PointwiseKind::none;
   parallel_ranges(g.lines(), block, [&](int64_t begin, int64_t end) {
     SourceLines lines(geometry);
     Scratch buffer(std::max<int64_t>(1, lines.buffer_size(end - begin)));
     lines.fetch(source, begin, end, buffer.data());
     for (int64_t line = begin; line < end; ++line) {
-      const int64_t at = g.out_pixel(line) * g.c;
+      const int64_t first = g.out_pixel(line) * g.c;
       kernels.depthwise({.pixels = g.columns,
                          .channels = g.c,
                          .x = lines.line(line),
@@ -43,15 +42,9 @@ void run(const Gather& g, const float* source, const float* packed, const float*
                          .tap_count = static_cast<int64_t>(taps.size()),
                          .w = packed,
                          .bias = bias,
-                         .y = y + at,
+                         .y = y + first,
                          .y_stride = g.step * g.c});
-      if (finishes)
-        kernels.finish({.pixels = g.columns,
-                        .channels = g.c,
-                        .activation = activation,
-                        .residual = residual != nullptr ? residual + at : nullptr,
-                        .y = y + at,
-                        .stride = g.step * g.c});
+      finish(activation, at(residual, first), g.columns, g.c, y + first, g.step * g.c);
     }
   });
 }

@@ -23,7 +23,6 @@ void forward(const ConvShape& shape, const float* x, const float* w, const float
   const SourceLines geometry(g);
   const std::vector<Segment> segments = geometry.segments(s.c_in);
   const int64_t block = std::min(geometry.lines_in_cache(), ceil_div(g.lines(), kTasks));
-  const bool finishes = residual != nullptr || activation != PointwiseKind::none;
   parallel_for(ceil_div(g.lines(), block), [&](int64_t i) {
     const int64_t begin = i * block;
     const int64_t end = std::min(g.lines(), begin + block);
@@ -31,7 +30,7 @@ void forward(const ConvShape& shape, const float* x, const float* w, const float
     Scratch buffer(std::max<int64_t>(1, lines.buffer_size(end - begin)));
     lines.fetch(x, begin, end, buffer.data());
     for (int64_t line = begin; line < end; ++line) {
-      const int64_t at = g.out_pixel(line) * s.c_out;
+      const int64_t first = g.out_pixel(line) * s.c_out;
       kernels().dots({.rows = g.columns,
                       .columns = s.c_out,
                       .a = lines.line(line),
@@ -42,15 +41,9 @@ void forward(const ConvShape& shape, const float* x, const float* w, const float
                       .width = s.kh * s.kw * s.c_in,
                       .start = bias != nullptr ? Start::bias : Start::zero,
                       .bias = bias,
-                      .c = y + at,
+                      .c = y + first,
                       .c_stride = s.c_out});
-      if (finishes)
-        kernels().finish({.pixels = g.columns,
-                          .channels = s.c_out,
-                          .activation = activation,
-                          .residual = residual != nullptr ? residual + at : nullptr,
-                          .y = y + at,
-                          .stride = s.c_out});
+      finish(activation, at(residual, first), g.columns, s.c_out, y + first, s.c_out);
     }
   });
 }

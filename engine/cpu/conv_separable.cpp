@@ -2,6 +2,7 @@
 
 #include "engine/core/parallel.h"
 #include "engine/cpu/conv_algorithm.h"
+#include "engine/cpu/conv_cases.h"
 #include "engine/cpu/gather.h"
 #include "engine/cpu/level.h"
 #include "engine/cpu/panels.h"
@@ -72,9 +73,8 @@ class SeparableConv : public PreparedConv {
       Scratch between((end - begin) * g.columns * g.c);
       for (int64_t line = begin; line < end; ++line)
         filter_line(g, lines, taps, line, between.data() + (line - begin) * g.columns * g.c);
-      const int64_t at = begin * g.columns * c_out_;
-      mix((end - begin) * g.columns, between.data(),
-          in.residual != nullptr ? in.residual + at : nullptr, y + at);
+      const int64_t first = begin * g.columns * c_out_;
+      mix((end - begin) * g.columns, between.data(), at(in.residual, first), y + first);
     });
   }
 
@@ -108,7 +108,7 @@ class SeparableConv : public PreparedConv {
                          .bias = depthwise_bias_.data(),
                          .y = to,
                          .y_stride = g.c});
-    finish(depthwise_activation_, g.columns, g.c, nullptr, to, g.c);
+    finish(depthwise_activation_, nullptr, g.columns, g.c, to, g.c);
   }
 
   // All channels of each pixel.
@@ -133,20 +133,8 @@ class SeparableConv : public PreparedConv {
                         .c = y + first,
                         .c_stride = c_out_});
       }
-      finish(activation_, pixels, panels_.columns(panel),
-             residual != nullptr ? residual + first : nullptr, y + first, c_out_);
+      finish(activation_, at(residual, first), pixels, panels_.columns(panel), y + first, c_out_);
     }
-  }
-
-  static void finish(PointwiseKind activation, int64_t pixels, int64_t channels,
-                     const float* residual, float* y, int64_t stride) {
-    if (residual == nullptr && activation == PointwiseKind::none) return;
-    kernels().finish({.pixels = pixels,
-                      .channels = channels,
-                      .activation = activation,
-                      .residual = residual,
-                      .y = y,
-                      .stride = stride});
   }
 
   ConvShape shape_;
@@ -195,8 +183,8 @@ class PointwisePair : public PreparedConv {
     parallel_ranges(n, block, [&](int64_t begin, int64_t end) {
       Scratch between((end - begin) * c_mid_);
       first_->run(end - begin, {in.x + begin * c_in_}, between.data());
-      const float* residual = in.residual != nullptr ? in.residual + begin * c_out_ : nullptr;
-      second_->run(end - begin, {between.data(), residual}, y + begin * c_out_);
+      second_->run(end - begin, {between.data(), at(in.residual, begin * c_out_)},
+                   y + begin * c_out_);
     });
   }
 

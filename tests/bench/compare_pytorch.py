@@ -232,7 +232,7 @@ def compare(arguments):
     steps = str(arguments.steps * (4 if arguments.what == "infer" else 1))
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as saved:
         run_decant(arguments, "--steps", "1", "--save", saved.name)
-        peers = [Peer(kind, arguments, saved.name) for kind in kinds_of(arguments.what)]
+        peers = [Peer(kind, arguments, saved.name) for kind in arguments.peers or kinds_of(arguments.what)]
     ours = []
     for _ in range(arguments.rounds):
         ours.append(run_decant(arguments, "--steps", steps))
@@ -266,6 +266,8 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=7)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--peers", nargs="+", choices=("eager", "compiled", "onnxruntime"),
+                        help="default: all that there are for the row")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--saved", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
