@@ -65,6 +65,8 @@ void validate(const TrainConfig& c, bool distilling) {
   check(c.optim.momentum >= 0 && c.optim.momentum < 1,
         "optim.momentum: expected 0 or more and below 1, got ", c.optim.momentum);
   check_least("optim.clip", c.optim.clip, 0.0);
+  check(c.optim.ema >= 0 && c.optim.ema < 1, "optim.ema: expected 0 or more and below 1, got ",
+        c.optim.ema);
   check_choice("schedule.name", c.schedule.name, {"poly", "cosine", "step", "constant"});
   check_least("schedule.power", c.schedule.power, 0.0);
   check_count("schedule.warmup_steps", c.schedule.warmup_steps, 0);

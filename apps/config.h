@@ -44,6 +44,7 @@ struct OptimConfig {
   double weight_decay = 0;
   double momentum = 0.9;
   double clip = 0;
+  double ema = 0;
 
   void visit(auto&& v) {
     v("name", name, "adam, adamw or sgd", "--optimizer");
@@ -51,6 +52,9 @@ struct OptimConfig {
     v("weight_decay", weight_decay, "adam, sgd: added to the gradient; adamw: decoupled");
     v("momentum", momentum, "of sgd (Nesterov)");
     v("clip", clip, "largest norm of the gradient; 0 does not clip", "--clip");
+    v("ema", ema,
+      "what a running mean of the weights keeps per step, 0.99 say: it is validated and "
+      "saved; 0: the weights are");
   }
 };
 

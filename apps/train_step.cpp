@@ -82,6 +82,7 @@ void TrainStep::compute(const data::Batch& batch, const nn::Pass& pass,
   backward(losses.total);
   losses.values.emplace_back("gradient", nn::clip_gradients(parameters_, options_.clip));
   optimizer_.apply();
+  if (average_ != nullptr) average_->apply();
 
   const Tensor& norm = losses.values.back().second;
   if (!figures_.defined()) {
@@ -109,6 +110,7 @@ void TrainStep::run(const data::Batch& batch, double learning_rate, int64_t step
   const nn::Pass pass{.training = true,
                       .key = RngKey::of(options_.seed, "dropout", static_cast<uint64_t>(step))};
   optimizer_.begin_step(learning_rate);
+  if (average_ != nullptr) average_->begin_step(step);
   if constexpr (kWithCuda)
     if (norms == nullptr && may_record(batch)) {
       recorded_images_ = batch.images;

@@ -12,6 +12,7 @@
 #include "nn/network.h"
 #include "nn/optimizer.h"
 #include "nn/parameter_set.h"
+#include "nn/weight_average.h"
 
 namespace decant::cuda {
 class StepGraph;
@@ -27,7 +28,8 @@ struct StepOptions {
 };
 
 /// One training step of a network, alone or under a teacher: forward, losses, backward, clipping,
-/// optimizer. All that train, distil and bench do in a step is here, on both devices.
+/// optimizer, mean of the weights. All that train, distil and bench do in a step is here, on both
+/// devices.
 ///
 /// On cuda nothing in it waits for the device, and from its third run on batches that lie in the
 /// same tensors it is a StepGraph's replay, with the same bits. Not so where a term reads the
@@ -39,6 +41,7 @@ class TrainStep {
             StepOptions options);
   ~TrainStep();
   void teach_by(kd::FrozenTeacher& teacher, const kd::Distiller& distiller);
+  void average_into(nn::WeightAverage& average) { average_ = &average; }
 
   /// `step` counts from 0. `batch` lies on the networks' device.
   /// norms: where given, how hard each part of a distillation pulls (kd::gradient_norms); reading
@@ -72,6 +75,7 @@ class TrainStep {
   StepOptions options_;
   kd::FrozenTeacher* teacher_ = nullptr;
   const kd::Distiller* distiller_ = nullptr;
+  nn::WeightAverage* average_ = nullptr;
 
   std::vector<std::string> names_;
   Tensor figures_;

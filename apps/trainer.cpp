@@ -83,6 +83,10 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
                                                   .seed = config_.seed,
                                                   .graph = config_.step_graph == "on"});
   if (distiller_) step_->teach_by(*teacher_, *distiller_);
+  if (config_.optim.ema > 0) {
+    average_ = std::make_unique<nn::WeightAverage>(*network_, *parameters_, config_.optim.ema);
+    step_->average_into(*average_);
+  }
   check(!config_.drop_last || std::cmp_less_equal(config_.batch, split_.train.size()),
         "batch: expected at most the ", split_.train.size(),
         " training images with drop_last, got ", config_.batch);
@@ -290,10 +294,14 @@ double Trainer::learning_rate(int64_t step) const {
                            config_.optim.lr, step, config_.epochs * batches);
 }
 
+nn::Network& Trainer::kept_network() {
+  return average_ ? average_->network() : *network_;
+}
+
 void Trainer::finish_epoch(double seconds) {
   const EpochFigures figures = epoch_figures();
   const Validation val = validate(
-      *validation_, config_.batch, forward_of(*network_),
+      *validation_, config_.batch, forward_of(kept_network()),
       [this](const Variable& logits, const Tensor& masks) { return supervised(logits, masks); });
   const std::string epoch = epoch_text();
   ++progress_.epoch;
@@ -355,7 +363,7 @@ void Trainer::draw_previews(bool current_is_best) {
   if (count == 0) return;
   std::unique_ptr<nn::Network> loaded;
   if (!current_is_best) loaded = nn::network_from_checkpoint(folder_->best()).network;
-  nn::Network& network = loaded ? *loaded : *network_;
+  nn::Network& network = loaded ? *loaded : kept_network();
   const std::filesystem::path directory = folder_->path() / "previews";
   std::filesystem::create_directories(directory);
   for (int64_t i = 0; i < count; ++i) {

@@ -18,6 +18,7 @@
 #include "kd/teacher.h"
 #include "nn/optimizer.h"
 #include "nn/parameter_set.h"
+#include "nn/weight_average.h"
 
 namespace decant::apps {
 
@@ -80,6 +81,7 @@ class Trainer {
   EpochFigures epoch_figures() const;
   void check_finite(const Tensor& figures, int64_t begin, int64_t end) const;
   double learning_rate(int64_t step) const;
+  nn::Network& kept_network();  ///< that is validated, chosen, drawn and saved
   Variable supervised(const Variable& logits, const Tensor& masks) const;
   /// Ends an epoch: the best network's bookkeeping, texts, previews, commit.
   void finish_epoch(double seconds);
@@ -112,6 +114,7 @@ class Trainer {
 
   std::unique_ptr<nn::ParameterSet> parameters_;
   std::unique_ptr<nn::Optimizer> optimizer_;
+  std::unique_ptr<nn::WeightAverage> average_;  ///< only with optim.ema
   std::unique_ptr<TrainStep> step_;
   std::unique_ptr<StepFeed> feed_;
   Progress progress_;

@@ -136,7 +136,8 @@ std::vector<std::string> Trainer::header() {
   lines.push_back(str("input ", config_.data.size, " x ", config_.data.size, ", batch ",
                       config_.batch, ", augmentation ", notes_.augment, ", loss ", config_.loss,
                       ", ", config_.optim.name, " ", config_.optim.lr, ", ", config_.schedule.name,
-                      ", seed ", config_.seed));
+                      config_.optim.ema > 0 ? str(", EMA ", config_.optim.ema) : "", ", seed ",
+                      config_.seed));
   if (!augmentation_line_.empty()) lines.push_back(augmentation_line_);
   if (distiller_) {
     lines.push_back(distiller_->spec().describe());

@@ -8,6 +8,7 @@ namespace {
 
 constexpr const char* kValues = "values";
 constexpr const char* kOptimizer = "optimizer.";
+constexpr const char* kAverage = "average.";
 constexpr const char* kFigures = "epoch.figures";
 constexpr const char* kNorms = "epoch.gradient_norms";
 
@@ -31,6 +32,15 @@ std::vector<NamedTensor> buffers_of(nn::Module& module) {
   return collector.take();
 }
 
+// The tensors of a state whose names begin with `prefix`, by what follows it.
+std::vector<NamedTensor> part_of(const TensorFile& state, std::string_view prefix) {
+  std::vector<NamedTensor> part;
+  for (const NamedTensor& named : state.tensors)
+    if (named.name.starts_with(prefix))
+      part.push_back({named.name.substr(prefix.size()), named.tensor});
+  return part;
+}
+
 Json to_json(const std::vector<kd::GradientNorm>& norms) {
   Json json = Json::array();
   for (const kd::GradientNorm& of : norms) json.push_back({of.name, of.map, of.norm});
@@ -52,6 +62,9 @@ std::vector<NamedTensor> Trainer::state_tensors() {
     tensors.push_back({buffer.name, buffer.tensor.to(Device::cpu)});
   for (NamedTensor& moment : optimizer_->state())
     tensors.push_back({kOptimizer + moment.name, std::move(moment.tensor)});
+  if (average_)
+    for (NamedTensor& mean : average_->state())
+      tensors.push_back({kAverage + mean.name, std::move(mean.tensor)});
   if (progress_.batch > 0) {
     const Tensor& all = at_work_.figures;
     tensors.push_back({kFigures, all.view(0, {progress_.batch, all.shape()[1]}).to(Device::cpu)});
@@ -60,7 +73,7 @@ std::vector<NamedTensor> Trainer::state_tensors() {
 }
 
 void Trainer::save(const std::filesystem::path& path) {
-  nn::save_checkpoint(path, *network_, to_metadata(notes_));
+  nn::save_checkpoint(path, kept_network(), to_metadata(notes_));
 }
 
 void Trainer::restore() {
@@ -72,11 +85,8 @@ void Trainer::restore() {
         values.size());
   parameters_->values().copy_from(values);
   for (NamedTensor& buffer : buffers_of(*network_)) buffer.tensor.copy_from(state.at(buffer.name));
-  std::vector<NamedTensor> moments;
-  for (const NamedTensor& named : state.tensors)
-    if (named.name.starts_with(kOptimizer))
-      moments.push_back({named.name.substr(std::string_view(kOptimizer).size()), named.tensor});
-  optimizer_->load_state(moments);
+  optimizer_->load_state(part_of(state, kOptimizer));
+  if (average_) average_->load_state(part_of(state, kAverage));
   if (progress_.batch > 0) restore_epoch(state);
   const CheckpointNotes before = notes_of(state.metadata, folder_->path());
   check_unchanged(before);

@@ -87,15 +87,14 @@ Tensor clip_kernel(std::span<const Tensor> tensors, double limit) {
   return Tensor::full({}, norm, DType::f64);
 }
 
-// x = a x + b y
-void combine(Tensor& x, double a, const Tensor& y, double b) {
-  with_real_type(x.dtype(), [&]<class T>() {
-    T* out = x.mutable_data<T>();
-    const T* in = y.data<T>();
-    const T factor = static_cast<T>(a);
-    const T weight = static_cast<T>(b);
-    parallel_ranges(x.size(), kElementGrain, [=](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) out[i] = factor * out[i] + weight * in[i];
+void ema_kernel(Tensor& average, const Tensor& values, double decay, const Tensor& /*now*/) {
+  with_real_type(average.dtype(), [&]<class T>() {
+    T* out = average.mutable_data<T>();
+    const T* in = values.data<T>();
+    const EmaRule<T> rule;
+    const auto now = EmaRule<T>::now(decay);
+    parallel_ranges(average.size(), kElementGrain, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) rule(now, out[i], in[i]);
     });
   });
 }
@@ -121,7 +120,7 @@ const OpInfo& kClip = register_update("clip_norm", "x *= min(1, limit / (norm + 
 const OpInfo& kScaleInPlace = register_update("scale_in_place", "x *= factor", "elementary");
 const OpInfo& kFill = register_update("fill", "x = value", "elementary");
 const OpInfo& kCopy = register_update("copy", "to = from", "elementary");
-const OpInfo& kEma = register_update("ema_update", "average = decay average + (1 - decay) values",
+const OpInfo& kEma = register_update("ema_update", "average += (1 - decay) (values - average)",
                                      "Polyak & Juditsky 1992, exponentially weighted");
 
 void expect_like(const OpInfo& op, const char* name, const Tensor& values, const Tensor& other) {
@@ -152,6 +151,10 @@ Tensor step_numbers(const SgdOptions& options, bool first_step) {
 Tensor step_numbers(const AdamOptions& options) {
   const auto now = AdamRule<float>::now(options);
   return Tensor::of<float>({3}, {now.rate, now.unbias, now.shrink});
+}
+
+Tensor step_numbers(double decay) {
+  return Tensor::of<float>({1}, {EmaRule<float>::now(decay).share});
 }
 
 void sgd_step(Tensor values, const Tensor& gradients, Tensor momentum, const SgdOptions& options,
@@ -207,10 +210,10 @@ void copy(Tensor to, const Tensor& from) {
   to.copy_from(from);
 }
 
-void ema_update(Tensor average, const Tensor& values, double decay) {
+void ema_update(Tensor average, const Tensor& values, double decay, const Tensor& now) {
   expect_like(kEma, "values", average, values);
   check(decay >= 0 && decay <= 1, "ema_update: expected a decay in [0, 1], got ", decay);
-  ON_DEVICE(average, combine, average, decay, values, 1 - decay);
+  ON_DEVICE(average, ema_kernel, average, values, decay, now);
 }
 
 }  // namespace decant

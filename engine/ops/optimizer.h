@@ -73,7 +73,11 @@ void scale_in_place(Tensor x, double factor);
 void fill(Tensor x, double value);
 /// to = from
 void copy(Tensor to, const Tensor& from);
-/// average = decay average + (1 - decay) values
-void ema_update(Tensor average, const Tensor& values, double decay);
+
+/// float32 [1], on the CPU: what ema_update reads.
+Tensor step_numbers(double decay);
+
+/// average += (1 - decay) (values - average), so that an average of equal values stays theirs.
+void ema_update(Tensor average, const Tensor& values, double decay, const Tensor& now = {});
 
 }  // namespace decant

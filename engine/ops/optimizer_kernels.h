@@ -72,6 +72,20 @@ struct AdamRule {
   }
 };
 
+template <class T>
+struct EmaRule {
+  /// What changes: the share of what comes in.
+  struct Now {
+    T share;
+  };
+
+  static Now now(double decay) { return {static_cast<T>(1 - decay)}; }
+
+  HOST_DEVICE void operator()(const Now& now, T& average, T value) const {
+    average += now.share * (value - average);
+  }
+};
+
 namespace cuda {
 
 /// `now`: what step_numbers() returns; where undefined it is uploaded.
@@ -79,14 +93,13 @@ void sgd_kernel(Tensor& values, const Tensor& gradients, Tensor& momentum,
                 const SgdOptions& options, bool first_step, const Tensor& now);
 void adam_kernel(Tensor& values, const Tensor& gradients, Tensor& m, Tensor& v,
                  const AdamOptions& options, const Tensor& now);
+void ema_kernel(Tensor& average, const Tensor& values, double decay, const Tensor& now);
 
 /// The sum of squares of all tensors together, [].
 Tensor square_sum(std::span<const Tensor> tensors);
 /// Clips their common norm; returns what it was, [].
 Tensor clip_kernel(std::span<const Tensor> tensors, double limit);
 
-/// x = a x + b y
-void combine(Tensor& x, double a, const Tensor& y, double b);
 /// x *= factor
 void scale_kernel(Tensor& x, double factor);
 

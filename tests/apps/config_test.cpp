@@ -118,6 +118,7 @@ TEST_CASE("values that make no sense are errors that name their key") {
   refuses([](TrainConfig& c) { c.epochs = 0; }, "epochs: expected 1 .. 1000000000, got 0");
   refuses([](TrainConfig& c) { c.batch = -2; }, "batch: expected 1 .. 1000000000, got -2");
   refuses([](TrainConfig& c) { c.optim.lr = -1; }, "optim.lr: expected a number above 0");
+  refuses([](TrainConfig& c) { c.optim.ema = 1; }, "optim.ema: expected 0 or more and below 1");
   refuses([](TrainConfig& c) { c.optim.name = "sgd"; }, "optim.lr: expected a rate for sgd");
   refuses([](TrainConfig& c) { c.epochs = int64_t{1} << 62; }, "epochs: expected 1 .. 1000000000");
   refuses([](TrainConfig& c) { c.optim.name = "adamm"; }, "did you mean \"adam\"?");

@@ -77,7 +77,7 @@ TEST_CASE("cuda: train and every pathway's distill follow the CPU") {
 TEST_CASE("cuda: a run that was killed goes on to the same bytes, with and without a graph") {
   if constexpr (!kWithCuda) return;
   const TemporaryFolder folder;
-  const Words words = tiny("train", "cuda") + Words{"epochs=2"};
+  const Words words = tiny("train", "cuda") + Words{"epochs=2", "optim.ema=0.9"};
   must(words + Words{"--out", folder / "whole"});
   begin_and_kill(words, folder / "killed");
   must({"train", "--resume", folder / "killed"});

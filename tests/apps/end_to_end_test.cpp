@@ -13,6 +13,9 @@
 #include <thread>
 
 #include "apps/options.h"
+#include "engine/io/safetensors.h"
+#include "nn/checkpoint.h"
+#include "nn/parameter_set.h"
 #include "tests/apps/program.h"
 
 using namespace decant;
@@ -414,6 +417,36 @@ TEST_CASE("a run that was killed at random moments and resumed writes the same b
   check_same(contents(folder / "whole"), contents(out));
   const Result again = must({"train", "--resume", out});
   CHECK(again.out.find("nothing to do") != std::string::npos);
+}
+
+// Of 40 epochs two steps each, so that the kill finds the run at work.
+TEST_CASE("the mean of the weights is what is kept; training knows nothing of it, resume goes on") {
+  const TemporaryFolder folder;
+  const Words run = tiny_run() + Words{"epochs=40", "previews=0"};
+  const Words averaged = run + Words{"optim.ema=0.9"};
+  must(run + Words{"--out", folder / "plain"});
+  must(averaged + Words{"--out", folder / "whole"});
+  const auto state = [&](const char* out) {
+    return read_safetensors(folder.path() / out / "state.safetensors");
+  };
+  const TensorFile plain = state("plain");
+  const TensorFile mean = state("whole");
+  CHECK(std::ranges::equal(plain.at("values").values<float>(), mean.at("values").values<float>()));
+  CHECK(!std::ranges::equal(mean.at("values").values<float>(),
+                            mean.at("average.weights").values<float>()));
+  const auto last = nn::network_from_checkpoint(folder.path() / "whole/last.safetensors").network;
+  CHECK(std::ranges::equal(nn::ParameterSet(*last).values().values<float>(),
+                           mean.at("average.weights").values<float>()));
+  // What was validated is what was saved.
+  must({"evaluate", folder / "whole", "--json", folder / "metrics.json"});
+  const Json json = Json::parse(bytes_of(folder / "metrics.json"));
+  CHECK(
+      json["metrics"]["all"]["dice"]["mean"].get<double>() ==
+      doctest::Approx(dice_of_epoch(folder / "whole", json["epoch"].get<int64_t>())).epsilon(1e-7));
+
+  begin_and_kill(averaged, folder / "killed");
+  must({"train", "--resume", folder / "killed"});
+  check_same(contents(folder / "whole"), contents(folder / "killed"));
 }
 
 TEST_CASE(

@@ -66,6 +66,14 @@ void check_replay(const std::function<Tensor(int64_t)>& numbers,
 
 }  // namespace
 
+TEST_CASE("a recorded average takes the decay of each replay") {
+  const auto decay = [](int64_t i) { return 0.9 / static_cast<double>(i + 1); };
+  check_replay([&](int64_t i) { return step_numbers(decay(i)); },
+               [&](Buffers& b, int64_t i, const Tensor& now) {
+                 ema_update(b.values, b.gradients, decay(i), now);
+               });
+}
+
 TEST_CASE("a recorded sgd step takes the learning rate and the momentum of each replay") {
   const auto options = [](int64_t i) {
     return SgdOptions{.learning_rate = 0.1 / static_cast<double>(i + 1),
