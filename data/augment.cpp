@@ -1,78 +1,16 @@
 #include "data/augment.h"
 
 #include <algorithm>
-#include <map>
 #include <nlohmann/json.hpp>
 
+#include "data/augment/albumentations.h"
 #include "data/augment/transform.h"
 #include "engine/core/error.h"
 #include "engine/core/nearest_name.h"
 
 namespace decant::data {
-namespace {
 
 using nlohmann::json;
-
-struct Registered {
-  double default_p;
-  MakeTransform make;
-};
-
-std::map<std::string, Registered, std::less<>>& registry() {
-  static std::map<std::string, Registered, std::less<>> transforms;
-  return transforms;
-}
-
-// The last part of albumentations.augmentations.crops.transforms.RandomCrop.
-std::string class_name(const json& entry) {
-  check(entry.is_object() && entry.contains("__class_fullname__") &&
-            entry["__class_fullname__"].is_string(),
-        "augmentation: expected an object with __class_fullname__, got ", entry.dump());
-  const auto name = entry["__class_fullname__"].get<std::string>();
-  return name.substr(name.rfind('.') + 1);
-}
-
-// Albumentations' to_dict as our short form.
-json short_form(const json& dictionary) {
-  const json version = dictionary.value("__version__", json("1.3.1"));
-  check(version.is_string() && version.get<std::string>().starts_with("1."),
-        "augmentation: expected a pipeline of Albumentations 1.x, whose meaning of arguments is ",
-        "followed here, got version ", version.dump());
-  const json& compose = dictionary["transform"];
-  check(class_name(compose) == "Compose" && compose.contains("transforms") &&
-            compose["transforms"].is_array(),
-        "augmentation: expected a Compose with transforms, got ", class_name(compose));
-  check(compose.value("p", json(1)) == json(1.0), "augmentation: expected Compose with p = 1, got ",
-        compose.value("p", json(1)).dump());
-  json list = json::array();
-  for (json entry : compose["transforms"]) {
-    const std::string name = class_name(entry);
-    if (name == "ToTensorV2") continue;  // changes the order of axes for PyTorch, nothing else
-    entry.erase("__class_fullname__");
-    entry["name"] = name;
-    list.push_back(std::move(entry));
-  }
-  return list;
-}
-
-}  // namespace
-
-void register_transform(std::string_view name, double default_p, MakeTransform make) {
-  registry().emplace(name, Registered{default_p, make});
-}
-
-std::vector<std::string> transform_names() {
-  std::vector<std::string> names;
-  for (const auto& [name, entry] : registry()) names.push_back(name);
-  return names;
-}
-
-struct Pipeline::Step {
-  std::string name;
-  double p;
-  json arguments;
-  std::shared_ptr<const Transform> transform;
-};
 
 Frame::Frame(const Image& picture, const Image& mask_picture)
     : FrameShape{picture.width, picture.height, picture.channels},
@@ -89,35 +27,13 @@ Tensor Frame::image_tensor() const {
 }
 
 Pipeline Pipeline::from_json(const json& given) {
-  const json list = given.is_object() && given.contains("transform") ? short_form(given) : given;
-  check(list.is_array(), "augmentation: expected a list of transforms or Albumentations' to_dict, ",
-        "got ", given.type_name());
   Pipeline pipeline;
   bool normalized = false;
-  for (json entry : list) {
-    check(entry.is_object() && entry.contains("name") && entry["name"].is_string(),
-          "augmentation: expected an object with a name, got ", entry.dump());
-    const auto name = entry["name"].get<std::string>();
-    const auto it = registry().find(name);
-    if (it == registry().end())
-      throw Error(str("augmentation: unknown transform '", name, "', did you mean '",
-                      nearest_name(name, transform_names()), "'?"));
-    entry.erase("name");
-    Arguments arguments(name, std::move(entry));
-    double p = arguments.number("p", it->second.default_p);
-    check(p >= 0 && p <= 1, name, ": expected p in 0 .. 1, got ", p);
-    if (arguments.flag("always_apply", false)) p = 1;
-    auto transform = it->second.make(arguments);
-    check(!(normalized && transform->needs_grey_levels()), "augmentation: expected ", name,
-          " before Normalize, got it after: it works on grey levels of 0 .. 255");
-    normalized |= transform->role() == Role::normalize;
-    arguments.finish();
-    json resolved = arguments.resolved();
-    resolved.erase("always_apply");
-    resolved["p"] = p;
-    resolved["name"] = name;
-    pipeline.steps_.push_back(
-        std::make_shared<Step>(Step{name, p, std::move(resolved), std::move(transform)}));
+  for (Step& step : read_steps(is_dictionary(given) ? short_form(given) : given)) {
+    check(!(normalized && step.transform->needs_grey_levels()), "augmentation: expected ",
+          step.name, " before Normalize, got it after: it works on grey levels of 0 .. 255");
+    normalized |= step.transform->role() == Role::normalize;
+    pipeline.steps_.push_back(std::make_shared<Step>(std::move(step)));
   }
   return pipeline;
 }
@@ -172,13 +88,8 @@ json Pipeline::to_json() const {
   return list;
 }
 
-bool Pipeline::applies(size_t index, const RngKey& own) const {
-  return Rng(own).uniform(0) < steps_[index]->p;
-}
-
 void Pipeline::apply_step(size_t index, Frame& frame, const RngKey& key) const {
-  const RngKey own = key.part(std::to_string(index));
-  if (applies(index, own)) steps_[index]->transform->apply(frame, own);
+  steps_[index]->apply(frame, key.part(std::to_string(index)));
 }
 
 ImageSize Pipeline::frame_size(ImageSize source) const {
@@ -217,6 +128,12 @@ ViewPair Pipeline::apply_pair(const Frame& source, const RngKey& key) const {
   return views;
 }
 
+std::string Pipeline::not_affine() const {
+  for (const auto& step : steps_)
+    if (!step->transform->is_affine()) return step->name;
+  return "";
+}
+
 std::string Pipeline::only_on_cpu() const {
   const Step* before = nullptr;
   for (const auto& step : steps_) {
@@ -242,7 +159,7 @@ PlannedFrame Pipeline::plan(const FrameShape& source, const RngKey& key) const {
   frame.framing = source.geometry;
   for (size_t i = 0; i < steps_.size(); ++i) {
     const RngKey own = key.part(std::to_string(i));
-    if (applies(i, own)) steps_[i]->transform->plan(frame, own);
+    if (steps_[i]->applies(own)) steps_[i]->transform->plan(frame, own);
     if (steps_[i]->transform->role() == Role::framing) frame.framing = frame.geometry;
   }
   return frame;

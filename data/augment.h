@@ -52,12 +52,16 @@ struct ViewPair {
   Affine teacher_to_student;  ///< position in the teacher's view -> position in the student's
 };
 
-/// A list of transforms, Albumentations 1.3.1 by name, arguments, defaults and meaning.
+struct Step;
+
+/// A list of transforms, Albumentations by name, arguments, defaults and meaning: those of 1.3.1,
+/// or of 2.0.8 where an entry has "version": 2.
 /// Transform number t draws from key.part("t"), so a result depends on the key and the list only.
 class Pipeline {
  public:
   /// Our short form [{"name": "HorizontalFlip", "p": 0.5}, ...], or the dictionary that
-  /// Albumentations' to_dict writes (a Compose of known transforms).
+  /// Albumentations' to_dict and A.save write: a Compose of known transforms, of version 1.0 to 1.3
+  /// or 2.x.
   /// Throws Error naming the transform or argument that is unknown, with the nearest known one, or
   /// a transform that needs grey levels of 0 .. 255 behind Normalize.
   static Pipeline from_json(const nlohmann::json& given);
@@ -92,6 +96,10 @@ class Pipeline {
   /// the views would then show different parts or differ in size.
   ViewPair apply_pair(const Frame& source, const RngKey& key) const;
 
+  /// The first transform that moves positions otherwise than by an affine map, as a user knows it;
+  /// "" where none does. Behind one, geometry and teacher_to_student are not the whole truth.
+  std::string not_affine() const;
+
   /// What no device does of this pipeline, as words for a user; "" where it does everything. A
   /// device does Resize, RandomCrop, HorizontalFlip, ShiftScaleRotate (linear, reflect_101),
   /// GaussNoise, PixelDropout (sparing the mask) and Normalize (p = 1), each once at most and in
@@ -104,8 +112,6 @@ class Pipeline {
   PlannedFrame plan(const FrameShape& source, const RngKey& key) const;
 
  private:
-  struct Step;
-  bool applies(size_t index, const RngKey& own) const;
   void apply_step(size_t index, Frame& frame, const RngKey& key) const;
 
   std::vector<std::shared_ptr<const Step>> steps_;

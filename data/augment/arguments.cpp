@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "data/augment/transform.h"
 #include "engine/core/error.h"
@@ -6,8 +7,30 @@
 
 namespace decant::data {
 
-Arguments::Arguments(std::string transform, nlohmann::json given)
-    : transform_(std::move(transform)), given_(std::move(given)) {}
+namespace {
+
+using Range = Arguments::Range;
+
+std::optional<Range> pair_of(const nlohmann::json& value) {
+  const bool pair =
+      value.is_array() && value.size() == 2 && value[0].is_number() && value[1].is_number();
+  if (!pair) return {};
+  return Range{value[0].get<double>(), value[1].get<double>()};
+}
+
+std::optional<Range> span_of(const nlohmann::json& value) {
+  if (value.is_number()) return Range{value.get<double>(), value.get<double>()};
+  return pair_of(value);
+}
+
+nlohmann::json to_json(const Range& range) {
+  return {range.low, range.high};
+}
+
+}  // namespace
+
+Arguments::Arguments(std::string transform, nlohmann::json given, Version version)
+    : transform_(std::move(transform)), version_(version), given_(std::move(given)) {}
 
 void Arguments::fail(const char* name, const char* expected) const {
   const std::string got = given_.contains(name) ? given_[name].dump() : "nothing";
@@ -78,26 +101,80 @@ std::vector<double> Arguments::numbers(const char* name, std::vector<double> fal
   return result;
 }
 
-Arguments::Range Arguments::range(const char* name, Range fallback, bool from_zero) {
+Range Arguments::range(const char* name, Range fallback, std::optional<double> other) {
   const auto* value = take(name);
   Range result = fallback;
   if (value && value->is_number()) {
     const double v = value->get<double>();
-    result = from_zero ? Range{0, v} : Range{-v, v};
-    if (v < 0) result = {result.high, result.low};
+    const auto [low, high] = std::minmax(v, other.value_or(-v));
+    result = {low, high};
   } else if (value) {
-    const bool pair = value->is_array() && value->size() == 2 && (*value)[0].is_number() &&
-                      (*value)[1].is_number();
+    const std::optional<Range> pair = pair_of(*value);
     if (!pair) fail(name, "a number or a pair of numbers");
-    result = {(*value)[0].get<double>(), (*value)[1].get<double>()};
+    result = *pair;
     if (result.low > result.high) fail(name, "a pair with the smaller number first");
   }
-  resolved_[name] = {result.low, result.high};
+  resolved_[name] = to_json(result);
   return result;
+}
+
+Range Arguments::whole_range(const char* name, Range fallback, std::optional<double> other) {
+  const Range result = range(name, fallback, other);
+  for (const double end : {result.low, result.high})
+    if (end != std::floor(end) || std::fabs(end) > 32768) fail(name, "whole numbers up to 32768");
+  return result;
+}
+
+std::optional<Range> Arguments::span(const char* name) {
+  const auto* value = take(name);
+  resolved_[name] = nullptr;
+  if (!value || value->is_null()) return {};
+  const std::optional<Range> result = span_of(*value);
+  if (!result) fail(name, "a number or a pair of numbers");
+  resolved_[name] = to_json(*result);
+  return result;
+}
+
+std::optional<Arguments::Axes> Arguments::axes(const char* name) {
+  const auto* value = take(name);
+  resolved_[name] = nullptr;
+  if (!value || value->is_null()) return {};
+  const nlohmann::json both = {{"x", *value}, {"y", *value}};
+  const nlohmann::json& given = value->is_object() ? *value : both;
+  std::optional<Range> x, y;
+  if (given.size() == 2 && given.contains("x") && given.contains("y")) {
+    x = span_of(given["x"]);
+    y = span_of(given["y"]);
+  }
+  if (!x || !y) fail(name, "a number, a pair of numbers, or both under \"x\" and \"y\"");
+  resolved_[name] = {{"x", to_json(*x)}, {"y", to_json(*y)}};
+  return Axes{*x, *y};
+}
+
+std::vector<Step> Arguments::steps(const char* name) {
+  const auto* value = take(name);
+  if (!value || !value->is_array() || value->empty()) fail(name, "a list of transforms");
+  nlohmann::json list = *value;
+  for (nlohmann::json& entry : list)
+    if (is_v2() && entry.is_object() && !entry.contains("version")) entry["version"] = 2;
+  std::vector<Step> steps = read_steps(list);
+  resolved_[name] = nlohmann::json::array();
+  for (const Step& step : steps) {
+    check(step.transform->role() == Role::variation, transform_,
+          ": expected transforms that vary the image, got ", step.name,
+          ", which belongs into the list itself");
+    resolved_[name].push_back(step.arguments);
+  }
+  return steps;
 }
 
 void Arguments::ignore(const char* name) {
   take(name);
+}
+
+void Arguments::only(const char* name, const nlohmann::json& value) {
+  const auto* given = take(name);
+  if (given && *given != value) fail(name, str("nothing but ", value.dump()).c_str());
 }
 
 void Arguments::finish() const {

@@ -10,13 +10,24 @@ namespace decant::data {
 ///   reflect_101 dcb|abcd|cba
 enum class Border { constant = 0, replicate = 1, reflect = 2, wrap = 3, reflect_101 = 4 };
 
-/// Argument border_mode.
-inline Border read_border(Arguments& arguments) {
-  const int mode = arguments.integer("border_mode", 4);
-  check(mode <= 4, "border_mode: expected 0 (constant), 1 (replicate), 2 (reflect), 3 (wrap) or ",
-        "4 (reflect_101), got ", mode);
-  return static_cast<Border>(mode);
-}
+/// What stands for pixels outside an image, and the constant's values.
+struct Outside {
+  Border border = Border::constant;
+  std::vector<double> fill = {0};  ///< per channel, or one for all (Albumentations hands one number
+                                   ///< on to OpenCV, which may fill the first channel alone)
+  bool fill_mask = false;
+};
+
+/// How a transform of version 1 calls them; of version 2 they are border_mode (constant), fill and
+/// fill_mask throughout.
+struct OutsideNames {
+  const char* border = "border_mode";
+  const char* fill = "value";
+  const char* fill_mask = "mask_value";
+  Border usual = Border::reflect_101;
+};
+
+Outside read_outside(Arguments& arguments, const OutsideNames& names = {});
 
 /// The index inside 0 .. n - 1 that index i stands for; -1 for the constant.
 inline int64_t border_index(int64_t i, int64_t n, Border border) {

@@ -10,7 +10,7 @@ namespace {
 /// y = (x - mean max_pixel_value) / (std max_pixel_value), ImageNet's mean and std by default.
 /// Differs: an image of one channel takes the average of mean and of std, so that one pipeline
 /// serves networks of one and of three input channels.
-/// Source: Albumentations 1.3.1, Normalize.
+/// Source: Albumentations 1.3.1 and 2.0.8, Normalize.
 class Normalize : public Transform {
  public:
   explicit Normalize(Arguments& arguments)
@@ -18,6 +18,7 @@ class Normalize : public Transform {
         std_(arguments.numbers("std", {0.229, 0.224, 0.225})),
         max_(arguments.number("max_pixel_value", 255)) {
     for (const double s : std_) check(s > 0, "Normalize: expected std above 0, got ", s);
+    if (arguments.is_v2()) arguments.only("normalization", "standard");
     check(max_ > 0, "Normalize: expected max_pixel_value above 0, got ", max_);
   }
 

@@ -11,16 +11,15 @@ namespace {
 /// pad_width_divisor; exactly one of the two per axis (a divisor needs its minimum set to null).
 /// position center: floor(total / 2) before, the rest after; top_left, top_right, bottom_left,
 /// bottom_right: where the image then lies.
-/// Source: Albumentations 1.3.1, PadIfNeeded.
+/// Source: Albumentations 1.3.1 and 2.0.8, PadIfNeeded.
 class PadIfNeeded : public Transform {
  public:
   explicit PadIfNeeded(Arguments& arguments)
       : rows_(read_axis(arguments, "min_height", "pad_height_divisor")),
         columns_(read_axis(arguments, "min_width", "pad_width_divisor")),
         position_(arguments.word("position", "center")),
-        border_(read_border(arguments)),
-        value_(arguments.numbers("value", {0})),
-        mask_value_(arguments.optional_number("mask_value", {}).value_or(0) != 0) {
+        outside_(read_outside(arguments)) {
+    if (arguments.is_v2()) arguments.ignore("padding");  // of its base class, and always 0
     check(position_ == "center" || position_ == "top_left" || position_ == "top_right" ||
               position_ == "bottom_left" || position_ == "bottom_right",
           "PadIfNeeded: expected a position of center, top_left, top_right, bottom_left or "
@@ -35,15 +34,15 @@ class PadIfNeeded : public Transform {
   }
 
   void apply(Frame& frame, const RngKey&) const override {
-    check_channel_values(value_, frame, "PadIfNeeded");
+    check_channel_values(outside_.fill, frame, "PadIfNeeded");
     const auto [width, height] = frame_size({frame.width, frame.height});
     const int top = before(height - frame.height, position_.starts_with("top"));
     const int left = before(width - frame.width, position_.ends_with("left"));
     frame.image = pad(frame.image, frame, frame.channels, width, height, left, top,
-                      [this](int c) { return channel_value(value_, c); });
+                      [this](int c) { return channel_value(outside_.fill, c); });
     if (!frame.mask.empty())
       frame.mask = pad(frame.mask, frame, 1, width, height, left, top,
-                       [this](int) { return static_cast<uint8_t>(mask_value_); });
+                       [this](int) { return static_cast<uint8_t>(outside_.fill_mask); });
     frame.width = width;
     frame.height = height;
     frame.geometry = Affine::translation(left, top) * frame.geometry;
@@ -80,9 +79,9 @@ class PadIfNeeded : public Transform {
     std::vector<T> out;
     out.reserve(static_cast<size_t>(width * channels) * static_cast<size_t>(height));
     for (int y = 0; y < height; ++y) {
-      const int64_t from_y = border_index(y - top, frame.height, border_);
+      const int64_t from_y = border_index(y - top, frame.height, outside_.border);
       for (int x = 0; x < width; ++x) {
-        const int64_t from_x = border_index(x - left, frame.width, border_);
+        const int64_t from_x = border_index(x - left, frame.width, outside_.border);
         for (int c = 0; c < channels; ++c)
           out.push_back(
               from_x < 0 || from_y < 0
@@ -96,9 +95,7 @@ class PadIfNeeded : public Transform {
   Axis rows_;
   Axis columns_;
   std::string position_;
-  Border border_;
-  std::vector<double> value_;
-  bool mask_value_;
+  Outside outside_;
 };
 
 const RegisterTransform<PadIfNeeded> kRegistered("PadIfNeeded", 1);

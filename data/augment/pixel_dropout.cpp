@@ -6,18 +6,19 @@ namespace {
 
 /// Sets each pixel to drop_value with probability dropout_prob; per_channel: each value by itself.
 /// drop_value null: a random colour, one per image. mask_drop_value null leaves the mask as it is,
-/// otherwise the same pixels of the mask are set to it.
-/// Source: Albumentations 1.3.1, PixelDropout.
+/// otherwise pixels of the mask are set to it: the same ones, in version 2 others.
+/// Source: Albumentations 1.3.1 and 2.0.8, PixelDropout.
 class PixelDropout : public Transform {
  public:
   explicit PixelDropout(Arguments& arguments)
-      : probability_(arguments.number("dropout_prob", 0.01)),
+      : v2_(arguments.is_v2()),
+        probability_(arguments.number("dropout_prob", 0.01)),
         per_channel_(arguments.flag("per_channel", false)),
         value_(arguments.optional_number("drop_value", 0)),
         mask_value_(arguments.optional_number("mask_drop_value", {})) {
     check(probability_ >= 0 && probability_ <= 1,
           "PixelDropout: expected dropout_prob in 0 .. 1, got ", probability_);
-    check(!mask_value_ || !per_channel_,
+    check(v2_ || !mask_value_ || !per_channel_,
           "PixelDropout: mask_drop_value is only possible where per_channel is false");
   }
 
@@ -31,8 +32,9 @@ class PixelDropout : public Transform {
       if (drop.uniform(per_channel_ ? i : i / channels) < probability_)
         frame.image[i] = dropout.colour.at(i % channels);
     if (!mask_value_) return;
+    const Rng drop_mask(v2_ ? key.part("drop mask") : dropout.key);
     for (size_t i = 0; i < frame.mask.size(); ++i)
-      if (drop.uniform(i) < probability_) frame.mask[i] = *mask_value_ != 0 ? 1 : 0;
+      if (drop_mask.uniform(i) < probability_) frame.mask[i] = *mask_value_ != 0 ? 1 : 0;
   }
 
   DeviceStep device_step() const override {
@@ -55,6 +57,7 @@ class PixelDropout : public Transform {
     return plan;
   }
 
+  bool v2_;
   double probability_;
   bool per_channel_;
   std::optional<double> value_;

@@ -7,13 +7,17 @@ namespace {
 /// Cuts height x width at a random place.
 ///   y0 = floor((H - height + 1) u1), x0 = floor((W - width + 1) u2)
 /// Throws Error where the image is smaller.
-/// Source: Albumentations 1.3.1, RandomCrop.
+/// Source: Albumentations 1.3.1 and 2.0.8, RandomCrop.  Differs: no pad_if_needed.
 class RandomCrop : public Transform {
  public:
   explicit RandomCrop(Arguments& arguments)
       : height_(arguments.integer("height")), width_(arguments.integer("width")) {
     check(height_ > 0 && width_ > 0, "RandomCrop: expected a size above 0, got ", width_, " x ",
           height_);
+    if (!arguments.is_v2()) return;
+    arguments.only("pad_if_needed", false);
+    for (const char* of_padding : {"pad_position", "border_mode", "fill", "fill_mask"})
+      arguments.ignore(of_padding);
   }
 
   Role role() const override { return Role::framing; }

@@ -10,8 +10,8 @@ namespace {
 /// Resizes to height x width; the mask by nearest neighbour.
 ///   interpolation 1 (linear, the default): source position (i + 0.5) n_in / n_out - 0.5, clamped,
 ///   without antialiasing; 0 (nearest): floor(i n_in / n_out), as always for the mask
-/// Source: Albumentations 1.3.1, Resize; positions as in OpenCV's resize.  Differs: float weights
-/// instead of 11-bit ones.
+/// Source: Albumentations 1.3.1 and 2.0.8, Resize; positions as in OpenCV's resize.  Differs: float
+/// weights instead of 11-bit ones.
 class Resize : public Transform {
  public:
   explicit Resize(Arguments& arguments)
@@ -22,6 +22,9 @@ class Resize : public Transform {
           height_);
     const int mode = arguments.resolved()["interpolation"].get<int>();
     check(mode <= 1, "Resize: expected an interpolation of 0 (nearest) or 1 (linear), got ", mode);
+    if (!arguments.is_v2()) return;
+    arguments.only("mask_interpolation", 0);
+    arguments.only("area_for_downscale", nullptr);
   }
 
   Role role() const override { return Role::framing; }

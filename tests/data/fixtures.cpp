@@ -128,4 +128,32 @@ Image disc(int width, int height, double cx, double cy, double radius) {
   return image;
 }
 
+Point centre(const Frame& f, float background) {
+  double sum = 0, x_sum = 0, y_sum = 0;
+  for (int y = 0; y < f.height; ++y) {
+    for (int x = 0; x < f.width; ++x) {
+      const double v = f.image[static_cast<size_t>((y * f.width + x) * f.channels)] - background;
+      sum += v;
+      x_sum += v * x;
+      y_sum += v * y;
+    }
+  }
+  return {x_sum / sum, y_sum / sum};
+}
+
+Image bump(int width, int height, double cx, double cy, double sigma, int channels) {
+  Image image(width, height, channels);
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x)
+      for (int c = 0; c < channels; ++c)
+        image.at(x, y, c) = static_cast<uint8_t>(std::lround(
+            250 * std::exp(-((x - cx) * (x - cx) + (y - cy) * (y - cy)) / (2 * sigma * sigma))));
+  return image;
+}
+
+Image ones(Image mask) {
+  for (uint8_t& v : mask.pixels) v = v != 0;
+  return mask;
+}
+
 }  // namespace decant::data

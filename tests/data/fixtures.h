@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "data/augment.h"
 #include "data/image_io.h"
 
 namespace decant::data {
@@ -42,6 +43,17 @@ std::string png_chunk(const std::string& type, const std::string& data);
 Image random_image(int width, int height, uint64_t seed, int channels = 1);
 /// 255 inside a disc.
 Image disc(int width, int height, double cx, double cy, double radius);
+
+struct Point {
+  double x, y;
+};
+
+/// Centre of mass of channel 0, after taking off `background`.
+Point centre(const Frame& f, float background = 0);
+/// A smooth bump of width `sigma` on black.
+Image bump(int width, int height, double cx, double cy, double sigma, int channels = 1);
+/// The same with 1 for what is not 0.
+Image ones(Image mask);
 
 /// Message of the Error that f throws; "" if it throws none.
 template <class F>

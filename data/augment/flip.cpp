@@ -6,7 +6,7 @@ namespace decant::data {
 namespace {
 
 /// Mirrors left and right.
-/// Source: Albumentations 1.3.1, HorizontalFlip.
+/// Source: Albumentations 1.3.1 and 2.0.8, HorizontalFlip.
 class HorizontalFlip : public Transform {
  public:
   explicit HorizontalFlip(Arguments&) {}
@@ -38,7 +38,30 @@ class HorizontalFlip : public Transform {
   }
 };
 
-const RegisterTransform<HorizontalFlip> kRegistered("HorizontalFlip", 0.5);
+/// Mirrors top and bottom.
+/// Source: Albumentations 1.3.1 and 2.0.8, VerticalFlip.
+class VerticalFlip : public Transform {
+ public:
+  explicit VerticalFlip(Arguments&) {}
+
+  void apply(Frame& frame, const RngKey&) const override {
+    flip(frame.image, frame, frame.channels);
+    if (!frame.mask.empty()) flip(frame.mask, frame, 1);
+    frame.geometry = Affine{{1, 0, 0, 0, -1, frame.height - 1.0}} * frame.geometry;
+  }
+
+ private:
+  template <class T>
+  static void flip(std::vector<T>& values, const Frame& frame, int c) {
+    const int64_t row = int64_t{frame.width} * c;
+    for (int64_t y = 0; y < frame.height / 2; ++y)
+      std::swap_ranges(values.begin() + y * row, values.begin() + (y + 1) * row,
+                       values.begin() + (frame.height - 1 - y) * row);
+  }
+};
+
+const RegisterTransform<HorizontalFlip> kHorizontal("HorizontalFlip", 0.5);
+const RegisterTransform<VerticalFlip> kVertical("VerticalFlip", 0.5);
 
 }  // namespace
 }  // namespace decant::data
