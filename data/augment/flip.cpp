@@ -9,7 +9,7 @@ namespace {
 /// Source: Albumentations 1.3.1 and 2.0.8, HorizontalFlip.
 class HorizontalFlip : public Transform {
  public:
-  explicit HorizontalFlip(Arguments&) {}
+  explicit HorizontalFlip(Arguments& arguments) { arguments.mean_the_same(); }
 
   void apply(Frame& frame, const RngKey&) const override {
     flip(frame.image, frame, frame.channels);
@@ -42,7 +42,7 @@ class HorizontalFlip : public Transform {
 /// Source: Albumentations 1.3.1 and 2.0.8, VerticalFlip.
 class VerticalFlip : public Transform {
  public:
-  explicit VerticalFlip(Arguments&) {}
+  explicit VerticalFlip(Arguments& arguments) { arguments.mean_the_same(); }
 
   void apply(Frame& frame, const RngKey&) const override {
     flip(frame.image, frame, frame.channels);

@@ -19,6 +19,7 @@ class Normalize : public Transform {
         max_(arguments.number("max_pixel_value", 255)) {
     for (const double s : std_) check(s > 0, "Normalize: expected std above 0, got ", s);
     if (arguments.is_v2()) arguments.only("normalization", "standard");
+    arguments.mean_the_same();
     check(max_ > 0, "Normalize: expected max_pixel_value above 0, got ", max_);
   }
 

@@ -14,6 +14,7 @@ class RandomCrop : public Transform {
       : height_(arguments.integer("height")), width_(arguments.integer("width")) {
     check(height_ > 0 && width_ > 0, "RandomCrop: expected a size above 0, got ", width_, " x ",
           height_);
+    arguments.mean_the_same();
     if (!arguments.is_v2()) return;
     arguments.only("pad_if_needed", false);
     for (const char* of_padding : {"pad_position", "border_mode", "fill", "fill_mask"})

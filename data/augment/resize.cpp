@@ -22,6 +22,7 @@ class Resize : public Transform {
           height_);
     const int mode = arguments.resolved()["interpolation"].get<int>();
     check(mode <= 1, "Resize: expected an interpolation of 0 (nearest) or 1 (linear), got ", mode);
+    arguments.mean_the_same();
     if (!arguments.is_v2()) return;
     arguments.only("mask_interpolation", 0);
     arguments.only("area_for_downscale", nullptr);

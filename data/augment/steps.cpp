@@ -50,7 +50,7 @@ Step read_step(json entry) {
   resolved.erase("always_apply");
   resolved["p"] = p;
   resolved["name"] = name;
-  if (version == Version::v2) resolved["version"] = 2;
+  if (version == Version::v2 && arguments.version_matters()) resolved["version"] = 2;
   return {name, p, std::move(resolved), std::move(transform)};
 }
 

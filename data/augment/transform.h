@@ -86,6 +86,10 @@ class Arguments {
 
   const std::string& transform() const { return transform_; }
   bool is_v2() const { return version_ == Version::v2; }
+  /// Says that what both versions have in common is all that there is: written out, the transform
+  /// is the same, whichever it was read from.
+  void mean_the_same() { version_matters_ = false; }
+  bool version_matters() const { return version_matters_; }
 
   double number(const char* name, double fallback);
   std::optional<double> optional_number(const char* name, std::optional<double> fallback);
@@ -119,6 +123,7 @@ class Arguments {
 
   std::string transform_;
   Version version_;
+  bool version_matters_ = true;
   nlohmann::json given_;
   nlohmann::json resolved_ = nlohmann::json::object();
   std::vector<std::string> known_;

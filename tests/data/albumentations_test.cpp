@@ -162,6 +162,8 @@ TEST_CASE("a pipeline of all known transforms is read from either version's dict
     CHECK(list[5]["transforms"].size() == 14);
     CHECK(Pipeline::from_json(list).to_json() == list);
     CHECK(pipeline.not_affine() == "SomeOf");
+    // A teacher's Normalize and its student's are one, whichever version either was read from.
+    CHECK(list[6] == Pipeline::preset("none", 8).to_json()[1]);
     // The same after a way through our short form, versions in all entries included.
     Frame a(random_image(70, 66, 3, 1), ones(disc(70, 66, 30, 30, 20)));
     Frame b = a;
