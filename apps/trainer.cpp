@@ -95,6 +95,7 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
                         std::min(config_.batch, static_cast<int64_t>(split_.train.size())),
                         "data.size");
   check_framing(augmentation);
+  check_views(augmentation);
   load_pictures(augmentation, channels);
   feed_ = std::make_unique<StepFeed>(device_, pictures_);
   loader_ =

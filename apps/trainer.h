@@ -70,6 +70,7 @@ class Trainer {
   void load_teacher();
   void check_smallest_batch() const;
   void check_framing(const data::Pipeline& augmentation) const;
+  void check_views(const data::Pipeline& augmentation) const;
   void check_teacher_pixels(const data::Pipeline& evaluation) const;
   void check_terms();
   void note_cells_apart(std::vector<std::string>& lines) const;

@@ -53,6 +53,16 @@ void Trainer::check_framing(const data::Pipeline& augmentation) const {
   }
 }
 
+// A teacher's maps are warped to the student's view by one affine map per image.
+void Trainer::check_views(const data::Pipeline& augmentation) const {
+  if (!distiller_ || distiller_->spec().teacher_view != kd::TeacherView::weak_warped) return;
+  const std::string bends = augmentation.not_affine();
+  check(bends.empty(),
+        "augment: expected transforms that move pixels by affine maps, as the teacher's maps are "
+        "warped by (teacher_view weak_warped), got ",
+        bends, "; distill.spec.teacher_view=same shows the teacher the student's view");
+}
+
 // While it teaches, the teacher sees pixels as the student's Normalize leaves them.
 void Trainer::check_teacher_pixels(const data::Pipeline& evaluation) const {
   const nlohmann::json mine = evaluation.to_json();

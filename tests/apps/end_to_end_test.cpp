@@ -327,6 +327,21 @@ TEST_CASE("key=value is a setting also behind a list of words, a value of its fl
   CHECK(Json::parse(named.out)["seed"] == 0);
 }
 
+TEST_CASE("maps are warped by affine maps alone: bent images are for a teacher of the same view") {
+  const TemporaryFolder folder;
+  write_bytes(folder / "bent.json",
+              R"([{"name": "Resize", "height": 32, "width": 32},
+                  {"name": "OneOf", "transforms": [{"name": "GridDistortion"}]},
+                  {"name": "Normalize"}])");
+  const Words run = tiny_run("distill") + Words{"--teacher",  trained(),     "--preset",
+                                                "L_MSE_WAug", "--augment",   folder / "bent.json",
+                                                "--out",      folder / "out"};
+  const Result result = decant::apps::decant(run);
+  CHECK(result.code == 2);
+  CHECK(result.err.find("teacher_view weak_warped), got OneOf") != std::string::npos);
+  must(run + Words{"distill.spec.teacher_view=same"});
+}
+
 TEST_CASE("a teacher that does not score what its checkpoint says is refused") {
   const TemporaryFolder folder;
   std::string bytes = bytes_of(trained() + "/best.safetensors");
