@@ -77,6 +77,7 @@ Command train_command();
 Command distill_command();
 Command evaluate_command();
 Command compare_command();
+Command report_command();
 Command predict_command();
 Command summary_command();
 Command gradcheck_command();
