@@ -168,9 +168,9 @@ uint64_t EvaluationSet::digest() {
   return fnv1a64(all);
 }
 
-data::Image predicted_mask(nn::Network& network, const EvaluationSet::Item& item) {
+data::Image predicted_mask(const Forward& forward, const EvaluationSet::Item& item) {
   const NoGrad no_grad;
-  const Variable logits = forward_of(network)(Variable(item.image));
+  const Variable logits = forward(Variable(item.image));
   return mask_of(probability_at(lesion_probability(logits), 0, item.size));
 }
 

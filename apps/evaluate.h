@@ -66,8 +66,8 @@ class EvaluationSet {
   std::vector<uint64_t> digests_;  ///< 0: not seen yet
 };
 
-/// What the network, in evaluation, answers to an image, at the image's own size.
-data::Image predicted_mask(nn::Network& network, const EvaluationSet::Item& item);
+/// What a network answers to an image, at the image's own size.
+data::Image predicted_mask(const Forward& forward, const EvaluationSet::Item& item);
 
 /// Of the files of a split's training and validation images, with their masks and ids: equal where
 /// a run would read the same, wherever the files lie. Nothing is decoded.

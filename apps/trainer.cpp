@@ -369,15 +369,16 @@ std::vector<EventImage> Trainer::draw_previews(bool current_is_best) {
   if (count == 0) return drawn;
   std::unique_ptr<nn::Network> loaded;
   if (!current_is_best) loaded = nn::network_from_checkpoint(folder_->best()).network;
-  nn::Network& network = loaded ? *loaded : kept_network();
+  const Forward student = forward_of(loaded ? *loaded : kept_network());
+  const Forward teacher = teacher_ ? forward_of(teacher_->network()) : nullptr;
   const std::filesystem::path directory = folder_->path() / "previews";
   std::filesystem::create_directories(directory);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t at = i * validation_->count() / count;  // spread over the classes
     const EvaluationSet::Item item = validation_->load(at);
     PreviewParts parts{.image = item.own, .truth = item.truth};
-    parts.student = predicted_mask(network, item);
-    if (teacher_) parts.teacher = predicted_mask(teacher_->network(), item);
+    parts.student = predicted_mask(student, item);
+    if (teacher) parts.teacher = predicted_mask(teacher, item);
     std::string name = validation_->id(at);
     std::ranges::replace(name, '/', '_');
     drawn.push_back({"previews/" + name, draw_preview(parts)});

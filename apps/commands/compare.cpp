@@ -29,21 +29,6 @@ struct CompareOptions {
   }
 };
 
-// Cells in columns as wide as their longest; names to the left, figures to the right.
-void print_columns(const std::vector<std::vector<std::string>>& table, size_t names) {
-  std::vector<size_t> widths(table.front().size());
-  for (const auto& line : table)
-    for (size_t c = 0; c < widths.size(); ++c)
-      widths[c] = std::max(widths[c], shown_width(line[c]));
-  for (const auto& line : table) {
-    for (size_t c = 0; c < widths.size(); ++c) {
-      const std::string room(widths[c] - shown_width(line[c]), ' ');
-      std::cout << (c == 0 ? "" : "  ") << (c < names ? line[c] + room : room + line[c]);
-    }
-    std::cout << "\n";
-  }
-}
-
 // Supervised, of its training; "-" where no run folder tells.
 std::string loss_of(const MeasuredRun& run) {
   return run.origin ? run.origin->config.loss : "-";
@@ -66,7 +51,7 @@ void print(const std::vector<MeasuredRun>& runs) {
                      str(run.metrics.both_empty, "/", run.metrics.truth_empty_only, "/",
                          run.metrics.prediction_empty_only)});
   }
-  print_columns(table, 3);
+  std::cout << columns_text(table, 3);
   std::cout << "MMACs (millions of multiply-adds) and ms for one image of size x size, "
             << num_threads() << " threads\n"
             << "empty: images without a lesion in truth and prediction / truth only / prediction "

@@ -12,10 +12,11 @@ namespace {
 std::vector<data::Image> answers(const data::Dataset& dataset, const std::vector<std::string>& ids,
                                  const std::filesystem::path& checkpoint) {
   const TrainedNetwork trained = load_trained(checkpoint);
+  const Forward forward = forward_of(*trained.network);
   const EvaluationSet set(dataset, ids, trained);
   std::vector<data::Image> masks;
   for (int64_t i = 0; i < set.count(); ++i)
-    masks.push_back(predicted_mask(*trained.network, set.load(i)));
+    masks.push_back(predicted_mask(forward, set.load(i)));
   return masks;
 }
 

@@ -6,14 +6,11 @@
 #include <set>
 #include <sstream>
 
+#include "apps/command.h"
 #include "apps/run_folder.h"
 #include "apps/study/collect.h"
 #include "apps/study/study_view.h"
 #include "engine/core/rng.h"
-
-#ifndef DECANT_VERSION
-#define DECANT_VERSION "unknown"
-#endif
 
 namespace decant::apps {
 namespace {
@@ -207,7 +204,7 @@ Report report_of_runs(const std::vector<std::string>& given, const MeasuredData&
   name_apart(runs);
   Report report;
   Results& results = report.results;
-  results.program = DECANT_VERSION;
+  results.program = program_version();
   results.splits = {runs.front().selection.part};
   for (size_t i = 0; i < runs.size(); ++i) {
     results.cells.push_back(cell_of(runs[i]));
