@@ -15,8 +15,7 @@ std::vector<data::Image> answers(const data::Dataset& dataset, const std::vector
   const Forward forward = forward_of(*trained.network);
   const EvaluationSet set(dataset, ids, trained);
   std::vector<data::Image> masks;
-  for (int64_t i = 0; i < set.count(); ++i)
-    masks.push_back(predicted_mask(forward, set.load(i)));
+  for (int64_t i = 0; i < set.count(); ++i) masks.push_back(predicted_mask(forward, set.load(i)));
   return masks;
 }
 

@@ -1,5 +1,6 @@
 #include "apps/study/html.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 

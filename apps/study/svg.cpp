@@ -94,14 +94,10 @@ double Scale::operator()(double value) const {
 }
 
 std::string tick_text(double value) {
+  if (std::abs(value) < 1e-12) return "0";  // what is left of a sum of steps
   if (std::abs(value) >= 1000) return short_number(value);
-  if (value != 0 && std::abs(value) < 1e-4) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.0e", value);
-    return text;
-  }
   char text[32];
-  std::snprintf(text, sizeof text, "%.6g", std::abs(value) < 1e-12 ? 0.0 : value);
+  std::snprintf(text, sizeof text, std::abs(value) < 1e-4 ? "%.0e" : "%.6g", value);
   return text;
 }
 

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "apps/study/html.h"
@@ -120,7 +121,8 @@ TEST_CASE("a curve is broken where a value is missing, and logarithmic over thre
   const auto curves = [](std::vector<double> y) {
     return read(line_chart({{.id = "x", .title = "t", .description = "d"},
                             "epoch",
-                            {{"a", 0, {1, 2, 3, 4}, std::move(y), 3}}}));
+                            {{"a", 0, {1, 2, 3, 4}, std::move(y), 3}},
+                            false}));
   };
   const auto broken = curves({1, NAN, 2, 3});
   const std::string d = select(broken, "path", "curve").front().attributes.at("d");

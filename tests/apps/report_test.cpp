@@ -246,7 +246,9 @@ TEST_CASE("a report of what is no run or no study is one line and exit code 2") 
   write_bytes(folder / "study/results.json", to_json(small_study("x")).dump());
   refused({folder / "study", trained()}, "expected one study, or several runs");
   refused({folder / "study", "--split", "val"}, "split: expected none for a study");
-  refused({trained(), "--out", folder / "none/page.html"}, "expected its folder to be there");
+  const Result nowhere = report({trained()}, folder / "none/page.html");
+  CHECK(nowhere.code == 2);
+  CHECK(nowhere.err.find("expected its folder to be there") != std::string::npos);
 }
 
 TEST_CASE("Chromium shows the page and says nothing" * doctest::skip()) {
