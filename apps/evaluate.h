@@ -66,6 +66,9 @@ class EvaluationSet {
   std::vector<uint64_t> digests_;  ///< 0: not seen yet
 };
 
+/// What a network answers to an image, at the image's own size.
+data::Image predicted_mask(const Forward& forward, const EvaluationSet::Item& item);
+
 /// Of the files of a split's training and validation images, with their masks and ids: equal where
 /// a run would read the same, wherever the files lie. Nothing is decoded.
 uint64_t data_digest(const data::Dataset& dataset, const data::Split& split);
@@ -90,6 +93,10 @@ Validation validate(EvaluationSet& set, int64_t batch, const Forward& forward,
 /// All metrics of every image at its own size. Images without a mask are an Error.
 data::MetricsReport evaluate(EvaluationSet& set, int64_t batch, const Forward& forward,
                              data::EmptyPolicy policy);
+
+/// Milliseconds that one image takes, on the CPU: the median of single answers, after a few to warm
+/// up.
+double latency_ms(const TrainedNetwork& trained);
 
 /// Dice of two masks of one size from their counts, both empty 1: what validate() needs of
 /// data::measure, without its distances.

@@ -98,6 +98,10 @@ void draw_mask(data::Image& image, const data::Image& mask, const Colour& colour
   }
 }
 
+data::Image preview_picture(const PreviewParts& parts) {
+  return to_rgb(scaled_to_height(parts.image, kPreviewHeight));
+}
+
 }  // namespace
 
 data::Image to_rgb(const data::Image& image) {
@@ -160,8 +164,8 @@ data::Image side_by_side(const std::vector<Panel>& panels) {
   return sheet;
 }
 
-data::Image draw_preview(const PreviewParts& parts) {
-  const data::Image picture = to_rgb(scaled_to_height(parts.image, kPreviewHeight));
+std::vector<Panel> preview_panels(const PreviewParts& parts) {
+  const data::Image picture = preview_picture(parts);
   const auto fitted = [&](const data::Image& mask) {
     return mask_to_size(mask, picture.width, picture.height);
   };
@@ -176,7 +180,31 @@ data::Image draw_preview(const PreviewParts& parts) {
   };
   answer("TEACHER", parts.teacher, kTeacherColour);
   answer("STUDENT", parts.student, kStudentColour);
-  return side_by_side(panels);
+  return panels;
+}
+
+data::Image draw_preview(const PreviewParts& parts) {
+  return side_by_side(preview_panels(parts));
+}
+
+Panel error_panel(const PreviewParts& parts) {
+  Panel panel{"ERRORS", preview_picture(parts)};
+  data::Image& picture = panel.image;
+  const data::Image truth = mask_to_size(parts.truth, picture.width, picture.height);
+  const data::Image answer = mask_to_size(parts.student, picture.width, picture.height);
+  constexpr Colour kBlack = {0, 0, 0};
+  constexpr Colour kWhite = {255, 255, 255};
+  for (int y = 0; y < picture.height; ++y) {
+    for (int x = 0; x < picture.width; ++x) {
+      const bool lesion = truth.at(x, y) != 0;
+      const bool found = answer.at(x, y) != 0;
+      blend(picture, x, y, kBlack, 0.45);
+      if (lesion && found) blend(picture, x, y, kWhite, 0.35);
+      if (lesion && !found) blend(picture, x, y, kMissedColour, 0.75);
+      if (!lesion && found) blend(picture, x, y, kInventedColour, 0.75);
+    }
+  }
+  return panel;
 }
 
 }  // namespace decant::apps

@@ -11,9 +11,11 @@ namespace decant::apps {
 
 using Colour = std::array<uint8_t, 3>;
 
-constexpr Colour kTruthColour = {70, 220, 110};    // green
-constexpr Colour kTeacherColour = {255, 190, 60};  // amber
-constexpr Colour kStudentColour = {70, 200, 255};  // sky blue
+constexpr Colour kTruthColour = {70, 220, 110};     // green
+constexpr Colour kTeacherColour = {255, 190, 60};   // amber
+constexpr Colour kStudentColour = {70, 200, 255};   // sky blue
+constexpr Colour kMissedColour = {60, 150, 255};    // blue
+constexpr Colour kInventedColour = {255, 120, 40};  // orange
 
 /// The image in three channels.
 data::Image to_rgb(const data::Image& image);
@@ -43,8 +45,15 @@ struct PreviewParts {
   data::Image student = {};
 };
 
-/// Image, truth, teacher and student side by side, 256 pixels high. The teacher's panel and the
-/// student's show the truth too, as a thin line.
+/// Image, truth, teacher and student, 256 pixels high. The teacher's panel and the student's show
+/// the truth too, as a thin line.
+std::vector<Panel> preview_panels(const PreviewParts& parts);
+
+/// The same side by side.
 data::Image draw_preview(const PreviewParts& parts);
+
+/// Where the student errs, over the darkened image: what it missed of the lesion, what it took for
+/// one, and in white where it is right. 256 pixels high.
+Panel error_panel(const PreviewParts& parts);
 
 }  // namespace decant::apps

@@ -24,8 +24,18 @@ constexpr const char* kConfig = "config.json";
 constexpr const char* kSplit = "split.json";
 constexpr const char* kMetrics = "metrics.csv";
 constexpr const char* kLog = "log.txt";
+constexpr const char* kEvents =
+    "events.out.tfevents.0.decant";  // "tfevents" is how readers know it
 constexpr const char* kPreviews = "previews";
 constexpr const char* kProgress = "progress";
+
+// Files that grow with every epoch, and the key under which a state names their lengths.
+struct Growing {
+  const char* name;
+  const char* length_key;
+};
+constexpr Growing kGrowing[] = {
+    {kMetrics, "metrics_bytes"}, {kLog, "log_bytes"}, {kEvents, "events_bytes"}};
 
 std::string reason() {
   return std::strerror(errno);
@@ -134,8 +144,7 @@ RunFolder RunFolder::open(const fs::path& path) {
   folder.lock();
   remove_temporaries(path);
   if (fs::is_directory(path / kPreviews)) remove_temporaries(path / kPreviews);
-  int64_t metrics_bytes = 0;
-  int64_t log_bytes = 0;
+  std::map<std::string, int64_t> lengths;
   if (fs::exists(path / kState)) {
     const TensorFile state = read_safetensors(path / kState);
     const auto words = state.metadata.find(kProgress);
@@ -151,8 +160,9 @@ RunFolder RunFolder::open(const fs::path& path) {
       p.best_score = json.at("best_score").get<double>();
       p.finished = json.at("finished").get<bool>();
       p.arithmetic = json.at("cpu_level").get<std::string>();
-      metrics_bytes = json.at("metrics_bytes").get<int64_t>();
-      log_bytes = json.at("log_bytes").get<int64_t>();
+      for (const Growing& file : kGrowing)  // no events in runs of before they were written
+        lengths[file.name] = file.name == kEvents ? json.value(file.length_key, int64_t{0})
+                                                  : json.at(file.length_key).get<int64_t>();
     } catch (const nlohmann::json::exception& error) {
       throw Error(str((path / kState).string(), ": expected the progress of a run, got ",
                       words->second.substr(0, 100), " (", error.what(), ")"));
@@ -168,8 +178,7 @@ RunFolder RunFolder::open(const fs::path& path) {
     check(epochs <= 1, (path / kState).string(), ": expected the state of a run of ", epochs,
           " epochs, got no such file; without it the run cannot go on");
   }
-  cut(path / kMetrics, metrics_bytes);
-  cut(path / kLog, log_bytes);
+  for (const Growing& file : kGrowing) cut(path / file.name, lengths[file.name]);
   return folder;
 }
 
@@ -177,7 +186,8 @@ void RunFolder::take_back() noexcept {
   if (committed()) return;
   std::error_code ignored;  // the error that led here is the one to tell
   fs::remove_all(path_ / kPreviews, ignored);
-  for (const char* name : {kMetrics, kLog, kBest, kLast, kConfig})  // config.json makes it a run
+  for (const char* name :
+       {kMetrics, kLog, kEvents, kBest, kLast, kConfig})  // config.json makes it a run
     fs::remove(path_ / name, ignored);
   for (const fs::path& made : made_) fs::remove(made, ignored);  // a folder only where it is empty
 }
@@ -194,14 +204,13 @@ TensorFile RunFolder::state() const {
   return read_safetensors(path_ / kState);
 }
 
-void RunFolder::append(const char* name, std::string_view text) {
+void RunFolder::append(const char* name, std::string_view bytes) {
   const fs::path path = path_ / name;
   const int file = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
   check(file >= 0, path.string(), ": expected to write to it, got ", reason());
-  const std::string line = std::string(text) + "\n";
   size_t done = 0;
-  while (done < line.size()) {
-    const ssize_t count = ::write(file, line.data() + done, line.size() - done);
+  while (done < bytes.size()) {
+    const ssize_t count = ::write(file, bytes.data() + done, bytes.size() - done);
     if (count < 0 && errno == EINTR) continue;
     const std::string why = reason();
     if (count <= 0) ::close(file);
@@ -215,11 +224,19 @@ void RunFolder::append(const char* name, std::string_view text) {
 }
 
 void RunFolder::append_log(std::string_view line) {
-  append(kLog, line);
+  append(kLog, str(line, "\n"));
 }
 
 void RunFolder::append_metrics(std::string_view row) {
-  append(kMetrics, row);
+  append(kMetrics, str(row, "\n"));
+}
+
+void RunFolder::append_events(std::string_view records) {
+  append(kEvents, records);
+}
+
+bool RunFolder::has_events() const {
+  return length_of(path_ / kEvents) > 0;
 }
 
 void RunFolder::commit(const Progress& progress, std::vector<NamedTensor> tensors,
@@ -234,15 +251,11 @@ void RunFolder::commit(const Progress& progress, std::vector<NamedTensor> tensor
   } else if (progress.best_epoch > 0) {
     tensors.push_back({kBest, tensor_of(best_bytes_)});
   }
-  const Json words = {{"epoch", progress.epoch},
-                      {"step", progress.step},
-                      {"batch", progress.batch},
-                      {"best_epoch", progress.best_epoch},
-                      {"best_score", progress.best_score},
-                      {"finished", progress.finished},
-                      {"cpu_level", progress.arithmetic},
-                      {"metrics_bytes", length_of(path_ / kMetrics)},
-                      {"log_bytes", length_of(path_ / kLog)}};
+  Json words = {{"epoch", progress.epoch},           {"step", progress.step},
+                {"batch", progress.batch},           {"best_epoch", progress.best_epoch},
+                {"best_score", progress.best_score}, {"finished", progress.finished},
+                {"cpu_level", progress.arithmetic}};
+  for (const Growing& file : kGrowing) words[file.length_key] = length_of(path_ / file.name);
   metadata[kProgress] = words.dump();
   write_safetensors(path_ / kState, {std::move(tensors), std::move(metadata)});
   progress_ = progress;

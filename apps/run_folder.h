@@ -32,11 +32,12 @@ struct Progress {
 ///   config.json split.json          what the run is, written once at its beginning
 ///   metrics.csv log.txt             a row and a line per epoch
 ///   best.safetensors last.safetensors previews/*.png
+///   events.out.tfevents.0.decant    the same for TensorBoard, see tensorboard.h
 ///   state.safetensors               weights, moments, Progress, the bytes of best, and the lengths
-///                                   of metrics.csv and log.txt: its rename *is* the commit
+///                                   of the growing files above: its rename *is* the commit
 ///
 /// A commit writes the others first. A process that dies in between leaves them ahead of the state;
-/// open() brings them back to it: text files are cut to their committed length, networks are
+/// open() brings them back to it: growing files are cut to their committed length, networks are
 /// written again. Nothing holds a time or a number of threads, so equal runs have equal bytes.
 /// One process at a time: the folder is locked while a RunFolder lives.
 class RunFolder {
@@ -74,6 +75,8 @@ class RunFolder {
 
   void append_log(std::string_view line);
   void append_metrics(std::string_view row);
+  void append_events(std::string_view records);
+  bool has_events() const;  ///< false where the next ones begin the file
 
   /// Commits an epoch, or the steps of one at work.
   ///   tensors       all that going on needs, and `metadata`, which state() gives back
@@ -90,7 +93,7 @@ class RunFolder {
  private:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
   void lock();
-  void append(const char* name, std::string_view text);
+  void append(const char* name, std::string_view bytes);
 
   std::filesystem::path path_;
   Progress progress_;

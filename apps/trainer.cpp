@@ -329,7 +329,9 @@ void Trainer::finish_epoch(double seconds) {
   std::string header = "epoch,step,lr";
   std::string row = str(progress_.epoch, ",", progress_.step, ",", digits(figures.learning_rate));
   std::string words = epoch;
+  std::vector<EventScalar> scalars = {{event_tag("lr"), figures.learning_rate}};
   const auto column = [&](const std::string& name, double value) {
+    scalars.push_back({event_tag(name), value});
     header.append(",").append(name);
     row.append(",").append(std::isnan(value) ? "" : digits(value));  // Dice of no lesions
   };
@@ -354,34 +356,36 @@ void Trainer::finish_epoch(double seconds) {
 
   // Drawing takes as long as an epoch of a tiny network: at epochs 1, 2, 4, 8 .. and at the end.
   const bool power_of_two = (progress_.epoch & (progress_.epoch - 1)) == 0;
-  if (progress_.finished || power_of_two) draw_previews(better);
+  std::vector<EventImage> previews;
+  if (progress_.finished || power_of_two) previews = draw_previews(better);
+  if (!folder_->has_events()) folder_->append_events(event_file_head());
+  folder_->append_events(epoch_event(progress_.epoch, scalars, previews));
   commit();
   at_work_.gradient_norms.clear();
 }
 
-void Trainer::draw_previews(bool current_is_best) {
+std::vector<EventImage> Trainer::draw_previews(bool current_is_best) {
+  std::vector<EventImage> drawn;
   const int64_t count = std::min(config_.previews, validation_->count());
-  if (count == 0) return;
+  if (count == 0) return drawn;
   std::unique_ptr<nn::Network> loaded;
   if (!current_is_best) loaded = nn::network_from_checkpoint(folder_->best()).network;
-  nn::Network& network = loaded ? *loaded : kept_network();
+  const Forward student = forward_of(loaded ? *loaded : kept_network());
+  const Forward teacher = teacher_ ? forward_of(teacher_->network()) : nullptr;
   const std::filesystem::path directory = folder_->path() / "previews";
   std::filesystem::create_directories(directory);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t at = i * validation_->count() / count;  // spread over the classes
     const EvaluationSet::Item item = validation_->load(at);
-    const NoGrad no_grad;
-    const auto prediction = [&](nn::Network& of) {
-      const Variable logits = forward_of(of)(Variable(item.image));
-      return mask_of(probability_at(lesion_probability(logits), 0, item.size));
-    };
     PreviewParts parts{.image = item.own, .truth = item.truth};
-    parts.student = prediction(network);
-    if (teacher_) parts.teacher = prediction(teacher_->network());
+    parts.student = predicted_mask(student, item);
+    if (teacher) parts.teacher = predicted_mask(teacher, item);
     std::string name = validation_->id(at);
     std::ranges::replace(name, '/', '_');
-    data::write_png(directory / (name + ".png"), draw_preview(parts));
+    drawn.push_back({"previews/" + name, draw_preview(parts)});
+    data::write_png(directory / (name + ".png"), drawn.back().image);
   }
+  return drawn;
 }
 
 }  // namespace decant::apps

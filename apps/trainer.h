@@ -11,6 +11,7 @@
 #include "apps/evaluate.h"
 #include "apps/run_folder.h"
 #include "apps/step_feed.h"
+#include "apps/tensorboard.h"
 #include "apps/train_step.h"
 #include "data/loader.h"
 #include "data/split.h"
@@ -87,7 +88,7 @@ class Trainer {
   /// Ends an epoch: the best network's bookkeeping, texts, previews, commit.
   void finish_epoch(double seconds);
   void commit();
-  void draw_previews(bool current_is_best);
+  std::vector<EventImage> draw_previews(bool current_is_best);
   std::vector<NamedTensor> state_tensors();
   void save(const std::filesystem::path& path);
   void log(const std::string& line);

@@ -324,23 +324,26 @@ bool has_image_suffix(const std::filesystem::path& path) {
   return suffix == ".png" || suffix == ".jpg" || suffix == ".jpeg" || suffix == ".bmp";
 }
 
-void write_png(const std::filesystem::path& path, const Image& image) {
+std::string png_bytes(const Image& image) {
   check(image.channels == 1 || image.channels == 3 || image.channels == 4,
-        "write_png: expected 1, 3 or 4 channels, got ", image.channels);
+        "png_bytes: expected 1, 3 or 4 channels, got ", image.channels);
   check(image.width > 0 && image.height > 0 &&
             image.pixels.size() == Image(image.width, image.height, image.channels).pixels.size(),
-        "write_png: expected ", image.width, " x ", image.height, " x ", image.channels,
+        "png_bytes: expected ", image.width, " x ", image.height, " x ", image.channels,
         " values, got ", image.pixels.size());
-  std::vector<std::byte> bytes;
+  std::string bytes;
   const auto append = [](void* context, void* data, int size) {
-    auto& out = *static_cast<std::vector<std::byte>*>(context);
-    const auto* begin = static_cast<const std::byte*>(data);
-    out.insert(out.end(), begin, begin + size);
+    static_cast<std::string*>(context)->append(static_cast<const char*>(data),
+                                               static_cast<size_t>(size));
   };
   const int done = stbi_write_png_to_func(append, &bytes, image.width, image.height, image.channels,
                                           image.pixels.data(), image.width * image.channels);
-  check(done != 0, "write_png: cannot encode ", path.string());
-  write_file_atomically(path, bytes);
+  check(done != 0, "png_bytes: cannot encode ", image.width, " x ", image.height, " pixels");
+  return bytes;
+}
+
+void write_png(const std::filesystem::path& path, const Image& image) {
+  write_file_atomically(path, png_bytes(image));
 }
 
 }  // namespace decant::data

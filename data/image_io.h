@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <vector>
 
 namespace decant::data {
@@ -78,7 +79,10 @@ ImageSize read_image_size(const std::filesystem::path& path);
 /// Whether the file's name ends as one of the formats do: .png .jpg .jpeg .bmp, in any case.
 bool has_image_suffix(const std::filesystem::path& path);
 
-/// Writes a PNG with 1, 3 or 4 channels through write_file_atomically: same pixels, same bytes.
+/// A PNG with 1, 3 or 4 channels: same pixels, same bytes.
+std::string png_bytes(const Image& image);
+
+/// Writes it through write_file_atomically.
 void write_png(const std::filesystem::path& path, const Image& image);
 
 }  // namespace decant::data

@@ -1,0 +1,381 @@
+#include "apps/study/report_sections.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "apps/console.h"
+#include "apps/study/charts.h"
+#include "apps/study/html.h"
+
+namespace decant::apps {
+namespace {
+
+constexpr const char* kNone = "–";
+
+int colour_of(const Cell& cell, const StudyView& view) {
+  if (cell.role == "teacher") return 4;
+  if (cell.role == "student") return 6;
+  return &cell == view.best ? 1 : 0;
+}
+
+std::string dice_text(double value) {
+  return std::isfinite(value) ? rounded(value, 3) : kNone;
+}
+
+std::string interval_text(const std::array<double, 2>& ends) {
+  if (!std::isfinite(ends[0])) return kNone;
+  return str(points_text(ends[0]), " to ", points_text(ends[1]));
+}
+
+std::string times_text(double ratio) {
+  return str(rounded(ratio, ratio < 10 ? 1 : 0), " ×");
+}
+
+}  // namespace
+
+std::string p_text(double p) {
+  if (!std::isfinite(p)) return kNone;
+  return p < 0.001 ? "< 0.001" : rounded(p, 3);
+}
+
+std::string signed_text(double value, int places) {
+  if (!std::isfinite(value)) return kNone;
+  const std::string digits = rounded(std::abs(value), places);
+  if (digits == rounded(0, places)) return digits;
+  return (value < 0 ? "−" : "+") + digits;
+}
+
+std::string points_text(double points) {
+  return signed_text(points, 1);
+}
+
+// --- summary ---
+
+namespace {
+
+struct Card {
+  std::string name;
+  std::string figure;
+  std::string note;
+};
+
+std::string cards(const std::vector<Card>& all) {
+  std::string html = "<dl class=\"cards\">\n";
+  for (const Card& card : all)
+    html += str("<div><dt>", escaped(card.name), "</dt><dd><b>", escaped(card.figure), "</b> ",
+                escaped(card.note), "</dd></div>\n");
+  return html + "</dl>\n";
+}
+
+Card against(const std::string& whom, const Comparison& comparison) {
+  std::string note = "points of Dice";
+  if (std::isfinite(comparison.ci95[0]))
+    note += str("; 95 % interval ", interval_text(comparison.ci95), ", Wilcoxon's p ",
+                p_text(comparison.wilcoxon_p_holm), " after Holm");
+  return {"Against " + whom, points_text(comparison.points), note};
+}
+
+}  // namespace
+
+std::string summary_section(const Report& report, const StudyView& view) {
+  const Cell* best = view.best;
+  const TableRow* row = best == nullptr ? nullptr : view.row(best->name);
+  std::string html;
+  if (row != nullptr) {
+    std::vector<Card> all = {
+        {(best->role == "distilled" && view.results.cells.size() > 1 ? "Best student: " : "") +
+             best->name,
+         dice_text(row->dice_images_mean),
+         str("mean Dice, ± ", dice_text(row->dice_images_std), " over ", row->n_images,
+             row->n_images == 1 ? " image" : " images", " with a lesion")}};
+    const Cell* teacher = view.teacher_of(*best);
+    if (std::isfinite(row->to_student.points))
+      all.push_back(against("the student alone", row->to_student));
+    if (teacher != nullptr && view.row(teacher->name) != nullptr) {
+      all.push_back(against("its teacher", row->to_teacher));
+      all.push_back({"Smaller than the teacher",
+                     times_text(static_cast<double>(teacher->parameters) /
+                                static_cast<double>(best->parameters)),
+                     str(short_number(static_cast<double>(best->parameters)), " parameters, not ",
+                         short_number(static_cast<double>(teacher->parameters)))});
+      if (best->latency_ms > 0 && teacher->latency_ms > 0)
+        all.push_back({"Faster than the teacher",
+                       times_text(teacher->latency_ms / best->latency_ms),
+                       str(figure(best->latency_ms, 1), " ms per image, not ",
+                           figure(teacher->latency_ms, 1))});
+    }
+    html += cards(all);
+    const auto distilled = std::ranges::count(view.results.cells, "distilled", &Cell::role);
+    if (best->role == "distilled" && distilled > 1)
+      html += str("<p class=\"note\">", escaped(best->name), " is the best of ", distilled,
+                  " by these very images, which flatters it: the tables below show all.</p>\n");
+  }
+  if (view.chose_checkpoints())
+    html +=
+        "<p class=\"note\">Validation images chose the checkpoints, and figures here stand on "
+        "them: expect less on new images.</p>\n";
+  for (const std::string& remark : report.remarks)
+    html += str("<p class=\"note\">", escaped(remark), "</p>\n");
+  return html;
+}
+
+// --- the matrix ---
+
+std::string matrix_section(const StudyView& view) {
+  HeatMap map{.text = {.id = "matrix",
+                       .title = "Mean Dice by pathway, loss and teacher",
+                       .description = ""}};
+  const auto index = [](std::vector<std::string>& names, const std::string& name) {
+    const auto found = std::ranges::find(names, name);
+    if (found != names.end()) return static_cast<size_t>(found - names.begin());
+    names.push_back(name);
+    return names.size() - 1;
+  };
+  for (const Cell& cell : view.results.cells) {
+    const TableRow* row = view.row(cell.name);
+    if (row == nullptr || !cell.pathway || !cell.loss) continue;
+    const size_t c = index(map.columns, cell.teacher_augment.value_or("any") + " teacher");
+    size_t r = index(map.rows, *cell.pathway + " " + *cell.loss);
+    map.fields.resize(map.rows.size());
+    for (auto& fields : map.fields) fields.resize(map.columns.size());
+    if (map.fields[r][c]) {  // a second cell of the same place: a further axis of the study
+      r = index(map.rows, cell.name);
+      map.fields.resize(map.rows.size(), std::vector<std::optional<HeatField>>(map.columns.size()));
+    }
+    map.fields[r][c] = HeatField{row->dice_images_mean, dice_text(row->dice_images_mean),
+                                 "± " + dice_text(row->dice_images_std)};
+    map.text.description +=
+        str(map.rows[r], ", ", map.columns[c], ": ", dice_text(row->dice_images_mean), ". ");
+  }
+  if (map.rows.empty()) return "";
+  return "<div class=\"charts\">" + heat_map(map) +
+         "</div>\n<p class=\"note\">Deeper colour is higher Dice; ± is the deviation over "
+         "images.</p>\n";
+}
+
+// --- Dice per image ---
+
+namespace {
+
+Strip dice_strip(const Cell& cell, const StudyView& view) {
+  Strip strip{.name = cell.name, .colour = colour_of(cell, view)};
+  for (const auto& [image, dice] : view.dice_by_image(cell)) strip.dots.push_back({dice, image});
+  strip.mean = view.dice(cell.name);
+  strip.figure = dice_text(strip.mean);
+  return strip;
+}
+
+// Of the images that both were asked about.
+Strip difference_strip(const Cell& cell, const Cell& reference, const Comparison& comparison,
+                       const StudyView& view) {
+  Strip strip{.name = cell.name, .colour = colour_of(cell, view)};
+  for (const auto& [image, points] : view.points_by_image(cell, reference))
+    strip.dots.push_back({points, image});
+  strip.mean = comparison.points;
+  strip.interval = comparison.ci95;
+  strip.figure = points_text(comparison.points);
+  return strip;
+}
+
+std::string means_text(const std::vector<Strip>& strips) {
+  std::string text;
+  for (const Strip& strip : strips) text += str(strip.name, ": mean ", strip.figure, ". ");
+  return text;
+}
+
+std::string differences(const StudyView& view, bool to_teacher) {
+  StripPlot plot{.text = {.id = to_teacher ? "to-teacher" : "to-student",
+                          .title = to_teacher ? "Paired difference to the own teacher"
+                                              : "Paired difference to the student alone",
+                          .description = ""},
+                 .x_label = "points of Dice, one dot per image"};
+  for (const Cell& cell : view.results.cells) {
+    const TableRow* row = view.row(cell.name);
+    const Cell* reference = to_teacher ? view.teacher_of(cell) : view.student_of(cell);
+    if (row == nullptr || reference == nullptr || reference == &cell) continue;
+    if (!to_teacher && cell.role == "teacher") continue;
+    Strip strip =
+        difference_strip(cell, *reference, to_teacher ? row->to_teacher : row->to_student, view);
+    if (!strip.dots.empty()) plot.strips.push_back(std::move(strip));
+  }
+  if (plot.strips.empty()) return "";
+  plot.text.description = means_text(plot.strips);
+  return strip_plot(plot);
+}
+
+}  // namespace
+
+std::string images_section(const StudyView& view) {
+  StripPlot plot{.text = {.id = "dice", .title = "Dice of every image", .description = ""},
+                 .x_label = "Dice, one dot per image with a lesion",
+                 .range = std::array{0.0, 1.0}};
+  for (const Cell& cell : view.results.cells)
+    if (view.row(cell.name) != nullptr) plot.strips.push_back(dice_strip(cell, view));
+  if (plot.strips.empty()) return "";
+  plot.text.description = means_text(plot.strips);
+  return "<div class=\"charts\">\n" + strip_plot(plot) + differences(view, false) +
+         differences(view, true) +
+         "</div>\n<p class=\"note\">The upright line is the mean, the bar its 95 % bootstrap "
+         "interval. Differences pair the same image of the same split.</p>\n";
+}
+
+// --- accuracy against cost ---
+
+namespace {
+
+std::string cost_chart(const StudyView& view, const ChartText& text, const std::string& x_label,
+                       double (*cost)(const Cell&)) {
+  Scatter chart{.text = text, .x_label = x_label, .y_label = "mean Dice", .points = {}};
+  for (const Cell& cell : view.results.cells) {
+    const double x = cost(cell);
+    const double y = view.dice(cell.name);
+    if (!(x > 0) || !std::isfinite(y)) continue;
+    const bool few = view.results.cells.size() <= 6;
+    chart.points.push_back(
+        {.name = cell.name,
+         .x = x,
+         .y = y,
+         .mark = cell.role == "teacher"   ? Mark::square
+                 : cell.role == "student" ? Mark::diamond
+                                          : Mark::circle,
+         .colour = colour_of(cell, view),
+         .labelled = few || cell.role != "distilled" || &cell == view.best,
+         .detail = str("Dice ", dice_text(y), " at ", short_number(x), " ", x_label)});
+    chart.text.description += str(cell.name, ": ", chart.points.back().detail, ". ");
+  }
+  return chart.points.empty() ? "" : scatter(chart);
+}
+
+}  // namespace
+
+std::string cost_section(const StudyView& view) {
+  const std::string parameters = cost_chart(
+      view, {.id = "by-parameters", .title = "Dice against size", .description = ""}, "parameters",
+      [](const Cell& cell) { return static_cast<double>(cell.parameters); });
+  const std::string latency =
+      cost_chart(view, {.id = "by-latency", .title = "Dice against time", .description = ""},
+                 "ms per image", [](const Cell& cell) { return cell.latency_ms; });
+  if (parameters.empty() && latency.empty()) return "";
+  return "<div class=\"charts\">\n" + parameters + latency +
+         "</div>\n<p class=\"note\">Squares are teachers, the diamond is the student alone, "
+         "circles "
+         "are distilled students. Up and to the left is better.</p>\n";
+}
+
+// --- gallery ---
+
+std::string gallery_section(const Report& report) {
+  if (!report.gallery || report.gallery->pictures.empty()) return "";
+  const Gallery& gallery = *report.gallery;
+  const auto key = [](const char* colour, const char* words) {
+    return str("<span class=\"key\"><span class=\"swatch ", colour, "\"></span>", words,
+               "</span> ");
+  };
+  const bool taught = !gallery.teacher.empty();
+  std::string html = str("<p>Student: ", escaped(gallery.student),
+                         taught ? ". Teacher: " + escaped(gallery.teacher) : "", ".</p>\n<p>",
+                         key("truth", "truth"), taught ? key("teacher", "teacher") : "",
+                         key("student", "student"), key("right", "right"), key("missed", "missed"),
+                         key("invented", "no lesion there"), "</p>\n");
+  for (const Gallery::Picture& picture : gallery.pictures) {
+    std::string rank = picture.rank;
+    rank[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(rank[0])));
+    html +=
+        str("<h3>", escaped(rank), ": ", escaped(picture.image), "</h3>\n<div class=\"panels\">\n");
+    for (const Panel& panel : picture.panels) {
+      std::string name = panel.title;
+      std::ranges::transform(name.begin() + 1, name.end(), name.begin() + 1,
+                             [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+      std::string caption = name;
+      if (name == "Student") caption += str(", Dice ", dice_text(picture.student_dice));
+      if (name == "Teacher") caption += str(", Dice ", dice_text(picture.teacher_dice));
+      html +=
+          str("<figure><img src=\"", data_uri(panel.image), "\" width=\"", panel.image.width,
+              "\" height=\"", panel.image.height, "\" alt=\"", escaped(picture.image), ": ",
+              escaped(caption), "\"><figcaption>", escaped(caption), "</figcaption></figure>\n");
+    }
+    html += "</div>\n";
+  }
+  return html;
+}
+
+// --- learning curves ---
+
+namespace {
+
+Line curve(const std::string& name, int colour, const Curves& curves, const Curves::Column& column,
+           int64_t best_epoch) {
+  return {.name = name,
+          .colour = colour,
+          .x = curves.epochs,
+          .y = column.values,
+          .marked = static_cast<double>(best_epoch)};
+}
+
+struct NamedRun {
+  std::string name;
+  size_t run;
+};
+
+// A chart for every column that any of the runs has, a line for each run.
+std::string curve_charts(const Report& report, const std::string& id,
+                         const std::vector<NamedRun>& runs) {
+  std::vector<std::string> columns;
+  for (const NamedRun& of : runs)
+    for (const Curves::Column& column : report.files[of.run].curves.columns)
+      if (std::ranges::find(columns, column.name) == columns.end()) columns.push_back(column.name);
+  std::string html;
+  for (const std::string& name : columns) {
+    LineChart chart{
+        .text = {.id = str(id, "-", name), .title = curve_title(name), .description = ""},
+        .x_label = "epoch",
+        .lines = {},
+        .legend = runs.size() > 1};
+    int colour = 0;
+    for (const NamedRun& of : runs) {
+      const Curves& curves = report.files[of.run].curves;
+      const Curves::Column* column = curves.find(name);
+      const int mine = colour++;
+      if (column == nullptr || column->values.empty()) continue;
+      chart.lines.push_back(
+          curve(of.name, mine, curves, *column, report.results.runs[of.run].best_epoch));
+      chart.text.description += str(of.name, ": from ", figure(column->values.front(), 4), " to ",
+                                    figure(column->values.back(), 4), ". ");
+    }
+    if (!chart.lines.empty()) html += line_chart(chart);
+  }
+  return html.empty() ? "" : "<div class=\"charts small\">\n" + html + "</div>\n";
+}
+
+std::string run_name(const RunResult& run, const Report& report) {
+  return report.results.splits.size() > 1 ? str(run.split, ", seed ", run.seed)
+                                          : str("seed ", run.seed);
+}
+
+}  // namespace
+
+std::string curves_section(const Report& report, const StudyView& view) {
+  constexpr const char* kMarked =
+      "<p class=\"note\">A ring marks the epoch whose network was kept.</p>\n";
+  const auto& runs = report.results.runs;
+  std::vector<NamedRun> all;
+  for (size_t i = 0; i < runs.size(); ++i) all.push_back({runs[i].cell, i});
+  if (runs.size() == view.results.cells.size() && std::cmp_less_equal(runs.size(), kColours)) {
+    const std::string charts = curve_charts(report, "curve", all);
+    return charts.empty() ? "" : charts + kMarked;
+  }
+  std::string html;
+  for (size_t c = 0; c < view.results.cells.size(); ++c) {
+    const Cell& cell = view.results.cells[c];
+    std::vector<NamedRun> mine;
+    for (const size_t i : view.runs_of(cell.name)) mine.push_back({run_name(runs[i], report), i});
+    const std::string charts = curve_charts(report, str("curve", c), mine);
+    if (charts.empty()) continue;
+    html += str("<details", &cell == view.best ? " open" : "", "><summary>", escaped(cell.name),
+                "</summary>\n", charts, "</details>\n");
+  }
+  return html.empty() ? "" : html + kMarked;
+}
+
+}  // namespace decant::apps

@@ -1,0 +1,232 @@
+#include "apps/study/report_source.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iomanip>
+#include <set>
+#include <sstream>
+
+#include "apps/command.h"
+#include "apps/run_folder.h"
+#include "apps/study/collect.h"
+#include "apps/study/study_view.h"
+#include "engine/core/rng.h"
+
+namespace decant::apps {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The texts of a run's folder; a checkpoint that lies alone has none.
+RunFiles files_of(const fs::path& run) {
+  RunFiles files;
+  const fs::path folder = fs::is_directory(run) ? run : run.parent_path();
+  if (fs::exists(folder / "metrics.csv")) files.curves = read_curves(folder / "metrics.csv");
+  if (fs::exists(folder / "config.json"))
+    files.config = read_json_file((folder / "config.json").string());
+  return files;
+}
+
+// Best, median and worst of the best network's first run, as it and its teacher see them.
+Gallery gallery_of(const StudyView& view, const fs::path& folder, const MeasuredData& where) {
+  const Cell& cell = *view.best;
+  const RunResult& run = view.results.runs[view.runs_of(cell.name).front()];
+  std::vector<std::pair<std::string, double>> dice;
+  for (const ImageResult& image : run.images)
+    if (image.lesion) dice.emplace_back(image.name, image.dice);
+  fs::path teacher;
+  const Cell* learned_from = view.teacher_of(cell);
+  if (learned_from != nullptr)
+    for (const size_t i : view.runs_of(learned_from->name))
+      if (view.results.runs[i].split == run.split) teacher = folder / view.results.runs[i].folder;
+  const fs::path student = folder / run.folder;
+  const data::Dataset dataset =
+      open_data(where.path, where.layout, origin_of(find_checkpoint(student)));
+  Gallery gallery = draw_gallery(dataset, choose_images(std::move(dice)), student, teacher);
+  gallery.student = cell.name;
+  if (view.results.runs.size() > view.results.cells.size())
+    gallery.student += str(", ", run.split, ", seed ", run.seed);
+  if (!teacher.empty()) gallery.teacher = learned_from->name;
+  return gallery;
+}
+
+// What lies in the folders beside the results.
+void add_files(Report& report, const fs::path& folder, const MeasuredData& where) {
+  size_t missing = 0;
+  for (const RunResult& run : report.results.runs) {
+    report.files.push_back(files_of(folder / run.folder));
+    missing += report.files.back().curves.columns.empty() ? 1 : 0;
+  }
+  if (missing > 0)
+    report.remarks.push_back(str("The learning curves of ", missing, " of ", report.files.size(),
+                                 " runs are not shown: their folders hold no metrics.csv."));
+  const StudyView view(report.results);
+  if (view.best == nullptr) return;
+  try {
+    report.gallery = gallery_of(view, folder, where);
+  } catch (const Error& error) {  // the figures stand without pictures
+    report.remarks.push_back(str("There is no gallery: ", error.what()));
+  }
+}
+
+std::string hexadecimal(uint64_t value) {
+  std::ostringstream out;
+  out << std::hex << std::setfill('0') << std::setw(16) << value;
+  return out.str();
+}
+
+// The pathway and the loss of a distillation of one term.
+void note_term(Cell& cell, const TrainConfig& config) {
+  const kd::DistillSpec spec = distill_spec(config);
+  if (!config.distill.preset.empty()) cell.preset = config.distill.preset;
+  if (spec.terms.size() != 1) return;
+  const std::string term = spec.terms.front().name();  // "logits.kld"
+  cell.pathway = term.substr(0, term.find('.'));
+  cell.loss = term.substr(term.find('.') + 1);
+}
+
+Cell cell_of(const MeasuredRun& run) {
+  Cell cell;
+  cell.name = run.name;
+  cell.role = "student";
+  cell.network = run.network;
+  cell.parameters = run.parameters;
+  cell.macs = run.macs;
+  cell.bytes_on_disk = static_cast<int64_t>(fs::file_size(run.checkpoint));
+  cell.latency_ms = run.latency_ms;
+  if (run.origin && is_distilling(run.origin->config)) {
+    cell.role = "distilled";
+    note_term(cell, run.origin->config);
+  }
+  return cell;
+}
+
+RunResult result_of(const MeasuredRun& run, const std::string& folder) {
+  RunResult result{.cell = run.name,
+                   .split = run.selection.part,
+                   .seed = run.notes.seed,
+                   .folder = folder,
+                   .part = run.selection.part,
+                   .chose_checkpoint = run.selection.part == "val",
+                   .epochs = run.notes.epoch,
+                   .best_epoch = run.notes.epoch,
+                   .images = {}};
+  for (const data::ImageMetrics& m : run.metrics.images)
+    result.images.push_back({.name = m.id,
+                             .lesion = !m.truth_empty(),
+                             .dice = m.dice,
+                             .iou = m.iou,
+                             .sensitivity = m.sensitivity,
+                             .specificity = m.specificity,
+                             .precision = m.precision,
+                             .hd95_pooled = m.hd95_pooled,
+                             .hd95_max = m.hd95_max});
+  return result;
+}
+
+// Run folders of one name in several places get a number.
+void name_apart(std::vector<MeasuredRun>& runs) {
+  std::set<std::string> taken;
+  for (MeasuredRun& run : runs) {
+    const std::string name = run.name;
+    for (int i = 2; !taken.insert(run.name).second; ++i) run.name = str(name, " ", i);
+  }
+}
+
+uint64_t digest_of(const MeasuredRun& run) {
+  return fnv1a64(read_bytes(run.checkpoint));
+}
+
+// Which of the runs taught which: a student notes the digest of its teacher's checkpoint.
+void link_teachers(Results& results, const std::vector<MeasuredRun>& runs) {
+  for (size_t t = 0; t < runs.size(); ++t)
+    for (size_t s = 0; s < runs.size(); ++s)
+      if (runs[s].notes.teacher_digest == digest_of(runs[t])) {
+        results.cells[s].teacher = runs[t].name;
+        results.cells[s].teacher_augment = runs[t].notes.augment;
+        if (results.cells[t].role == "student") results.cells[t].role = "teacher";
+      }
+}
+
+// What the images were to the runs, a line for all that say the same.
+std::vector<std::string> labels_of(const std::vector<MeasuredRun>& runs) {
+  std::map<std::string, std::string> names;
+  for (const MeasuredRun& run : runs) {
+    std::string& of = names[run.selection.label];
+    of += (of.empty() ? "" : ", ") + run.name;
+  }
+  std::vector<std::string> lines;
+  for (const auto& [label, of] : names) lines.push_back(str(of, ": ", label, "."));
+  return lines;
+}
+
+// Each cell's student alone: of its network where there is such, else the first.
+std::map<std::string, std::string> students_of(const Results& results) {
+  std::map<std::string, std::string> students;
+  for (const Cell& cell : results.cells)
+    if (const Cell* alone = StudyView(results).student_of(cell)) students[cell.name] = alone->name;
+  return students;
+}
+
+// Teachers that lie where their students found them and are not among the runs yet.
+std::vector<std::string> further_teachers(const std::vector<std::string>& runs) {
+  std::vector<std::string> found;
+  std::set<fs::path> known;
+  for (const std::string& run : runs) known.insert(fs::weakly_canonical(find_checkpoint(run)));
+  for (const std::string& run : runs) {
+    const std::optional<Origin> origin = origin_of(find_checkpoint(run));
+    if (!origin || !is_distilling(origin->config)) continue;
+    const fs::path teacher = origin->config.distill.teacher;
+    const fs::path checkpoint = fs::is_directory(teacher) ? teacher / "best.safetensors" : teacher;
+    if (fs::exists(checkpoint) && known.insert(fs::weakly_canonical(checkpoint)).second)
+      found.push_back(teacher.string());
+  }
+  return found;
+}
+
+}  // namespace
+
+bool is_study(const fs::path& path) {
+  return fs::exists(path / "results.json") || path.filename() == "results.json";
+}
+
+Report report_of_study(const fs::path& path, const std::string& data) {
+  const fs::path folder = fs::is_directory(path) ? path : path.parent_path();
+  Report report{.results = read_results(path)};
+  add_files(report, folder, {.path = data});
+  return report;
+}
+
+Report report_of_runs(const std::vector<std::string>& given, const MeasuredData& data) {
+  std::vector<std::string> paths = further_teachers(given);
+  paths.insert(paths.end(), given.begin(), given.end());
+  std::vector<MeasuredRun> runs = measure_runs(paths, data);
+  name_apart(runs);
+  Report report;
+  Results& results = report.results;
+  results.program = program_version();
+  results.splits = {runs.front().selection.part};
+  for (size_t i = 0; i < runs.size(); ++i) {
+    results.cells.push_back(cell_of(runs[i]));
+    results.runs.push_back(result_of(runs[i], paths[i]));
+  }
+  report.remarks = labels_of(runs);
+  const MeasuredRun& first = runs.front();
+  const std::optional<Origin>& origin = first.origin;
+  results.data = {.path = !data.path.empty() ? data.path
+                          : origin           ? origin->config.data.path
+                                             : "",
+                  .layout = data.layout,
+                  .images = first.dataset_images,
+                  .checksum = hexadecimal(first.notes.data_digest)};
+  link_teachers(results, runs);
+  results.table = table_of(results, students_of(results));
+  results.name = given.size() == 1 ? runs.back().name : str("Comparison of ", runs.size(), " runs");
+  add_files(report, "", data);
+  for (size_t i = 0; i < runs.size(); ++i)
+    if (!report.files[i].curves.epochs.empty())
+      results.runs[i].epochs = std::llround(report.files[i].curves.epochs.back());
+  return report;
+}
+
+}  // namespace decant::apps

@@ -1,0 +1,178 @@
+// The sections of a report that are tables.
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "apps/console.h"
+#include "apps/study/html.h"
+#include "apps/study/report_sections.h"
+#include "apps/study/statistics.h"
+
+namespace decant::apps {
+namespace {
+
+// Cells of a row are texts; the first names it. `words`: how many columns hold words, not figures.
+std::string table(const std::string& caption, const std::vector<std::string>& columns,
+                  const std::vector<std::vector<std::string>>& rows, size_t words = 1) {
+  std::string html =
+      str("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"", escaped(caption),
+          "\"><table>\n<caption>", escaped(caption), "</caption>\n<thead><tr>");
+  const auto kind = [&](size_t column) { return column < words ? "" : " class=\"figure\""; };
+  for (size_t c = 0; c < columns.size(); ++c)
+    html += str("<th scope=\"col\"", kind(c), ">", escaped(columns[c]), "</th>");
+  html += "</tr></thead>\n<tbody>\n";
+  for (const auto& row : rows) {
+    html += "<tr>";
+    for (size_t c = 0; c < row.size(); ++c)
+      html += c == 0 ? str("<th scope=\"row\">", escaped(row[c]), "</th>")
+                     : str("<td", kind(c), ">", escaped(row[c]), "</td>");
+    html += "</tr>\n";
+  }
+  return html + "</tbody></table></div>\n";
+}
+
+std::string four(double value) {
+  return std::isfinite(value) ? rounded(value, 4) : "–";
+}
+
+std::string spread(double mean, double std) {
+  return std::isfinite(std) ? str(four(mean), " ± ", four(std)) : four(mean);
+}
+
+std::string interval(const std::array<double, 2>& ends) {
+  return std::isfinite(ends[0]) ? str(points_text(ends[0]), " to ", points_text(ends[1])) : "–";
+}
+
+std::vector<std::string> comparison_row(const std::string& cell, const Comparison& to) {
+  return {cell,
+          points_text(to.points),
+          interval(to.ci95),
+          p_text(to.wilcoxon_p),
+          p_text(to.wilcoxon_p_holm),
+          p_text(to.ttest_p),
+          p_text(to.ttest_p_holm),
+          signed_text(to.effect_size, 2)};
+}
+
+// The rows that have a difference to tell of; "" without any.
+std::string comparison_table(const Results& results, const std::string& caption,
+                             Comparison TableRow::* to) {
+  std::vector<std::vector<std::string>> rows;
+  for (const TableRow& row : results.table)
+    if (std::isfinite((row.*to).points)) rows.push_back(comparison_row(row.cell, row.*to));
+  if (rows.empty()) return "";
+  return table(caption,
+               {"network", "points", "95 % interval", "Wilcoxon p", "after Holm", "t-test p",
+                "after Holm", "effect size d"},
+               rows);
+}
+
+std::string networks_table(const StudyView& view) {
+  std::vector<std::vector<std::string>> rows;
+  for (const TableRow& row : view.results.table) {
+    const Cell& cell = view.results.cell(row.cell);
+    rows.push_back(
+        {row.cell, cell.network, cell.role, spread(row.dice_images_mean, row.dice_images_std),
+         spread(row.dice_splits_mean, row.dice_splits_std), str(row.n_images), str(row.n_splits),
+         grouped(cell.parameters), rounded(static_cast<double>(cell.macs) / 1e6, 1),
+         figure(cell.latency_ms, 2), rounded(static_cast<double>(cell.bytes_on_disk) / 1e6, 2)});
+  }
+  return table("Dice and cost of every network",
+               {"name", "network", "role", "Dice over images", "Dice over splits", "images",
+                "splits", "parameters", "MMACs", "ms per image", "MB on disk"},
+               rows, 3);
+}
+
+std::string runs_table(const Results& results) {
+  std::vector<std::vector<std::string>> rows;
+  for (const RunResult& run : results.runs) {
+    std::vector<double> dice;
+    for (const ImageResult& image : run.images)
+      if (image.lesion && std::isfinite(image.dice)) dice.push_back(image.dice);
+    const MeanStd found = mean_std(dice);
+    rows.push_back({run.cell, run.split, str(run.seed), run.part,
+                    run.chose_checkpoint ? "chose it" : "new to it", str(dice.size()),
+                    spread(found.mean, found.std), str(run.epochs), str(run.best_epoch)});
+  }
+  return table("Every run",
+               {"name", "split", "seed", "part", "its images", "with a lesion", "Dice", "epochs",
+                "best epoch"},
+               rows, 5);
+}
+
+// Every value of a config by its full key.
+void flatten(const Json& json, const std::string& key, std::map<std::string, std::string>& into) {
+  if (json.is_structured() && !json.empty()) {
+    for (const auto& [name, value] : json.items())
+      flatten(value, key.empty() ? name : key + "." + name, into);
+    return;
+  }
+  if (!json.is_null()) into[key] = json.is_string() ? json.get<std::string>() : json.dump();
+}
+
+using Settings = std::map<std::string, std::string>;
+
+std::string setting(const Settings& of, const std::string& key) {
+  const auto found = of.find(key);
+  return found == of.end() || found->second.empty() ? "–" : found->second;
+}
+
+// What all runs share in one table, what tells them apart in another.
+std::string settings_tables(const Report& report) {
+  std::vector<Settings> runs;
+  std::vector<std::string> columns = {"setting"};
+  std::set<std::string> keys;
+  for (size_t i = 0; i < report.files.size(); ++i) {
+    if (report.files[i].config.is_null()) continue;
+    columns.push_back(report.results.runs[i].folder);
+    flatten(report.files[i].config, "", runs.emplace_back());
+    for (const auto& [key, value] : runs.back()) keys.insert(key);
+  }
+  if (runs.empty()) return "";
+  std::vector<std::vector<std::string>> shared;
+  std::vector<std::vector<std::string>> apart;
+  for (const std::string& key : keys) {
+    std::vector<std::string> row = {key};
+    for (const Settings& run : runs) row.push_back(setting(run, key));
+    if (std::ranges::count(row, row[1]) == std::ssize(runs))
+      shared.push_back({key, row[1]});
+    else
+      apart.push_back(std::move(row));
+  }
+  std::string html;
+  if (!apart.empty())
+    html = table("Settings that tell the runs apart", columns, apart, columns.size());
+  return html + "<details><summary>Settings of " + (runs.size() == 1 ? "the run" : "all runs") +
+         "</summary>\n" + table("Settings", {"setting", "value"}, shared, 2) + "</details>\n";
+}
+
+}  // namespace
+
+std::string tables_section(const Report& report, const StudyView& view) {
+  if (report.results.table.empty()) return "";
+  return networks_table(view) +
+         comparison_table(report.results, "Against the student alone, paired over images",
+                          &TableRow::to_student) +
+         comparison_table(report.results, "Against the teacher, paired over images",
+                          &TableRow::to_teacher) +
+         "<p class=\"note\">± is the standard deviation over images with a lesion, and over splits "
+         "their means'. p-values are two-sided: Wilcoxon's signed-rank test (Pratt) and the paired "
+         "t-test; Holm corrects for all rows of a table. The effect size is Cohen's d of the "
+         "differences. MMACs are millions of multiply-adds for one image.</p>\n" +
+         runs_table(report.results);
+}
+
+std::string provenance_section(const Report& report) {
+  const Results& results = report.results;
+  std::vector<std::vector<std::string>> facts = {{"program", "decant " + results.program},
+                                                 {"data", results.data.path},
+                                                 {"layout", results.data.layout},
+                                                 {"images", str(results.data.images)},
+                                                 {"checksum", results.data.checksum}};
+  std::erase_if(facts, [](const auto& fact) { return fact[1].empty(); });
+  return table("Where the figures come from", {"what", "value"}, facts, 2) +
+         settings_tables(report);
+}
+
+}  // namespace decant::apps

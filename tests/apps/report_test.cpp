@@ -1,0 +1,271 @@
+// The page of `decant report`: its figures are those of the files, it needs nothing beside itself.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+#include <sstream>
+
+#include "apps/console.h"
+#include "apps/study/report_page.h"
+#include "tests/apps/page_reader.h"
+#include "tests/apps/program.h"
+
+using namespace decant;
+using namespace decant::apps;
+namespace fs = std::filesystem;
+
+namespace {
+
+using Words = std::vector<std::string>;
+
+// A study of two cells that a teacher taught, on four images, three with a lesion.
+Results small_study(const std::string& name) {
+  Results results;
+  results.program = "0.0";
+  results.name = name;
+  results.data = {name, "busi", 4, "abc"};
+  results.splits = {"split0"};
+  const auto add = [&](const std::string& cell_name, const std::string& role,
+                       const std::vector<double>& dice) {
+    Cell& cell = results.cells.emplace_back();
+    cell.name = cell_name;
+    cell.role = role;
+    cell.network = "thin_unet";
+    cell.parameters = 1000;
+    cell.latency_ms = 2;
+    RunResult& run = results.runs.emplace_back();
+    run.cell = cell_name;
+    run.split = "split0";
+    run.folder = "runs/" + cell_name;
+    run.part = "test";
+    run.chose_checkpoint = false;
+    for (size_t i = 0; i < dice.size(); ++i) {
+      ImageResult& image = run.images.emplace_back();
+      image.name = str(name, i);
+      image.lesion = i > 0;
+      image.dice = dice[i];
+    }
+    TableRow& row = results.table.emplace_back();
+    row.cell = cell_name;
+    row.dice_images_mean = (dice[1] + dice[2] + dice[3]) / 3;
+    row.dice_images_std = 0.125;
+    row.n_images = 3;
+    row.n_splits = 1;
+  };
+  add("teacher", "teacher", {1, 0.875, 0.75, 0.625});
+  add("alone", "student", {1, 0.25, 0.5, 0.125});
+  for (const char* loss : {"mse", "kld"}) {
+    add(str("L_", loss), "distilled", {1, 0.5, 0.75, loss[0] == 'm' ? 0.25 : 0.375});
+    Cell& cell = results.cells.back();
+    cell.teacher = "teacher";
+    cell.preset = cell.name;
+    cell.pathway = "logits";
+    cell.loss = loss;
+    cell.teacher_augment = "strong";
+    results.table.back().to_student.points = 25;
+    results.table.back().to_student.wilcoxon_p = 0.25;
+  }
+  return results;
+}
+
+// Whatever a page could ask the world for.
+void check_alone(const std::string& page) {
+  for (const char* asks : {"http:", "https:", "url(", "@import", "<script", "<iframe", "<object",
+                           "<embed", "src=\"/", "javascript:", "onload", "onerror"}) {
+    CAPTURE(asks);
+    CHECK(page.find(asks) == std::string::npos);
+  }
+  CHECK(page.find("content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\"") !=
+        std::string::npos);
+  std::set<std::string> ids;
+  const auto elements = elements_of(page);
+  for (const Element& element : elements)
+    if (const auto id = element.attributes.find("id"); id != element.attributes.end()) {
+      CAPTURE(id->second);
+      CHECK(ids.insert(id->second).second);
+    }
+  for (const Element& link : select(elements, "a"))
+    CHECK(ids.contains(link.attributes.at("href").substr(1)));
+  for (const Element& image : select(elements, "img")) {
+    CHECK(image.attributes.at("src").starts_with("data:image/png;base64,iVBOR"));
+    CHECK(!image.attributes.at("alt").empty());
+  }
+}
+
+// The words of the fields of the row that `first` begins, in the table of a caption.
+Words row_of(const std::string& page, const std::string& caption, const std::string& first) {
+  const size_t begin = page.find("<caption>" + caption + "</caption>");
+  REQUIRE(begin != std::string::npos);
+  const std::string table = page.substr(begin, page.find("</table>", begin) - begin);
+  Words words;
+  bool inside = false;
+  for (const Element& element : elements_of("<!DOCTYPE html>\n<table>" + table + "</table>")) {
+    if (element.name == "th") inside = element.text == first;
+    if (inside && (element.name == "th" || element.name == "td")) words.push_back(element.text);
+  }
+  REQUIRE(!words.empty());
+  return words;
+}
+
+std::string description(const std::string& page, const std::string& id) {
+  for (const Element& element : select(elements_of(page), "desc"))
+    if (element.attributes.at("id") == id + "-desc") return element.text;
+  FAIL("no chart ", id);
+  return "";
+}
+
+Words split(const std::string& line) {
+  Words words;
+  std::istringstream in(line);
+  for (std::string word; std::getline(in, word, ',');) words.push_back(word);
+  return words;
+}
+
+Result report(const Words& words, const std::string& out) {
+  return apps::decant(Words{"report"} + words + Words{"--out", out, "threads=1"});
+}
+
+}  // namespace
+
+TEST_CASE("a page escapes whatever it is given, and asks the world for nothing") {
+  const std::string evil = "</title><script>alert(\"x\")</script>&amp; 'y'";
+  Report all{.results = small_study(evil), .files = {}, .gallery = {}, .remarks = {evil}};
+  all.files.resize(all.results.runs.size());
+  all.files[0].config = {{evil, evil}};
+  all.files[0].curves = {{1, 2}, {{evil, {0.5, 0.25}}}};
+  Gallery gallery{.student = evil, .teacher = evil, .pictures = {}};
+  gallery.pictures.push_back({"best", evil, 0.5, 0.25, {{"IMAGE", data::Image(4, 3, 3)}}});
+  all.gallery = gallery;
+  const std::string page = report_page(all);
+  check_alone(page);
+  CHECK(select(elements_of(page), "h1").front().text == evil);
+  CHECK(page.find("For research, not for diagnosis.") != std::string::npos);
+}
+
+TEST_CASE("the page of a study shows the figures of its results.json") {
+  const TemporaryFolder folder;
+  const Results results = small_study("pretend");
+  write_bytes(folder / "results.json", to_json(results).dump());
+  fs::create_directories(folder.path() / "runs/L_mse");
+  write_bytes(folder / "runs/L_mse/metrics.csv",
+              "epoch,step,lr,val_dice\n1,5,0.1,0.25\n2,10,0.05,0.5\n");
+  const Result result = report({folder.path().string()}, folder / "page.html");
+  CAPTURE(result.err);
+  REQUIRE(result.code == 0);
+  const std::string page = bytes_of(folder / "page.html");
+  check_alone(page);
+  // The images are nowhere, three runs have no folder: the page says so and stands.
+  CHECK(page.find("There is no gallery: ") != std::string::npos);
+  CHECK(page.find("learning curves of 3 of 4 runs") != std::string::npos);
+  CHECK(description(page, "matrix") ==
+        "logits mse, strong teacher: 0.500. logits kld, strong teacher: 0.542. ");
+  CHECK(description(page, "dice") ==
+        "teacher: mean 0.750. alone: mean 0.292. L_mse: mean 0.500. L_kld: mean 0.542. ");
+  const Words row = row_of(page, "Dice and cost of every network", "L_kld");
+  CHECK(row[3] == "0.5417 ± 0.1250");
+  CHECK(row_of(page, "Against the student alone, paired over images", "L_mse")[1] == "+25.0");
+  // Differences pair images: 0.5 - 0.25, 0.75 - 0.5 and 0.25 - 0.125, in points.
+  std::multiset<std::string> dots;
+  for (const Element& dot : select(elements_of(page), "circle", "dot")) dots.insert(dot.text);
+  CHECK(dots.count("pretend1: 25.000") == 2);  // of L_mse and L_kld
+  CHECK(dots.count("pretend3: 12.500") == 1);
+  CHECK(dots.count("pretend1: 0.500") == 2);
+  CHECK(std::ranges::none_of(dots, [](const auto& dot) { return dot.starts_with("pretend0"); }));
+}
+
+TEST_CASE("the page of a distilled run shows the figures of evaluate and of metrics.csv") {
+  const TemporaryFolder folder;
+  const std::string run = folder / "student";
+  REQUIRE(apps::decant(tiny_run("distill") +
+                       Words{"--teacher", trained(), "--preset", "L_KLD", "--out", run})
+              .code == 0);
+  const Result result = report({run}, folder / "page.html");
+  CAPTURE(result.err);
+  REQUIRE(result.code == 0);
+  const std::string page = bytes_of(folder / "page.html");
+  check_alone(page);
+  const auto elements = elements_of(page);
+
+  REQUIRE(apps::decant({"evaluate", run, "--json", folder / "metrics.json"}).code == 0);
+  const Json metrics = Json::parse(bytes_of(folder / "metrics.json"))["metrics"];
+  const Json& dice = metrics["lesions"]["dice"];
+  const Words row = row_of(page, "Dice and cost of every network", "student");
+  CHECK(row[3] ==
+        str(rounded(dice["mean"].get<double>(), 4), " ± ", rounded(dice["std"].get<double>(), 4)));
+  std::multiset<std::string> dots;
+  for (const Element& dot : select(elements, "circle", "dot")) dots.insert(dot.text);
+  for (const Json& image : metrics["images"]) {
+    const bool lesion = image["tp"].get<int64_t>() + image["fn"].get<int64_t>() > 0;
+    const std::string dot =
+        str(image["id"].get<std::string>(), ": ", rounded(image["dice"].get<double>(), 3));
+    CAPTURE(dot);
+    CHECK(dots.contains(dot) == lesion);
+  }
+
+  std::istringstream csv(bytes_of(run + "/metrics.csv"));
+  Words lines(3);
+  for (std::string& line : lines) std::getline(csv, line);
+  const Words names = split(lines[0]);
+  for (size_t c = 2; c < names.size(); ++c) {
+    const std::string from = rounded(std::stod(split(lines[1])[c]), 4);
+    const std::string to = rounded(std::stod(split(lines[2])[c]), 4);
+    CAPTURE(names[c]);
+    CHECK(
+        description(page, "curve-" + names[c]).find(str("student: from ", from, " to ", to, ".")) !=
+        std::string::npos);
+  }
+  // The teacher came along, and everybody's answers are drawn: image, truth, two answers, errors.
+  CHECK(row_of(page, "Every run", "trained")[0] == "trained");
+  const size_t lesions = metrics["lesions"]["dice"]["count"].get<size_t>();
+  CHECK(select(elements, "img").size() == 5 * std::min<size_t>(3, lesions));
+}
+
+TEST_CASE("a report of what is no run or no study is one line and exit code 2") {
+  const TemporaryFolder folder;
+  const auto refused = [&](const Words& words, const char* message) {
+    const Result result = report(words, folder / "page.html");
+    CAPTURE(result.err);
+    CHECK(result.code == 2);
+    CHECK(result.err.find(message) != std::string::npos);
+    CHECK(std::ranges::count(result.err, '\n') == 1);
+    CHECK(!fs::exists(folder / "page.html"));
+  };
+  refused({}, "expected run folders or the folder of a study");
+  refused({folder / "nowhere"}, "got nothing");
+  fs::create_directory(folder.path() / "begun");
+  write_bytes(folder / "begun/config.json", "{}");
+  refused({folder / "begun"}, "finished no epoch");
+  fs::create_directory(folder.path() / "study");
+  write_bytes(folder / "study/results.json", "{\"runs\": []}");
+  refused({folder / "study"}, "schema: expected \"decant-results-1\", got none");
+  write_bytes(folder / "study/results.json", "{\"runs\": [");
+  refused({folder / "study"}, "results.json");
+  write_bytes(folder / "study/results.json", to_json(small_study("x")).dump());
+  refused({folder / "study", trained()}, "expected one study, or several runs");
+  refused({folder / "study", "--split", "val"}, "split: expected none for a study");
+  const Result nowhere = report({trained()}, folder / "none/page.html");
+  CHECK(nowhere.code == 2);
+  CHECK(nowhere.err.find("expected its folder to be there") != std::string::npos);
+}
+
+TEST_CASE("Chromium shows the page and says nothing" * doctest::skip()) {
+  if (std::system("command -v chromium > /dev/null") != 0) {
+    MESSAGE("skipped: no chromium on the PATH");
+    return;
+  }
+  const TemporaryFolder folder;
+  REQUIRE(report({trained()}, folder / "page.html").code == 0);
+  const std::string command =
+      "chromium --headless --no-sandbox --disable-gpu --user-data-dir=" + folder / "profile" +
+      " --enable-logging=stderr --dump-dom file://" + folder / "page.html" + " > " +
+      folder / "dom" + " 2> " + folder / "err";
+  REQUIRE(std::system(command.c_str()) == 0);
+  const std::string dom = bytes_of(folder / "dom");
+  CHECK(dom.find("Dice of every image") != std::string::npos);
+  const std::string said = bytes_of(folder / "err");  // a fetch that was refused is said there too
+  CAPTURE(said);
+  CHECK(said.find("CONSOLE") == std::string::npos);
+}
