@@ -1,0 +1,185 @@
+#include "apps/study/results.h"
+
+#include <algorithm>
+#include <cmath>
+#include <concepts>
+
+namespace decant::apps {
+namespace {
+
+constexpr const char* kSchema = "decant-results-1";
+
+template <class T>
+concept Visited = requires(T value) { value.visit([](auto&&...) {}); };
+
+// To JSON: an object's members in their order.
+struct Writer {
+  Json json = Json::object();
+
+  template <class T>
+  void operator()(const char* name, const T& value) {
+    json[name] = of(value);
+  }
+
+  template <class T>
+  static Json of(const T& value) {
+    if constexpr (Visited<T>) {
+      Writer writer;
+      const_cast<T&>(value).visit(writer);  // the writer changes nothing
+      return writer.json;
+    } else {
+      return Json(value);
+    }
+  }
+  static Json of(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+  static Json of(const std::optional<std::string>& text) {
+    return text ? Json(*text) : Json(nullptr);
+  }
+  static Json of(const std::array<double, 2>& ends) { return {of(ends[0]), of(ends[1])}; }
+  template <class T>
+  static Json of(const std::vector<T>& values) {
+    Json list = Json::array();
+    for (const T& value : values) list.push_back(of(value));
+    return list;
+  }
+};
+
+// From JSON: every member once, no other key. `place` says where it is, "results.json: runs[3]",
+// and `inside` what joins a key to that.
+class Reader {
+ public:
+  Reader(const Json& json, std::string place, const char* inside)
+      : json_(json), place_(std::move(place)), inside_(inside) {
+    check(json.is_object(), place_, ": expected an object {\"key\": value}, got ",
+          json.type_name());
+  }
+
+  template <class T>
+  void operator()(const char* name, T& value) {
+    const auto found = json_.find(name);
+    check(found != json_.end(), place_, ": expected the key \"", name, "\", got none");
+    known_.emplace_back(name);
+    read(*found, value, place_ + inside_ + name);
+  }
+
+  void refuse_others() const {
+    for (const auto& [key, value] : json_.items())
+      check(std::ranges::find(known_, key) != known_.end(), place_,
+            ": expected a known key, got \"", key, "\"", suggestion(key, known_));
+  }
+
+  template <Visited T>
+  static void read(const Json& json, T& value, const std::string& place, const char* inside = ".") {
+    Reader reader(json, place, inside);
+    value.visit(reader);
+    reader.refuse_others();
+  }
+
+ private:
+  template <class T>
+  static void take(bool fits, const char* expected, const Json& json, T& value,
+                   const std::string& place) {
+    check(fits, place, ": expected ", expected, ", got ", json.dump().substr(0, 60));
+    value = json.get<T>();
+  }
+  static void read(const Json& json, std::string& value, const std::string& place) {
+    take(json.is_string(), "text", json, value, place);
+  }
+  static void read(const Json& json, bool& value, const std::string& place) {
+    take(json.is_boolean(), "true or false", json, value, place);
+  }
+  template <std::integral T>
+  static void read(const Json& json, T& value, const std::string& place) {
+    take(json.is_number_unsigned(), "a whole number, not negative", json, value, place);
+  }
+  static void read(const Json& json, double& value, const std::string& place) {
+    value = kNoFigure;
+    if (!json.is_null()) take(json.is_number(), "a number or null", json, value, place);
+  }
+  static void read(const Json& json, std::optional<std::string>& value, const std::string& place) {
+    value.reset();
+    if (!json.is_null()) read(json, value.emplace(), place);
+  }
+  static void read(const Json& json, std::array<double, 2>& ends, const std::string& place) {
+    check(json.is_array() && json.size() == 2, place, ": expected [low, high], got ",
+          json.dump().substr(0, 60));
+    for (size_t i = 0; i < 2; ++i) read(json[i], ends[i], str(place, "[", i, "]"));
+  }
+  template <class T>
+  static void read(const Json& json, std::vector<T>& values, const std::string& place) {
+    check(json.is_array(), place, ": expected a list, got ", json.type_name());
+    values.clear();
+    for (const Json& each : json)
+      read(each, values.emplace_back(), str(place, "[", values.size() - 1, "]"));
+  }
+
+  const Json& json_;
+  std::string place_;
+  const char* inside_;
+  std::vector<std::string> known_;
+};
+
+void check_name(const std::string& place, const std::string& name,
+                const std::vector<std::string>& known) {
+  check(std::ranges::find(known, name) != known.end(), place,
+        ": expected one that is listed, got \"", name, "\"", suggestion(name, known));
+}
+
+std::vector<std::string> cell_names(const Results& results) {
+  std::vector<std::string> names;
+  for (const Cell& cell : results.cells) names.push_back(cell.name);
+  return names;
+}
+
+void check_names(const Results& results, const std::string& where) {
+  const std::vector<std::string> cells = cell_names(results);
+  const auto at = [&](const char* list, size_t i, const char* key) {
+    return str(where, ": ", list, "[", i, "].", key);
+  };
+  for (size_t i = 0; i < results.cells.size(); ++i) {
+    check(std::ranges::count(cells, cells[i]) == 1, at("cells", i, "name"),
+          ": expected a name of its own, got \"", cells[i], "\" twice");
+    if (results.cells[i].teacher)
+      check_name(at("cells", i, "teacher"), *results.cells[i].teacher, cells);
+  }
+  for (size_t i = 0; i < results.runs.size(); ++i) {
+    check_name(at("runs", i, "cell"), results.runs[i].cell, cells);
+    check_name(at("runs", i, "split"), results.runs[i].split, results.splits);
+  }
+  for (size_t i = 0; i < results.table.size(); ++i)
+    check_name(at("table", i, "cell"), results.table[i].cell, cells);
+}
+
+}  // namespace
+
+const Cell& Results::cell(const std::string& wanted) const {
+  check_name("cell", wanted, cell_names(*this));
+  return *std::ranges::find(cells, wanted, &Cell::name);
+}
+
+Json to_json(const Results& results) {
+  Json json = {{"schema", kSchema}};
+  json.update(Writer::of(results));
+  return json;
+}
+
+Results results_from_json(const Json& json, const std::string& where) {
+  check(json.is_object(), where, ": expected the results of a study, got ", json.type_name());
+  const auto schema = json.find("schema");
+  check(schema != json.end() && *schema == kSchema, where, ": schema: expected \"", kSchema,
+        "\", got ", schema == json.end() ? "none" : schema->dump());
+  Json rest = json;
+  rest.erase("schema");
+  Results results;
+  Reader::read(rest, results, where, ": ");
+  check_names(results, where);
+  return results;
+}
+
+Results read_results(const std::filesystem::path& path) {
+  const std::filesystem::path file =
+      std::filesystem::is_directory(path) ? path / "results.json" : path;
+  return results_from_json(read_json_file(file.string()), file.string());
+}
+
+}  // namespace decant::apps

@@ -1,0 +1,198 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/options.h"
+
+namespace decant::apps {
+
+/// A figure that does not exist; null in JSON.
+inline constexpr double kNoFigure = std::numeric_limits<double>::quiet_NaN();
+
+/// What a study leaves: every network's Dice on every image, and the table that follows from them.
+/// Dice is in [0, 1], differences are in points (hundredths of it). The file results.json of the
+/// schema "decant-results-1" has the names of the members below.
+
+/// The images that the study read.
+struct StudyData {
+  std::string path;
+  std::string layout;
+  int64_t images = 0;
+  std::string checksum;  ///< of all files of images and masks, as hexadecimal digits
+
+  void visit(auto&& v) {
+    v("path", path);
+    v("layout", layout);
+    v("images", images);
+    v("checksum", checksum);
+  }
+};
+
+/// One row of the study: a network and how it learns, in every split.
+struct Cell {
+  std::string name;
+  std::string role;  ///< teacher, student (alone) or distilled
+  std::string network;
+  int64_t parameters = 0;
+  int64_t macs = 0;  ///< multiply-adds for one image
+  int64_t bytes_on_disk = 0;
+  double latency_ms = kNoFigure;       ///< median for one image
+  std::optional<std::string> teacher;  ///< the name of its cell
+  std::optional<std::string> preset;
+  std::optional<std::string> pathway;  ///< logits, hidden or regressor, where there is one term
+  std::optional<std::string> loss;     ///< mse or kld, where there is one term
+  std::optional<std::string> teacher_augment;
+
+  void visit(auto&& v) {
+    v("name", name);
+    v("role", role);
+    v("network", network);
+    v("parameters", parameters);
+    v("macs", macs);
+    v("bytes_on_disk", bytes_on_disk);
+    v("latency_ms", latency_ms);
+    v("teacher", teacher);
+    v("preset", preset);
+    v("pathway", pathway);
+    v("loss", loss);
+    v("teacher_augment", teacher_augment);
+  }
+};
+
+/// What one trained network reached on one image, at the image's own size (data/metrics.h).
+struct ImageResult {
+  std::string name;
+  bool lesion = false;  ///< whether the truth is not empty
+  double dice = kNoFigure;
+  double iou = kNoFigure;
+  double sensitivity = kNoFigure;
+  double specificity = kNoFigure;
+  double precision = kNoFigure;
+  double hd95_pooled = kNoFigure;
+  double hd95_max = kNoFigure;
+
+  void visit(auto&& v) {
+    v("name", name);
+    v("lesion", lesion);
+    v("dice", dice);
+    v("iou", iou);
+    v("sensitivity", sensitivity);
+    v("specificity", specificity);
+    v("precision", precision);
+    v("hd95_pooled", hd95_pooled);
+    v("hd95_max", hd95_max);
+  }
+};
+
+/// One trained network: a cell in one split, from one seed.
+struct RunResult {
+  std::string cell;
+  std::string split;
+  uint64_t seed = 0;
+  std::string folder;            ///< relative to the study's
+  std::string part;              ///< of the split: test, or val where there is no test part
+  bool chose_checkpoint = true;  ///< whether these images chose it: expect less on new ones
+  int64_t epochs = 0;
+  int64_t best_epoch = 0;
+  std::vector<ImageResult> images;
+
+  void visit(auto&& v) {
+    v("cell", cell);
+    v("split", split);
+    v("seed", seed);
+    v("folder", folder);
+    v("part", part);
+    v("chose_checkpoint", chose_checkpoint);
+    v("epochs", epochs);
+    v("best_epoch", best_epoch);
+    v("images", images);
+  }
+};
+
+/// One cell against another on the images that both were tested on (apps/study/statistics.h).
+struct Comparison {
+  double points = kNoFigure;  ///< 100 * the mean difference of Dice
+  double wilcoxon_p = kNoFigure;
+  double wilcoxon_p_holm = kNoFigure;
+  double ttest_p = kNoFigure;
+  double ttest_p_holm = kNoFigure;
+  std::array<double, 2> ci95 = {kNoFigure, kNoFigure};  ///< of `points`
+  double effect_size = kNoFigure;                       ///< Cohen's d_z
+};
+
+struct TableRow {
+  std::string cell;
+  double dice_images_mean = kNoFigure;
+  double dice_images_std = kNoFigure;
+  double dice_splits_mean = kNoFigure;
+  double dice_splits_std = kNoFigure;
+  int64_t n_images = 0;
+  int64_t n_splits = 0;
+  Comparison to_teacher;  ///< a distilled cell's own; otherwise the study's first
+  Comparison to_student;  ///< that learns alone
+
+  void visit(auto&& v) {
+    v("cell", cell);
+    v("dice_images_mean", dice_images_mean);
+    v("dice_images_std", dice_images_std);
+    v("dice_splits_mean", dice_splits_mean);
+    v("dice_splits_std", dice_splits_std);
+    v("n_images", n_images);
+    v("n_splits", n_splits);
+    v("to_teacher_points", to_teacher.points);
+    v("to_student_points", to_student.points);
+    v("wilcoxon_p", to_student.wilcoxon_p);
+    v("wilcoxon_p_holm", to_student.wilcoxon_p_holm);
+    v("ttest_p", to_student.ttest_p);
+    v("ttest_p_holm", to_student.ttest_p_holm);
+    v("ci95", to_student.ci95);
+    v("effect_size", to_student.effect_size);
+    v("teacher_wilcoxon_p", to_teacher.wilcoxon_p);
+    v("teacher_wilcoxon_p_holm", to_teacher.wilcoxon_p_holm);
+    v("teacher_ttest_p", to_teacher.ttest_p);
+    v("teacher_ttest_p_holm", to_teacher.ttest_p_holm);
+    v("teacher_ci95", to_teacher.ci95);
+    v("teacher_effect_size", to_teacher.effect_size);
+  }
+};
+
+struct Results {
+  std::string program;  ///< version of the one that trained
+  std::string name;
+  StudyData data;
+  std::vector<std::string> splits;
+  std::vector<Cell> cells;
+  std::vector<RunResult> runs;
+  std::vector<TableRow> table;  ///< one row for each cell that has runs
+
+  void visit(auto&& v) {
+    v("program", program);
+    v("name", name);
+    v("data", data);
+    v("splits", splits);
+    v("cells", cells);
+    v("runs", runs);
+    v("table", table);
+  }
+
+  /// Throws Error naming the nearest cell.
+  const Cell& cell(const std::string& wanted) const;
+};
+
+Json to_json(const Results& results);
+
+/// Reads what to_json writes. Throws Error that begins with `where` (a file's name) and names the
+/// key, as in "runs[3].images[0].dice": missing, not known, of another kind, or a run, row or
+/// teacher of a cell or split that is not listed.
+Results results_from_json(const Json& json, const std::string& where);
+
+/// Reads results.json: the file itself, or in the folder of a study. Throws Error naming it.
+Results read_results(const std::filesystem::path& path);
+
+}  // namespace decant::apps
