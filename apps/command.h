@@ -77,10 +77,15 @@ Command train_command();
 Command distill_command();
 Command evaluate_command();
 Command compare_command();
+Command verify_command();
+Command matrix_command();
 Command predict_command();
 Command summary_command();
 Command gradcheck_command();
 Command bench_command();
+
+/// "0.1.0"
+const char* program_version();
 
 /// The program: finds the command, runs it, and turns what it throws into one line and an exit
 /// code.

@@ -78,6 +78,22 @@ size_t shown_width(std::string_view text) {
       text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
+std::string columns_text(const std::vector<std::vector<std::string>>& table, size_t names) {
+  std::vector<size_t> widths(table.front().size());
+  for (const auto& line : table)
+    for (size_t c = 0; c < widths.size(); ++c)
+      widths[c] = std::max(widths[c], shown_width(line[c]));
+  std::string text;
+  for (const auto& line : table) {
+    for (size_t c = 0; c < widths.size(); ++c) {
+      const std::string room(widths[c] - shown_width(line[c]), ' ');
+      text += (c == 0 ? "" : "  ") + (c < names ? line[c] + room : room + line[c]);
+    }
+    text += "\n";
+  }
+  return text;
+}
+
 std::string duration_text(double seconds) {
   const auto whole = static_cast<int64_t>(std::llround(std::max(0.0, seconds)));
   if (whole < 60) return str(whole, " s");

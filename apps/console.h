@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace decant::apps {
 
@@ -44,6 +45,10 @@ std::string figure(double value, int places);
 
 /// How many characters a terminal shows of a text in UTF-8.
 size_t shown_width(std::string_view text);
+
+/// Lines of cells in columns as wide as their longest, the first `names` of them to the left and
+/// figures to the right.
+std::string columns_text(const std::vector<std::vector<std::string>>& table, size_t names);
 
 /// "9 s", "3 min 20 s", "2 h 5 min".
 std::string duration_text(double seconds);

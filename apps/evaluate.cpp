@@ -1,6 +1,7 @@
 #include "apps/evaluate.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "apps/console.h"
@@ -194,6 +195,23 @@ double mask_dice(const data::Image& prediction, const data::Image& truth) {
     sum += (p ? 1 : 0) + (t ? 1 : 0);
   }
   return sum == 0 ? 1 : 2 * static_cast<double>(both) / static_cast<double>(sum);
+}
+
+double latency_ms(const TrainedNetwork& trained) {
+  constexpr int kWarmup = 5;
+  constexpr int kTimed = 21;
+  const int64_t size = trained.notes.size;
+  const Forward forward = forward_of(*trained.network);
+  const Variable image(Tensor::zeros({1, size, size, trained.network->spec().in_channels}));
+  std::vector<double> times;
+  for (int i = 0; i < kWarmup + kTimed; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    forward(image);
+    const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
+    if (i >= kWarmup) times.push_back(time.count());
+  }
+  std::ranges::nth_element(times, times.begin() + kTimed / 2);
+  return times[kTimed / 2];
 }
 
 std::string dice_text(const Validation& found) {

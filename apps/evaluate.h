@@ -91,6 +91,10 @@ Validation validate(EvaluationSet& set, int64_t batch, const Forward& forward,
 data::MetricsReport evaluate(EvaluationSet& set, int64_t batch, const Forward& forward,
                              data::EmptyPolicy policy);
 
+/// Milliseconds that one image takes, on the CPU: the median of single answers, after a few to warm
+/// up.
+double latency_ms(const TrainedNetwork& trained);
+
 /// Dice of two masks of one size from their counts, both empty 1: what validate() needs of
 /// data::measure, without its distances.
 double mask_dice(const data::Image& prediction, const data::Image& truth);

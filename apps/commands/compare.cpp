@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <iostream>
 
@@ -46,39 +45,6 @@ struct Row {
   double latency_ms = 0;
 };
 
-// The median of single answers for one image, after a few to warm up.
-double latency_ms(const TrainedNetwork& trained) {
-  constexpr int kWarmup = 5;
-  constexpr int kTimed = 21;
-  const int64_t size = trained.notes.size;
-  const Forward forward = forward_of(*trained.network);
-  const Variable image(Tensor::zeros({1, size, size, trained.network->spec().in_channels}));
-  std::vector<double> times;
-  for (int i = 0; i < kWarmup + kTimed; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    forward(image);
-    const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
-    if (i >= kWarmup) times.push_back(time.count());
-  }
-  std::ranges::nth_element(times, times.begin() + kTimed / 2);
-  return times[kTimed / 2];
-}
-
-// Cells in columns as wide as their longest; names to the left, figures to the right.
-void print_columns(const std::vector<std::vector<std::string>>& table, size_t names) {
-  std::vector<size_t> widths(table.front().size());
-  for (const auto& line : table)
-    for (size_t c = 0; c < widths.size(); ++c)
-      widths[c] = std::max(widths[c], shown_width(line[c]));
-  for (const auto& line : table) {
-    for (size_t c = 0; c < widths.size(); ++c) {
-      const std::string room(widths[c] - shown_width(line[c]), ' ');
-      std::cout << (c == 0 ? "" : "  ") << (c < names ? line[c] + room : room + line[c]);
-    }
-    std::cout << "\n";
-  }
-}
-
 void print(const std::vector<Row>& rows, const Selection& selection, int64_t lesions) {
   std::cout << "Dice on the " << lesions << " images with a lesion of " << selection.ids.size()
             << " (" << selection.part << ": " << selection.label << ")\n";
@@ -93,7 +59,7 @@ void print(const std::vector<Row>& rows, const Selection& selection, int64_t les
          rounded(row.latency_ms, 2),
          str(row.report.both_empty, "/", row.report.truth_empty_only, "/",
              row.report.prediction_empty_only)});
-  print_columns(table, 3);
+  std::cout << columns_text(table, 3);
   std::cout << "MMACs (millions of multiply-adds) and ms for one image of size x size, "
             << num_threads() << " threads\n"
             << "empty: images without a lesion in truth and prediction / truth only / prediction "

@@ -42,12 +42,13 @@ struct Cell {
   int64_t parameters = 0;
   int64_t macs = 0;  ///< multiply-adds for one image
   int64_t bytes_on_disk = 0;
-  double latency_ms = kNoFigure;       ///< median for one image
-  std::optional<std::string> teacher;  ///< the name of its cell
-  std::optional<std::string> preset;
-  std::optional<std::string> pathway;  ///< logits, hidden or regressor, where there is one term
-  std::optional<std::string> loss;     ///< mse or kld, where there is one term
-  std::optional<std::string> teacher_augment;
+  double latency_ms = kNoFigure;            ///< median for one image
+  std::optional<std::string> teacher = {};  ///< the name of its cell
+  std::optional<std::string> preset = {};
+  std::optional<std::string> pathway =
+      {};                                ///< logits, hidden or regressor, where there is one term
+  std::optional<std::string> loss = {};  ///< mse or kld, where there is one term
+  std::optional<std::string> teacher_augment = {};
 
   void visit(auto&& v) {
     v("name", name);
@@ -100,7 +101,7 @@ struct RunResult {
   bool chose_checkpoint = true;  ///< whether these images chose it: expect less on new ones
   int64_t epochs = 0;
   int64_t best_epoch = 0;
-  std::vector<ImageResult> images;
+  std::vector<ImageResult> images = {};
 
   void visit(auto&& v) {
     v("cell", cell);
@@ -134,8 +135,8 @@ struct TableRow {
   double dice_splits_std = kNoFigure;
   int64_t n_images = 0;
   int64_t n_splits = 0;
-  Comparison to_teacher;  ///< a distilled cell's own; otherwise the study's first
-  Comparison to_student;  ///< that learns alone
+  Comparison to_teacher = {};  ///< a distilled cell's own; otherwise the study's first
+  Comparison to_student = {};  ///< that learns alone
 
   void visit(auto&& v) {
     v("cell", cell);
@@ -166,10 +167,10 @@ struct Results {
   std::string program;  ///< version of the one that trained
   std::string name;
   StudyData data;
-  std::vector<std::string> splits;
-  std::vector<Cell> cells;
-  std::vector<RunResult> runs;
-  std::vector<TableRow> table;  ///< one row for each cell that has runs
+  std::vector<std::string> splits = {};
+  std::vector<Cell> cells = {};
+  std::vector<RunResult> runs = {};
+  std::vector<TableRow> table = {};  ///< one row for each cell that has runs
 
   void visit(auto&& v) {
     v("program", program);
@@ -188,8 +189,8 @@ struct Results {
 Json to_json(const Results& results);
 
 /// Reads what to_json writes. Throws Error that begins with `where` (a file's name) and names the
-/// key, as in "runs[3].images[0].dice": missing, not known, of another kind, or a run, row or
-/// teacher of a cell or split that is not listed.
+/// key, as in "runs[3].images[0].dice": missing, not known, of another kind, or a run or row
+/// of a cell or split that is not listed.
 Results results_from_json(const Json& json, const std::string& where);
 
 /// Reads results.json: the file itself, or in the folder of a study. Throws Error naming it.

@@ -1,0 +1,180 @@
+#include <iostream>
+#include <map>
+
+#include "apps/command.h"
+#include "apps/console.h"
+#include "apps/study/collect.h"
+#include "apps/study/estimate.h"
+#include "apps/study/job.h"
+#include "apps/study/runner.h"
+#include "apps/study/slurm.h"
+#include "apps/study/tables.h"
+
+namespace decant::apps {
+namespace {
+
+struct MatrixOptions {
+  std::string action;
+  std::string study;
+  std::string out;
+  int64_t workers = 1;
+  std::string shard;
+  std::string job;
+  bool steal = false;
+  bool wait = false;
+  std::string slurm;
+  int64_t steps = 2;
+  std::string format = "text";
+  int threads = 0;
+
+  void visit(auto&& v) {
+    v("action", action, "plan, run or table", "action");
+    v("study", study, "the study's FILE.json, or its folder", "study");
+    v("out", out, "plan, run: folder of the study, with FILE.json", "--out");
+    v("workers", workers, "run: jobs at a time", "--workers");
+    v("shard", shard, "run: I/N, every N-th job and what those need", "--shard");
+    v("job", job, "run: this job alone, as plan names it", "--job");
+    v("steal", steal, "run: take over jobs that other hosts hold: nothing there works on them",
+      "--steal");
+    v("wait", wait, "run: wait for jobs that other hosts hold", "--wait");
+    v("slurm", slurm, "plan: folder to write job arrays for Slurm to", "--slurm");
+    v("steps", steps, "plan: training steps to time per kind of job; 0 times none", "--steps");
+    v("format", format, "table: text, markdown, latex, csv or json", "--format");
+    v("threads", threads, "of all workers together; 0 takes what the machine has", "--threads");
+  }
+};
+
+// A file begins a study (or finds it begun), a folder is one that has begun.
+Study find_study(const MatrixOptions& options) {
+  check(!options.study.empty(), "study: expected FILE.json or the folder of a study, got none");
+  if (!options.study.ends_with(".json")) {
+    check(options.out.empty(), "out: expected FILE.json to begin a study from, got ",
+          options.study);
+    return open_study(options.study);
+  }
+  check(!options.out.empty(), "out: expected a folder for the study, got none (--out DIR)");
+  return begin_study(options.study, options.out);
+}
+
+std::string network_of(const KindOfJob& kind) {
+  return kind.network + (kind.teacher.empty() ? "" : " under " + kind.teacher);
+}
+
+void print_jobs(const Study& study, const Shard& shard,
+                const std::map<KindOfJob, EpochTime>& times) {
+  std::vector<std::vector<std::string>> table = {
+      {"job", "network", "after", "epochs", "at most", "state"}};
+  for (const Job& job : jobs_of(study, shard)) {
+    const KindOfJob kind = kind_of(study, job);
+    const int64_t epochs = study.cell_of(job).config.epochs;
+    const auto time = times.find(kind);
+    table.push_back(
+        {job.name, network_of(kind), job.needs.empty() ? "-" : job.needs, std::to_string(epochs),
+         time == times.end() ? "-"
+                             : duration_text(static_cast<double>(epochs) * time->second.seconds),
+         study.done(job) ? "done" : "to do"});
+  }
+  std::cout << columns_text(table, 3);
+}
+
+void print_estimate(const Study& study, const MatrixOptions& options,
+                    const std::map<KindOfJob, EpochTime>& times) {
+  double left = 0;
+  bool known = true;
+  for (const Job& job : jobs_of(study, Shard::parse(options.shard))) {
+    if (study.done(job)) continue;
+    const auto time = times.find(kind_of(study, job));
+    known = known && time != times.end();
+    if (time != times.end())
+      left += static_cast<double>(study.cell_of(job).config.epochs) * time->second.seconds;
+  }
+  std::cout << "\n";
+  for (const auto& [kind, time] : times)
+    std::cout << "an epoch of " << network_of(kind) << " at " << kind.size << " x " << kind.size
+              << ", batch " << kind.batch << ": " << rounded(time.seconds, 2) << " s (from "
+              << time.source << ")\n";
+  std::cout << "left: at most " << duration_text(left) << (known ? "" : " and what was not timed")
+            << ", one job at a time and without stopping early\n";
+}
+
+Exit plan(const MatrixOptions& options) {
+  check(options.steps >= 0, "steps: expected 0 or more, got ", options.steps);
+  const Shard shard = Shard::parse(options.shard);
+  const Study study = find_study(options);
+  const std::map<KindOfJob, EpochTime> times = epoch_times(study, options.steps, options.threads);
+  print_jobs(study, shard, times);
+  print_estimate(study, options, times);
+  if (options.slurm.empty()) return Exit::done;
+  write_slurm(study, options.slurm);
+  std::cout << options.slurm << "/submit.sh hands it in\n";
+  return Exit::done;
+}
+
+Exit run_one(const Study& study, const MatrixOptions& options) {
+  check(options.shard.empty(), "expected --job or --shard, got both");
+  switch (run_job(study, study.job(options.job), options.threads, options.steal)) {
+    case JobEnd::done:
+      return Exit::done;
+    case JobEnd::interrupted:
+      return Exit::interrupted;
+    case JobEnd::held:
+      std::cout << options.job << ": another process is at work on it\n";
+  }
+  return Exit::done;
+}
+
+Exit run_all(const MatrixOptions& options) {
+  check(options.workers >= 1 && options.workers <= 1024, "workers: expected 1 .. 1024, got ",
+        options.workers);
+  const Shard shard = Shard::parse(options.shard);
+  const Study study = find_study(options);
+  if (!options.job.empty()) return run_one(study, options);
+  const Exit exit = run_jobs(study, {.workers = options.workers,
+                                     .shard = shard,
+                                     .steal = options.steal,
+                                     .wait = options.wait,
+                                     .threads = options.threads});
+  if (exit == Exit::done)
+    std::cout << "\n"
+              << table_text(collect(study), "text")
+              << "\nresults: " << (study.folder / "results.json").string() << "\n";
+  return exit;
+}
+
+Exit table(const MatrixOptions& options) {
+  table_text({}, options.format);  // throws for another word
+  const Study study = find_study(options);
+  std::cout << table_text(collect(study), options.format);
+  return Exit::done;
+}
+
+Exit run(MatrixOptions& options, const Arguments&) {
+  take_threads(options.threads);
+  if (options.action == "plan") return plan(options);
+  if (options.action == "run") return run_all(options);
+  if (options.action == "table") return table(options);
+  const std::vector<std::string> known = {"plan", "run", "table"};
+  throw Error(str("expected plan, run or table, got \"", options.action, "\"",
+                  suggestion(options.action, known)));
+}
+
+}  // namespace
+
+Command matrix_command() {
+  return make_command<MatrixOptions>(
+      "matrix", "a study: teachers, students alone and distilled, in every split, and their table",
+      "  decant matrix plan study.json --out night\n"
+      "  decant matrix run night --workers 2\n"
+      "  decant matrix run night --shard 1/4\n"
+      "  decant matrix table night --format latex\n"
+      "  decant matrix plan study.json --out night --slurm jobs\n"
+      "study.json: {\"data\": DIR, \"splits\": \"kfold:5:test\", \"seeds\": [0],\n"
+      "  \"train\": {\"epochs\": 100}, \"teacher\": {\"model\": \"unet/resnet18\"},\n"
+      "  \"student\": {\"model\": \"thin_unet\"}, \"presets\": [\"L_KLD\", \"HReg_MSE\"],\n"
+      "  \"axes\": {\"distill.spec.temperature\": {\"values\": [1, 4], \"presets\": "
+      "[\"L_KLD\"]}}}\n"
+      "What it leaves out is the paper's. A study that was stopped, or killed, goes on with run.\n",
+      run);
+}
+
+}  // namespace decant::apps

@@ -1,0 +1,153 @@
+#include "apps/study/collect.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "apps/checkpoint_notes.h"
+#include "apps/evaluate.h"
+#include "apps/study/job_lock.h"
+#include "apps/study/statistics.h"
+#include "engine/io/atomic_file.h"
+
+namespace decant::apps {
+namespace {
+
+namespace fs = std::filesystem;
+
+double mean(const std::vector<double>& values) {
+  return mean_std(values).mean;
+}
+
+// Dice by image and split, the mean over seeds.
+using ImageAndSplit = std::pair<std::string, std::string>;
+using Scores = std::map<ImageAndSplit, double>;
+
+Scores scores_of(const Results& results, const std::string& cell) {
+  std::map<ImageAndSplit, std::vector<double>> all;
+  for (const RunResult& run : results.runs)
+    if (run.cell == cell)
+      for (const ImageResult& image : run.images)
+        if (image.lesion) all[{image.name, run.split}].push_back(image.dice);
+  Scores scores;
+  for (const auto& [key, dice] : all) scores[key] = mean(dice);
+  return scores;
+}
+
+// One value per image (or per split): the mean of those of a key's first (or second) half.
+std::vector<double> means_by(const Scores& scores, std::string ImageAndSplit::* half) {
+  std::map<std::string, std::vector<double>> grouped;
+  for (const auto& [key, dice] : scores) grouped[key.*half].push_back(dice);
+  std::vector<double> means;
+  for (const auto& [name, values] : grouped) means.push_back(mean(values));
+  return means;
+}
+
+Comparison compare(const Scores& mine, const Scores& other) {
+  Scores differences;
+  for (const auto& [key, dice] : mine)
+    if (const auto found = other.find(key); found != other.end())
+      differences[key] = 100 * (dice - found->second);
+  const std::vector<double> points = means_by(differences, &ImageAndSplit::first);
+  return {.points = mean(points),
+          .wilcoxon_p = wilcoxon_signed_rank(points).p,
+          .ttest_p = paired_t_test(points).p,
+          .ci95 = bootstrap_ci95(points),
+          .effect_size = cohen_dz(points)};
+}
+
+void correct(std::vector<TableRow>& table, Comparison TableRow::* comparison,
+             double Comparison::* raw, double Comparison::* corrected) {
+  std::vector<double> p;
+  for (const TableRow& row : table) p.push_back(row.*comparison.*raw);
+  const std::vector<double> after = holm(p);
+  for (size_t i = 0; i < table.size(); ++i) table[i].*comparison.*corrected = after[i];
+}
+
+std::string teacher_of(const Results& results, const Cell& cell) {
+  if (cell.teacher) return *cell.teacher;
+  for (const Cell& other : results.cells)
+    if (other.role == "teacher") return other.name;
+  return "";
+}
+
+void merge(Results& into, Results&& one, const fs::path& file) {
+  check(one.runs.size() == 1 && one.cells.size() == 1, file.string(),
+        ": expected the results of one run, got ", one.runs.size());
+  into.runs.push_back(std::move(one.runs[0]));
+  for (const Cell& cell : into.cells)
+    if (cell.name == one.cells[0].name) return;
+  into.cells.push_back(std::move(one.cells[0]));
+}
+
+void add_latencies(const Study& study, Results& results) {
+  const fs::path file = study.folder / "latency.json";
+  Json known = fs::exists(file) ? read_json_file(file.string()) : Json::object();
+  for (Cell& cell : results.cells) {
+    if (!known.contains(cell.name)) {
+      for (const RunResult& run : results.runs)
+        if (run.cell == cell.name && !known.contains(cell.name))
+          known[cell.name] = latency_ms(load_trained(study.folder / run.folder));
+    }
+    cell.latency_ms = known.at(cell.name).get<double>();
+  }
+  write_file_atomically(file, known.dump(1) + "\n");
+}
+
+}  // namespace
+
+std::vector<TableRow> table_of(const Results& results,
+                               const std::map<std::string, std::string>& student_of) {
+  std::map<std::string, Scores> scores;
+  for (const Cell& cell : results.cells) scores[cell.name] = scores_of(results, cell.name);
+  std::vector<TableRow> table;
+  for (const Cell& cell : results.cells) {
+    const Scores& mine = scores[cell.name];
+    const std::vector<double> images = means_by(mine, &ImageAndSplit::first);
+    const std::vector<double> splits = means_by(mine, &ImageAndSplit::second);
+    TableRow row{.cell = cell.name,
+                 .dice_images_mean = mean_std(images).mean,
+                 .dice_images_std = mean_std(images).std,
+                 .dice_splits_mean = mean_std(splits).mean,
+                 .dice_splits_std = mean_std(splits).std,
+                 .n_images = static_cast<int64_t>(images.size()),
+                 .n_splits = static_cast<int64_t>(splits.size())};
+    const std::string teacher = teacher_of(results, cell);
+    const auto student = student_of.find(cell.name);
+    if (teacher != cell.name) row.to_teacher = compare(mine, scores[teacher]);
+    if (student != student_of.end() && student->second != cell.name)
+      row.to_student = compare(mine, scores[student->second]);
+    table.push_back(row);
+  }
+  for (const auto comparison : {&TableRow::to_teacher, &TableRow::to_student}) {
+    correct(table, comparison, &Comparison::wilcoxon_p, &Comparison::wilcoxon_p_holm);
+    correct(table, comparison, &Comparison::ttest_p, &Comparison::ttest_p_holm);
+  }
+  return table;
+}
+
+Results collect(const Study& study) {
+  Results results{.program = study.program,
+                  .name = study.matrix.name,
+                  .data = study.data,
+                  .splits = study.splits};
+  for (const Job& job : study.jobs) {
+    if (!study.done(job)) continue;
+    const std::string file = study.file(job, ".json").string();
+    merge(results, results_from_json(read_json_file(file), file), file);
+  }
+  check(!results.runs.empty(), study.folder.string(),
+        ": expected a study with jobs that are done, ", "got none; decant matrix run ",
+        study.folder.string(), " does them");
+  const FolderGuard guard(study.folder);
+  add_latencies(study, results);
+  const auto alone = std::ranges::find(study.cells, Role::student, &MatrixCell::role);
+  std::map<std::string, std::string> students;
+  for (const MatrixCell& cell : study.cells)
+    students[cell.name] = cell.role == Role::teacher ? alone->name : cell.student;
+  results.table = table_of(results, students);
+  write_file_atomically(study.folder / "results.json", to_json(results).dump(1) + "\n");
+  return results;
+}
+
+}  // namespace decant::apps

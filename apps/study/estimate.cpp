@@ -1,0 +1,101 @@
+#include "apps/study/estimate.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "apps/study/process.h"
+
+namespace decant::apps {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Timed {
+  double seconds = 0;
+  int64_t epochs = 0;
+};
+
+std::map<KindOfJob, Timed> of_finished_jobs(const Study& study) {
+  std::map<KindOfJob, Timed> found;
+  for (const Job& job : study.jobs) {
+    const fs::path file = study.file(job, ".provenance.json");
+    if (!study.done(job) || !fs::exists(file)) continue;
+    const Json json = read_json_file(file.string());
+    Timed& timed = found[kind_of(study, job)];
+    timed.seconds += json.value("seconds", 0.0);
+    timed.epochs += json.value("epochs_timed", int64_t{0});
+  }
+  return found;
+}
+
+// One measurement of `decant bench`, in seconds per step.
+double bench(const std::string& what, const KindOfJob& kind, const TrainConfig& config,
+             int64_t steps, int threads, const fs::path& scratch) {
+  const fs::path json = scratch.string() + ".json";
+  std::vector<std::string> words = {"bench",     what,
+                                    "--model",   kind.network,
+                                    "--size",    std::to_string(kind.size),
+                                    "--batch",   std::to_string(kind.batch),
+                                    "--steps",   std::to_string(steps),
+                                    "--warmup",  "1",
+                                    "--threads", std::to_string(threads),
+                                    "--device",  config.device,
+                                    "--json",    json.string()};
+  if (config.device == "cuda") words.insert(words.end(), {"--precision", config.precision});
+  if (what == "distill") {
+    const std::string& preset = config.distill.preset;
+    words.insert(words.end(),
+                 {"--teacher", kind.teacher, "--preset", preset.empty() ? "L_KLD" : preset});
+  }
+  const fs::path log = scratch.string() + ".log";
+  const int code = wait_for_end(start_program(words, log));
+  check(code == 0, "plan: expected to time ", kind.network, " at ", kind.size, " x ", kind.size,
+        ", batch ", kind.batch, ", its process ended with ", code, ", see ", log.string());
+  const double seconds = read_json_file(json.string()).at("step_ms").get<double>() / 1e3;
+  fs::remove(json);
+  fs::remove(log);
+  return seconds;
+}
+
+EpochTime timed(const Study& study, const Job& job, int64_t steps, int threads) {
+  const KindOfJob kind = kind_of(study, job);
+  const TrainConfig& config = study.cell_of(job).config;
+  const fs::path scratch = study.folder / str("timing.", ::getpid());
+  const double step =
+      bench(kind.teacher.empty() ? "train" : "distill", kind, config, steps, threads, scratch);
+  const double answer = bench("infer", kind, config, steps, threads, scratch);
+  const Json fold = read_json_file(study.split_file(job.split).string()).at("folds").at(0);
+  const auto images = [&](const char* part) {
+    return static_cast<double>(fold.at(part).size()) / static_cast<double>(kind.batch);
+  };
+  return {step * images("train") + answer * images("val"), str(steps, " steps")};
+}
+
+}  // namespace
+
+KindOfJob kind_of(const Study& study, const Job& job) {
+  const MatrixCell& cell = study.cell_of(job);
+  KindOfJob kind{.network = network_spec(cell.config).name(),
+                 .teacher = "",
+                 .size = cell.config.data.size,
+                 .batch = cell.config.batch};
+  for (const MatrixCell& other : study.cells)
+    if (other.name == cell.teacher) kind.teacher = network_spec(other.config).name();
+  return kind;
+}
+
+std::map<KindOfJob, EpochTime> epoch_times(const Study& study, int64_t steps, int threads) {
+  std::map<KindOfJob, EpochTime> times;
+  for (const auto& [kind, timed] : of_finished_jobs(study))
+    if (timed.epochs > 0)
+      times[kind] = {timed.seconds / static_cast<double>(timed.epochs),
+                     str(timed.epochs, " epochs of finished jobs")};
+  if (steps == 0) return times;
+  for (const Job& job : study.jobs)
+    if (!study.done(job) && !times.contains(kind_of(study, job)))
+      times[kind_of(study, job)] = timed(study, job, steps, threads);
+  return times;
+}
+
+}  // namespace decant::apps

@@ -1,0 +1,140 @@
+#include "apps/study/job.h"
+
+#include <unistd.h>
+
+#include <chrono>
+
+#include "apps/evaluate.h"
+#include "apps/run_folder.h"
+#include "apps/runs.h"
+#include "apps/study/job_lock.h"
+#include "engine/core/parallel.h"
+#include "engine/io/atomic_file.h"
+#include "nn/summary.h"
+
+namespace decant::apps {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Epochs done by now; 0 where the run has not begun.
+int64_t epochs_of(const fs::path& run) {
+  return fs::exists(run / "config.json") ? RunFolder::open(run).progress().epoch : 0;
+}
+
+Exit train(const Study& study, const Job& job, int threads) {
+  RunOptions options;
+  options.config = study.config_of(job);
+  options.config.threads = threads;
+  const fs::path run = study.run_folder(job);
+  (fs::exists(run / "config.json") ? options.resume : options.out) = run.string();
+  return run_training(options, {}, study.cell_of(job).role == Role::distilled);
+}
+
+Cell describe(const Study& study, const Job& job, const TrainedNetwork& trained) {
+  const MatrixCell& of = study.cell_of(job);
+  const nn::Summary summary =
+      nn::summarize(*trained.network, trained.notes.size, trained.notes.size);
+  Cell cell{.name = of.name,
+            .role = name_of(of.role),
+            .network = trained.network->spec().name(),
+            .parameters = summary.parameters,
+            .macs = summary.macs,
+            .bytes_on_disk = static_cast<int64_t>(fs::file_size(trained.path))};
+  if (of.role != Role::distilled) return cell;
+  cell.teacher = of.teacher;
+  if (!of.config.distill.preset.empty()) cell.preset = of.config.distill.preset;
+  const kd::DistillSpec spec = distill_spec(of.config);
+  if (spec.terms.size() == 1) {
+    const std::string name = spec.terms[0].name();  // "hidden.mse"
+    const size_t dot = name.find('.');
+    cell.pathway = name.substr(0, dot);
+    cell.loss = name.substr(dot + 1);
+  }
+  for (const MatrixCell& teacher : study.cells)
+    if (teacher.name == of.teacher) cell.teacher_augment = augment_name(teacher.config);
+  return cell;
+}
+
+RunResult result_of(const Study& study, const Job& job, const TrainedNetwork& trained) {
+  const data::Dataset dataset = data::open_dataset(study.matrix.data, study.matrix.layout);
+  const data::Split split = study.split_of(job, dataset);
+  const std::string part = measured_part(split);
+  RunResult result{.cell = study.cell_of(job).name,
+                   .split = job.split,
+                   .seed = job.seed,
+                   .folder = "runs/" + job.name,
+                   .part = part,
+                   .chose_checkpoint = part == "val",
+                   .epochs = epochs_of(study.run_folder(job)),
+                   .best_epoch = trained.notes.epoch};
+  for (const data::ImageMetrics& m : measure(trained, dataset, split.part(part)).images)
+    result.images.push_back({.name = m.id,
+                             .lesion = !m.truth_empty(),
+                             .dice = m.dice,
+                             .iou = m.iou,
+                             .sensitivity = m.sensitivity,
+                             .specificity = m.specificity,
+                             .precision = m.precision,
+                             .hd95_pooled = m.hd95_pooled,
+                             .hd95_max = m.hd95_max});
+  return result;
+}
+
+// What else the result depends on, and what it took; config.json and split.json are in the run.
+void write_provenance(const Study& study, const Job& job, const TrainedNetwork& trained,
+                      double seconds, int64_t epochs) {
+  const Json json = {{"program", program_version()},
+                     {"arithmetic", RunFolder::open(study.run_folder(job)).progress().arithmetic},
+                     {"host", Owner::self().host},
+                     {"threads", num_threads()},
+                     {"data_checksum", study.data.checksum},
+                     {"data_digest", trained.notes.data_digest},
+                     {"teacher_digest", trained.notes.teacher_digest},
+                     {"checkpoint_digest", fnv1a64(read_bytes(trained.path))},
+                     {"epochs_timed", epochs},
+                     {"seconds", seconds}};
+  write_file_atomically(study.file(job, ".provenance.json"), json.dump(1) + "\n");
+}
+
+void write_results(const Study& study, const Job& job, const TrainedNetwork& trained) {
+  Results results{.program = program_version(),
+                  .name = study.matrix.name,
+                  .data = study.data,
+                  .splits = {job.split},
+                  .cells = {describe(study, job, trained)},
+                  .runs = {result_of(study, job, trained)}};
+  write_file_atomically(study.file(job, ".json"), to_json(results).dump(1) + "\n");
+}
+
+}  // namespace
+
+const char* measured_part(const data::Split& split) {
+  return split.test.empty() ? "val" : "test";
+}
+
+data::MetricsReport measure(const TrainedNetwork& trained, const data::Dataset& dataset,
+                            const std::vector<std::string>& ids) {
+  constexpr int64_t kBatch = 8;
+  EvaluationSet set(dataset, ids, trained);
+  return evaluate(set, kBatch, forward_of(*trained.network), data::EmptyPolicy::one);
+}
+
+JobEnd run_job(const Study& study, const Job& job, int threads, bool steal) {
+  fs::create_directories(study.run_folder(job).parent_path());
+  const std::optional<JobLock> lock = JobLock::take(study.file(job, ".lock"), steal);
+  if (!lock) return JobEnd::held;
+  if (study.done(job)) return JobEnd::done;  // by another process, a moment ago
+  check(job.needs.empty() || study.done(study.job(job.needs)), job.name, ": expected its teacher ",
+        job.needs, " to be done, it is not");
+  const auto start = std::chrono::steady_clock::now();
+  const int64_t before = epochs_of(study.run_folder(job));
+  if (train(study, job, threads) == Exit::interrupted) return JobEnd::interrupted;
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  const TrainedNetwork trained = load_trained(study.run_folder(job));
+  write_provenance(study, job, trained, took.count(), epochs_of(study.run_folder(job)) - before);
+  write_results(study, job, trained);  // last: from now on the job is done
+  return JobEnd::done;
+}
+
+}  // namespace decant::apps

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace decant::apps {
+
+/// A process that holds a lock: pids are given out again, so its start tells it from later ones.
+struct Owner {
+  std::string host;
+  std::string boot;  ///< of the host's kernel: a process does not outlive it
+  int64_t pid = 0;
+  int64_t started = 0;  ///< clock ticks after that boot
+
+  static Owner self();
+  bool on_this_host() const;
+  /// Whether it may still be at work: false only where it was on this host and is no more.
+  bool may_live() const;
+  std::string text() const;  ///< "process 4711 on node3"
+
+  bool operator==(const Owner&) const = default;
+};
+
+/// While it lives, other processes keep out; by flock(2), so that the system drops it with the
+/// process. For moments only.
+class FolderGuard {
+ public:
+  explicit FolderGuard(const std::filesystem::path& folder);
+  ~FolderGuard();
+  FolderGuard(const FolderGuard&) = delete;
+  FolderGuard& operator=(const FolderGuard&) = delete;
+
+ private:
+  int file_ = -1;
+};
+
+/// The right to do a job, for hours: a file that names its owner, also to other hosts.
+///
+/// It is made by link(2) from a file already written, so it is never seen half, and only one of
+/// several processes makes it, on any file system. A lock that outlived its owner is removed and
+/// made anew under a FolderGuard: of two processes that find it, the second reads the first one's
+/// new lock in its place and keeps away.
+class JobLock {
+ public:
+  /// Empty where another process holds it. `steal`: locks of other hosts, whose owners nobody here
+  /// can ask for, are taken as those of the dead. Throws Error where the file cannot be made.
+  static std::optional<JobLock> take(const std::filesystem::path& file, bool steal);
+
+  /// Who holds it; empty where nobody does, or an owner on this host that is dead.
+  static std::optional<Owner> holder(const std::filesystem::path& file);
+
+  ~JobLock();
+  JobLock(JobLock&& other) noexcept;
+  JobLock& operator=(JobLock&&) = delete;
+
+ private:
+  explicit JobLock(std::filesystem::path file) : file_(std::move(file)) {}
+
+  std::filesystem::path file_;
+};
+
+}  // namespace decant::apps

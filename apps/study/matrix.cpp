@@ -1,0 +1,293 @@
+#include "apps/study/matrix.h"
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+#include <set>
+
+#include "kd/spec.h"
+
+namespace decant::apps {
+namespace {
+
+constexpr std::string_view kDistill = "distill.";
+
+struct Setting {
+  std::string key;
+  Json value;
+};
+
+struct Axis {
+  std::string key;
+  std::vector<Json> values;
+  std::vector<std::string> presets;  // that it multiplies; empty: all
+
+  bool reaches_student() const { return presets.empty() && !key.starts_with(kDistill); }
+  bool reaches(const std::string& preset) const {
+    return presets.empty() || std::ranges::find(presets, preset) != presets.end();
+  }
+};
+
+// One point on some axes.
+struct Variant {
+  std::string suffix;  // ".temperature=4"
+  std::vector<Setting> settings;
+};
+
+void apply(TrainConfig& config, const Setting& setting) {
+  apply_override(keys_of(config), setting.key + "=" +
+                                      (setting.value.is_string() ? setting.value.get<std::string>()
+                                                                 : setting.value.dump()));
+}
+
+void apply(TrainConfig& config, const Json& settings, const std::string& where) {
+  read_json(keys_of(config), settings, where);
+}
+
+// Part of a cell's name, which names files.
+std::string word_of(const Setting& setting) {
+  const Json& value = setting.value;
+  std::string word = setting.key.substr(setting.key.rfind('.') + 1) + "=" +
+                     (value.is_string() ? value.get<std::string>() : value.dump());
+  std::ranges::replace_if(
+      word,
+      [](unsigned char c) {
+        return std::isalnum(c) == 0 &&
+               std::string_view("_=.-").find(static_cast<char>(c)) == std::string_view::npos;
+      },
+      '-');
+  return word;
+}
+
+template <class Reaches>
+std::vector<Variant> variants(const std::vector<Axis>& axes, Reaches reaches) {
+  std::vector<Variant> all = {{}};
+  for (const Axis& axis : axes) {
+    if (!reaches(axis)) continue;
+    std::vector<Variant> longer;
+    for (const Variant& variant : all)
+      for (const Json& value : axis.values) {
+        const Setting setting{axis.key, value};
+        Variant& next = longer.emplace_back(variant);
+        next.suffix += "." + word_of(setting);
+        next.settings.push_back(setting);
+      }
+    all = std::move(longer);
+  }
+  return all;
+}
+
+std::vector<std::string> texts(const Json& list, const std::string& where) {
+  check(list.is_array(), where, ": expected a list of text, got ", list.dump());
+  std::vector<std::string> words;
+  for (const Json& word : list) {
+    check(word.is_string(), where, ": expected a list of text, got ", list.dump());
+    words.push_back(word.get<std::string>());
+  }
+  return words;
+}
+
+Axis read_axis(const std::string& key, const Json& json, const std::string& where) {
+  Axis axis{.key = key, .values = {}, .presets = {}};
+  Json values = json;
+  if (json.is_object()) {
+    const std::vector<std::string> known = {"values", "presets"};
+    for (const auto& [word, value] : json.items())
+      check(std::ranges::find(known, word) != known.end(), where,
+            ": expected values and presets, got \"", word, "\"", suggestion(word, known));
+    check(json.contains("values"), where, ": expected values, got none");
+    values = json["values"];
+    if (json.contains("presets")) axis.presets = texts(json["presets"], where + ".presets");
+  }
+  check(values.is_array(), where, ": expected a list of values, got ", values.dump());
+  check(!values.empty(), where, ": expected at least one value, got none");
+  axis.values.assign(values.begin(), values.end());
+  return axis;
+}
+
+std::vector<Axis> read_axes(const Json& json, const std::string& where) {
+  check(json.is_object(), where, ": expected {KEY: [values]}, got ", json.dump());
+  std::vector<Axis> axes;
+  for (const auto& [key, value] : json.items())
+    axes.push_back(read_axis(key, value, where + "." + key));
+  return axes;
+}
+
+// What a distilled cell distils: a preset, or terms under a name of their own.
+struct Distilled {
+  std::string name;
+  DistillConfig distill;
+
+  void visit(auto&& v) {
+    v("name", name, "of the cell");
+    v("preset", distill.preset, "to begin from");
+    v("spec", distill.spec, "what it distils");
+  }
+};
+
+Distilled of_preset(const std::string& name) {
+  Distilled cell{.name = name, .distill = {}};
+  cell.distill.preset = name;
+  return cell;
+}
+
+Distilled read_distilled(const Json& json, const std::string& where) {
+  if (json.is_string()) return of_preset(json.get<std::string>());
+  Distilled given;
+  read_json(keys_of(given), json, where);
+  check(!given.name.empty(), where, ": expected a name for this cell, got none");
+  return given;
+}
+
+std::vector<Distilled> read_presets(const Json& presets, const std::string& where) {
+  std::vector<Distilled> cells;
+  if (presets.is_null()) {
+    for (const std::string& name : kd::preset_names()) cells.push_back(of_preset(name));
+    return cells;
+  }
+  check(presets.is_array(), where, ": expected a list of presets, got ", presets.dump());
+  for (size_t i = 0; i < presets.size(); ++i)
+    cells.push_back(read_distilled(presets[i], str(where, "[", i, "]")));
+  return cells;
+}
+
+void check_axes(const std::vector<Axis>& axes, const std::vector<Distilled>& distilled,
+                const std::string& where) {
+  std::vector<std::string> names;
+  for (const Distilled& cell : distilled) names.push_back(cell.name);
+  for (const Axis& axis : axes)
+    for (const std::string& preset : axis.presets)
+      check(std::ranges::find(names, preset) != names.end(), where, ".", axis.key,
+            ".presets: expected cells of this study, got \"", preset, "\"",
+            suggestion(preset, names));
+}
+
+// Makes the cells of one study; whatever a cell's settings lack is an Error that names the cell.
+class CellMaker {
+ public:
+  CellMaker(const Matrix& matrix, const std::string& where) : matrix_(matrix), where_(where) {
+    axes_ = read_axes(matrix.axes, where + ": axes");
+    distilled_ = read_presets(matrix.presets, where + ": presets");
+    check_axes(axes_, distilled_, where + ": axes");
+  }
+
+  std::vector<MatrixCell> make() {
+    std::vector<MatrixCell> students;
+    for (const Variant& variant :
+         variants(axes_, [](const Axis& a) { return a.reaches_student(); }))
+      students.push_back(student(variant));
+    std::vector<MatrixCell> taught;
+    for (const Distilled& distilled : distilled_)
+      for (const Variant& variant :
+           variants(axes_, [&](const Axis& a) { return a.reaches(distilled.name); }))
+        taught.push_back(distil(distilled, variant));
+    std::vector<MatrixCell> cells = teachers_;
+    cells.insert(cells.end(), students.begin(), students.end());
+    cells.insert(cells.end(), taught.begin(), taught.end());
+    std::set<std::string> names;
+    for (const MatrixCell& cell : cells)
+      check(names.insert(cell.name).second, where_, ": expected cells of different names, got ",
+            cell.name, " twice");
+    return cells;
+  }
+
+ private:
+  TrainConfig base(const Json& own, const char* section) const {
+    TrainConfig config = paper_settings();
+    apply(config, matrix_.train, where_ + ": train");
+    apply(config, own, where_ + ": " + section);
+    config.data.path = matrix_.data;
+    config.data.layout = matrix_.layout;
+    return config;
+  }
+
+  TrainConfig resolved(TrainConfig config, const std::vector<Setting>& settings,
+                       const std::string& name, bool distilling) const {
+    try {
+      for (const Setting& setting : settings) apply(config, setting);
+      return resolve(std::move(config), distilling);
+    } catch (const Error& error) {
+      throw Error(str(where_, ": ", name, ": ", error.what()));
+    }
+  }
+
+  MatrixCell student(const Variant& variant) const {
+    const std::string name = "student" + variant.suffix;
+    return {name, Role::student, "", name,
+            resolved(base(matrix_.student, "student"), variant.settings, name, false)};
+  }
+
+  MatrixCell distil(const Distilled& distilled, const Variant& variant) {
+    const std::string name = distilled.name + variant.suffix;
+    TrainConfig config = base(matrix_.student, "student");
+    config.distill = distilled.distill;
+    config.distill.teacher = "teacher";  // a job puts its own here
+    config = resolved(std::move(config), variant.settings, name, true);
+    config.distill.teacher.clear();
+    std::string alone = "student";
+    for (const Setting& setting : variant.settings)
+      if (reaches_student(setting.key)) alone += "." + word_of(setting);
+    const std::string augment = distill_spec(config).expects_teacher_augment;
+    return {name, Role::distilled, teacher(augment), alone, std::move(config)};
+  }
+
+  // The teacher of an augmentation; "" is that of the settings.
+  std::string teacher(const std::string& augment) {
+    const std::string name = "teacher_" + (augment.empty() ? "strong" : augment);
+    if (std::ranges::find(teachers_, name, &MatrixCell::name) != teachers_.end()) return name;
+    TrainConfig config = base(matrix_.teacher, "teacher");
+    if (!augment.empty()) config.augment = augment;
+    teachers_.push_back(
+        {name, Role::teacher, "", "", resolved(std::move(config), {}, name, false)});
+    std::ranges::sort(teachers_, {}, &MatrixCell::name);  // strong before weak
+    return name;
+  }
+
+  bool reaches_student(const std::string& key) const {
+    return std::ranges::find(axes_, key, &Axis::key)->reaches_student();
+  }
+
+  const Matrix& matrix_;
+  const std::string& where_;
+  std::vector<Axis> axes_;
+  std::vector<Distilled> distilled_;
+  std::vector<MatrixCell> teachers_;
+};
+
+}  // namespace
+
+TrainConfig paper_settings() {
+  TrainConfig config;
+  config.data.size = 224;
+  config.loss = "ce";
+  config.optim.lr = 1e-4;
+  config.schedule.name = "constant";
+  config.epochs = 500;
+  config.batch = 64;
+  config.patience = 50;
+  return config;
+}
+
+Matrix read_matrix(const std::string& file) {
+  Matrix matrix;
+  read_json(keys_of(matrix), read_json_file(file), file);
+  if (matrix.name.empty()) matrix.name = std::filesystem::path(file).stem().string();
+  check(!matrix.data.empty(), file, ": data: expected a data set, got none");
+  check(matrix.seeds.is_array() && !matrix.seeds.empty(), file,
+        ": seeds: expected a list of at least one, got ", matrix.seeds.dump());
+  std::set<Json> seen;
+  for (const Json& seed : matrix.seeds)
+    check(seed.is_number_unsigned() && seen.insert(seed).second, file,
+          ": seeds: expected different whole numbers, not negative, got ", matrix.seeds.dump());
+  return matrix;
+}
+
+const char* name_of(Role role) {
+  return role == Role::teacher ? "teacher" : role == Role::student ? "student" : "distilled";
+}
+
+std::vector<MatrixCell> cells_of(const Matrix& matrix, const std::string& where) {
+  return CellMaker(matrix, where).make();
+}
+
+}  // namespace decant::apps

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <filesystem>
+
+#include "apps/study/study.h"
+
+namespace decant::apps {
+
+/// Writes job arrays for Slurm into `folder`: teachers, students alone, the distilled students of
+/// each split, which wait for that split's teachers, and the table, which waits for all; submit.sh
+/// hands them in. What is already done when an element starts is left alone, so handing them in
+/// again goes on. Options such as time and partition are the user's: submit.sh gives its own words
+/// to every sbatch.
+void write_slurm(const Study& study, const std::filesystem::path& folder);
+
+}  // namespace decant::apps

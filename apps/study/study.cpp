@@ -1,0 +1,202 @@
+#include "apps/study/study.h"
+
+#include <algorithm>
+#include <iomanip>
+
+#include "apps/command.h"
+#include "apps/evaluate.h"
+#include "apps/study/job_lock.h"
+#include "engine/io/atomic_file.h"
+
+namespace decant::apps {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kMatrix = "matrix.json";
+constexpr const char* kOrigin = "origin.json";
+
+// What a study began with, as origin.json keeps it.
+struct Origins {
+  std::string program;
+  std::string path;
+  std::string layout;
+  int64_t images = 0;
+  std::string checksum;
+  std::string splits;
+  std::vector<std::string> names;
+
+  void visit(auto&& v) {
+    v("program", program, "version that began it");
+    v("data.path", path, "of the data set");
+    v("data.layout", layout, "of the data set");
+    v("data.images", images, "in it");
+    v("data.checksum", checksum, "of all images and masks");
+    v("splits.origin", splits, "words they were made from");
+    v("splits.names", names, "of their files");
+  }
+};
+
+std::string hexadecimal(uint64_t value) {
+  std::ostringstream out;
+  out << std::hex << std::setw(16) << std::setfill('0') << value;
+  return out.str();
+}
+
+std::string checksum_of(const data::Dataset& dataset) {
+  data::Split all;
+  all.train = dataset.ids();
+  return hexadecimal(data_digest(dataset, all));
+}
+
+void write_json(const fs::path& file, const Json& json) {
+  write_file_atomically(file, json.dump(1) + "\n");
+}
+
+Json json_of(Matrix matrix) {
+  return to_json(keys_of(matrix));
+}
+
+fs::path split_file_in(const fs::path& folder, const std::string& split) {
+  return folder / "splits" / (split + ".json");
+}
+
+std::vector<Job> jobs_of(const Study& study) {
+  const size_t seeds = study.matrix.seeds.size();
+  const auto job_name = [&](const std::string& split, const MatrixCell& cell, const Json& seed) {
+    const bool told = seeds > 1 && cell.role != Role::teacher;
+    return split + "/" + cell.name + (told ? ".seed" + seed.dump() : "");
+  };
+  std::vector<Job> jobs;
+  for (const Role role : {Role::teacher, Role::student, Role::distilled}) {
+    for (const std::string& split : study.splits) {
+      for (size_t c = 0; c < study.cells.size(); ++c) {
+        const MatrixCell& cell = study.cells[c];
+        if (cell.role != role) continue;
+        const size_t count = role == Role::teacher ? 1 : seeds;
+        for (size_t s = 0; s < count; ++s) {
+          const Json& seed = study.matrix.seeds[s];
+          jobs.push_back({.name = job_name(split, cell, seed),
+                          .cell = c,
+                          .split = split,
+                          .seed = seed.get<uint64_t>(),
+                          .needs = cell.teacher.empty() ? "" : split + "/" + cell.teacher});
+        }
+      }
+    }
+  }
+  return jobs;
+}
+
+// The first key in which two objects differ, as "train.epochs".
+std::string first_difference(const Json& a, const Json& b) {
+  for (const auto& [key, value] : a.items()) {
+    if (!b.contains(key)) return key;
+    if (value == b[key]) continue;
+    if (!value.is_object() || !b[key].is_object()) return key;
+    const std::string inner = first_difference(value, b[key]);
+    return inner.empty() ? key : key + "." + inner;
+  }
+  for (const auto& [key, value] : b.items())
+    if (!a.contains(key)) return key;
+  return "";
+}
+
+void check_same(const Study& begun, const Matrix& asked, const std::string& file) {
+  const std::string key = first_difference(json_of(begun.matrix), json_of(asked));
+  check(key.empty(), file, ": ", key, ": expected the study that ", begun.folder.string(),
+        " has begun, got another; --out NEW begins that one");
+}
+
+void write_beginning(const Matrix& matrix, const data::Dataset& dataset, const fs::path& folder) {
+  const data::SplitSet splits = data::make_splits(dataset, matrix.splits, matrix.split_seed);
+  fs::create_directories(folder / "splits");
+  Origins origins{.program = program_version(),
+                  .path = matrix.data,
+                  .layout = dataset.layout,
+                  .images = static_cast<int64_t>(dataset.samples.size()),
+                  .checksum = checksum_of(dataset),
+                  .splits = splits.origin,
+                  .names = {}};
+  for (size_t i = 0; i < splits.folds.size(); ++i) {
+    origins.names.push_back(str("split", i));
+    const data::SplitSet one{splits.origin + (splits.folds.size() > 1 ? str(" fold ", i) : ""),
+                             {splits.folds[i]}};
+    write_json(split_file_in(folder, origins.names.back()), Json(data::to_json(one)));
+  }
+  write_json(folder / kOrigin, to_json(keys_of(origins)));
+  write_json(folder / kMatrix, json_of(matrix));  // last: from now on it is a study
+}
+
+}  // namespace
+
+const Job& Study::job(const std::string& name) const {
+  const auto found = std::ranges::find(jobs, name, &Job::name);
+  if (found != jobs.end()) return *found;
+  std::vector<std::string> names;
+  for (const Job& each : jobs) names.push_back(each.name);
+  throw Error(str("job: expected one of this study, got \"", name, "\"", suggestion(name, names)));
+}
+
+fs::path Study::file(const Job& job, const char* suffix) const {
+  return run_folder(job).string() + suffix;
+}
+
+fs::path Study::split_file(const std::string& split) const {
+  return split_file_in(folder, split);
+}
+
+data::Split Study::split_of(const Job& job, const data::Dataset& dataset) const {
+  const std::string path = split_file(job.split).string();
+  return data::splits_from_json(nlohmann::json(read_json_file(path)), dataset, path).fold(0);
+}
+
+TrainConfig Study::config_of(const Job& job) const {
+  TrainConfig config = cell_of(job).config;
+  config.seed = job.seed;
+  config.data.split = fs::absolute(split_file(job.split)).lexically_normal().string();
+  if (!job.needs.empty())
+    config.distill.teacher =
+        fs::absolute(run_folder(this->job(job.needs))).lexically_normal().string();
+  return config;
+}
+
+Study open_study(const fs::path& folder) {
+  check(fs::exists(folder / kMatrix), folder.string(), ": expected the folder of a study, got no ",
+        kMatrix, " there; decant matrix plan FILE.json --out FOLDER begins one");
+  Study study;
+  study.folder = folder;
+  const std::string file = (folder / kMatrix).string();
+  study.matrix = read_matrix(file);
+  study.cells = cells_of(study.matrix, file);
+  Origins origins;
+  const std::string origin = (folder / kOrigin).string();
+  read_json(keys_of(origins), read_json_file(origin), origin);
+  study.program = origins.program;
+  study.data = {.path = origins.path,
+                .layout = origins.layout,
+                .images = origins.images,
+                .checksum = origins.checksum};
+  study.splits = origins.names;
+  study.jobs = jobs_of(study);
+  return study;
+}
+
+Study begin_study(const std::string& file, const fs::path& folder) {
+  Matrix matrix = read_matrix(file);
+  matrix.data = fs::absolute(matrix.data).lexically_normal().string();
+  cells_of(matrix, file);  // throws for what makes no sense, before there is a folder
+  const data::Dataset dataset = data::open_dataset(matrix.data, matrix.layout);
+  const bool begun = fs::exists(folder / kMatrix);
+  if (!begun) data::require_masks(dataset);
+  fs::create_directories(folder);
+  const FolderGuard guard(folder);  // another process may be about to begin it as well
+  if (!fs::exists(folder / kMatrix)) write_beginning(matrix, dataset, folder);
+  Study study = open_study(folder);
+  check_same(study, matrix, file);
+  check(study.data.checksum == checksum_of(dataset), matrix.data,
+        ": expected the images and masks that ", folder.string(), " began with, got others");
+  return study;
+}
+
+}  // namespace decant::apps

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "apps/study/matrix.h"
+#include "apps/study/results.h"
+#include "data/split.h"
+
+namespace decant::apps {
+
+/// One network to train: a cell in one split, from one seed.
+struct Job {
+  std::string name;  ///< "split0/L_KLD", with several seeds "split0/L_KLD.seed1"
+  size_t cell = 0;   ///< in Study::cells
+  std::string split;
+  uint64_t seed = 0;
+  std::string needs;  ///< the job of its teacher; "" without
+};
+
+/// A study and its folder:
+///
+///   matrix.json               what it is, every key written out
+///   origin.json               program and data it began with, the words of its splits
+///   splits/split0.json ..     each as `--split FILE.json` reads it
+///   runs/split0/L_KLD/        a run folder, as train and distill make it
+///   runs/split0/L_KLD.json    results of that one run: where it is, the job is done
+///   runs/split0/L_KLD.lock    while a process is at work on it (apps/study/job_lock.h)
+///   runs/split0/L_KLD.log     what the program said meanwhile
+///   results.json latency.json what collect() makes of all
+struct Study {
+  std::filesystem::path folder;
+  Matrix matrix;
+  std::string program;
+  StudyData data;
+  std::vector<std::string> splits;
+  std::vector<MatrixCell> cells;
+  std::vector<Job> jobs;  ///< each after the one it needs
+
+  const Job& job(const std::string& name) const;
+  const MatrixCell& cell_of(const Job& job) const { return cells[job.cell]; }
+  std::filesystem::path run_folder(const Job& job) const { return folder / "runs" / job.name; }
+  std::filesystem::path file(const Job& job, const char* suffix) const;
+  bool done(const Job& job) const { return std::filesystem::exists(file(job, ".json")); }
+  std::filesystem::path split_file(const std::string& split) const;
+  data::Split split_of(const Job& job, const data::Dataset& dataset) const;
+  /// What `train` or `distill` would be given.
+  TrainConfig config_of(const Job& job) const;
+};
+
+/// Begins a study: reads the matrix in `file`, looks at all images, makes the splits and writes
+/// them into `folder`. Where it has begun already: opens it.
+/// Throws Error naming the first key in which the file is not the study that has begun, and where
+/// the images have changed since.
+Study begin_study(const std::string& file, const std::filesystem::path& folder);
+
+/// Opens a study that has begun. Nothing is written. Throws Error where there is none.
+Study open_study(const std::filesystem::path& folder);
+
+}  // namespace decant::apps

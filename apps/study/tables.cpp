@@ -1,0 +1,223 @@
+#include "apps/study/tables.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <sstream>
+
+#include "apps/console.h"
+#include "engine/core/error.h"
+
+namespace decant::apps {
+namespace {
+
+using Line = std::vector<std::string>;
+
+std::string p_text(double p) {
+  if (std::isnan(p)) return "-";
+  return p < 1e-4 ? "<0.0001" : rounded(p, 4);
+}
+
+std::string signed_text(double value, int places) {
+  return (value > 0 ? "+" : "") + figure(value, places);
+}
+
+std::string with_std(double mean, double std) {
+  return figure(100 * mean, 2) + " +- " + figure(100 * std, 2);
+}
+
+std::string interval(const std::array<double, 2>& ends) {
+  if (std::isnan(ends[0])) return "-";
+  return "[" + signed_text(ends[0], 2) + ", " + signed_text(ends[1], 2) + "]";
+}
+
+struct Column {
+  std::string head;
+  std::function<std::string(const TableRow&, const Cell&)> text;
+};
+
+// The figures of one comparison; the terminal shows each group of columns on its own.
+std::vector<Column> comparison(const std::string& to, Comparison TableRow::* of) {
+  const auto column = [of](std::string head, auto text) {
+    return Column{std::move(head),
+                  [of, text](const TableRow& row, const Cell&) { return text(row.*of); }};
+  };
+  return {
+      column("to " + to, [](const Comparison& c) { return signed_text(c.points, 2); }),
+      column("95 % CI", [](const Comparison& c) { return interval(c.ci95); }),
+      column("Wilcoxon p", [](const Comparison& c) { return p_text(c.wilcoxon_p); }),
+      column("(Holm)", [](const Comparison& c) { return p_text(c.wilcoxon_p_holm); }),
+      column("t-test p", [](const Comparison& c) { return p_text(c.ttest_p); }),
+      column("(Holm)", [](const Comparison& c) { return p_text(c.ttest_p_holm); }),
+      column("d_z", [](const Comparison& c) { return signed_text(c.effect_size, 2); }),
+  };
+}
+
+std::vector<Column> dice() {
+  return {{"Dice %, images",
+           [](const TableRow& r, const Cell&) {
+             return with_std(r.dice_images_mean, r.dice_images_std);
+           }},
+          {"Dice %, splits",
+           [](const TableRow& r, const Cell&) {
+             return with_std(r.dice_splits_mean, r.dice_splits_std);
+           }},
+          {"images", [](const TableRow& r, const Cell&) { return std::to_string(r.n_images); }},
+          {"splits", [](const TableRow& r, const Cell&) { return std::to_string(r.n_splits); }}};
+}
+
+std::vector<Column> costs() {
+  const auto millions = [](int64_t value, int places) {
+    return rounded(static_cast<double>(value) / 1e6, places);
+  };
+  return {
+      {"parameters", [](const TableRow&, const Cell& c) { return std::to_string(c.parameters); }},
+      {"MMACs", [=](const TableRow&, const Cell& c) { return millions(c.macs, 1); }},
+      {"ms per image", [](const TableRow&, const Cell& c) { return figure(c.latency_ms, 2); }},
+      {"MB on disk", [=](const TableRow&, const Cell& c) { return millions(c.bytes_on_disk, 2); }}};
+}
+
+std::vector<std::vector<Column>> groups() {
+  return {dice(), comparison("student", &TableRow::to_student),
+          comparison("teacher", &TableRow::to_teacher), costs()};
+}
+
+std::vector<Line> lines_of(const Results& results, const std::vector<Column>& columns) {
+  std::vector<Line> lines = {{"cell"}};
+  for (const Column& column : columns) lines[0].push_back(column.head);
+  for (const TableRow& row : results.table) {
+    Line line = {row.cell};
+    for (const Column& column : columns) line.push_back(column.text(row, results.cell(row.cell)));
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+std::vector<Line> all_lines(const Results& results) {
+  std::vector<Column> columns;
+  for (const auto& group : groups()) columns.insert(columns.end(), group.begin(), group.end());
+  return lines_of(results, columns);
+}
+
+std::string joined(const Line& line, const std::string& between) {
+  std::string text;
+  for (size_t i = 0; i < line.size(); ++i) text += (i == 0 ? "" : between) + line[i];
+  return text;
+}
+
+// What p-values and intervals are, in words.
+constexpr const char* kMethods =
+    "Differences in points of Dice; p-values are two-sided, of paired tests over images: "
+    "Wilcoxon's "
+    "signed ranks (zeros by Pratt), Student's t; Holm's correction over the rows of a column; "
+    "interval by bootstrap over images; d_z is Cohen's, mean over standard deviation of the "
+    "differences.";
+
+std::string text(const Results& results) {
+  std::string all = results.name + ". " + caption_of(results) + "\n";
+  for (const auto& group : groups()) all += "\n" + columns_text(lines_of(results, group), 1);
+  return all + "\n" + kMethods + "\n";
+}
+
+std::string markdown(const Results& results) {
+  const std::vector<Line> lines = all_lines(results);
+  std::string all = caption_of(results) + "\n\n";
+  for (size_t i = 0; i < lines.size(); ++i) {
+    all += "| " + joined(lines[i], " | ") + " |\n";
+    if (i == 0) all += "|" + joined(Line(lines[0].size(), "---"), "|") + "|\n";
+  }
+  return all + "\n" + kMethods + "\n";
+}
+
+std::string latex_word(const std::string& word) {
+  std::string text;
+  for (size_t i = 0; i < word.size(); ++i) {
+    if (word.compare(i, 2, "+-") == 0) {
+      text += "$\\pm$";
+      ++i;
+    } else if (word[i] == '<') {
+      text += "$<$";
+    } else {
+      if (std::string_view("_%&#").find(word[i]) != std::string_view::npos) text += '\\';
+      text += word[i];
+    }
+  }
+  return text;
+}
+
+std::string latex(const Results& results) {
+  const std::vector<Line> lines = all_lines(results);
+  std::string all = "% needs the package booktabs\n\\begin{table}\n\\caption{" +
+                    latex_word(caption_of(results) + " " + kMethods) + "}\n\\begin{tabular}{l" +
+                    std::string(lines[0].size() - 1, 'r') + "}\n\\toprule\n";
+  for (size_t i = 0; i < lines.size(); ++i) {
+    Line words;
+    for (const std::string& word : lines[i]) words.push_back(latex_word(word));
+    all += joined(words, " & ") + " \\\\\n" + (i == 0 ? "\\midrule\n" : "");
+  }
+  return all + "\\bottomrule\n\\end{tabular}\n\\end{table}\n";
+}
+
+// A field of CSV (RFC 4180).
+std::string csv_word(const Json& value) {
+  if (value.is_null()) return "";
+  if (!value.is_string()) return value.dump();
+  std::string word = value.get<std::string>();
+  if (word.find_first_of(",\"\n") == std::string::npos) return word;
+  for (size_t at = 0; (at = word.find('"', at)) != std::string::npos; at += 2)
+    word.insert(at, "\"");
+  return "\"" + word + "\"";
+}
+
+std::string csv(const Results& results) {
+  const Json json = to_json(results);
+  std::string all;
+  for (const Json& row : json.at("table")) {
+    Line head;
+    Line words;
+    const auto add = [&](const std::string& name, const Json& value) {
+      head.push_back(name);
+      words.push_back(csv_word(value));
+    };
+    for (const auto& [key, value] : row.items()) {
+      if (value.is_array()) {
+        add(key + "_low", value[0]);
+        add(key + "_high", value[1]);
+      } else {
+        add(key, value);
+      }
+    }
+    for (const Json& cell : json.at("cells"))
+      if (cell.at("name") == row.at("cell"))
+        for (const auto& [key, value] : cell.items())
+          if (key != "name") add(key, value);
+    if (all.empty()) all = joined(head, ",") + "\n";
+    all += joined(words, ",") + "\n";
+  }
+  return all;
+}
+
+}  // namespace
+
+std::string caption_of(const Results& results) {
+  int64_t images = 0;
+  for (const TableRow& row : results.table) images = std::max(images, row.n_images);
+  const bool chose = std::ranges::any_of(results.runs, &RunResult::chose_checkpoint);
+  return str("Dice on ", images, " images with a lesion, of ", results.splits.size(), " splits; ",
+             chose ? "THESE IMAGES CHOSE THE CHECKPOINTS (val): expect less on new ones."
+                   : "images that neither trained nor chose a checkpoint (test).",
+             " Mean +- standard deviation over images, and over splits of their means.");
+}
+
+std::string table_text(const Results& results, const std::string& format) {
+  if (format == "text") return text(results);
+  if (format == "markdown") return markdown(results);
+  if (format == "latex") return latex(results);
+  if (format == "csv") return csv(results);
+  if (format == "json") return to_json(results).at("table").dump(1) + "\n";
+  const std::vector<std::string> known = {"text", "markdown", "latex", "csv", "json"};
+  throw Error(str("format: expected text, markdown, latex, csv or json, got \"", format, "\"",
+                  suggestion(format, known)));
+}
+
+}  // namespace decant::apps

@@ -1,0 +1,345 @@
+// A study: planned, run by one or several processes, killed and continued, its table.
+
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <set>
+#include <thread>
+
+#include "apps/study/collect.h"
+#include "apps/study/job_lock.h"
+#include "apps/study/results.h"
+#include "apps/study/study.h"
+#include "apps/study/tables.h"
+#include "tests/apps/program.h"
+
+using namespace decant;
+using namespace decant::apps;
+namespace fs = std::filesystem;
+
+namespace {
+
+using Words = std::vector<std::string>;
+
+// Six jobs of two epochs: in each of two splits a teacher, a student alone, a distilled one.
+Json small_matrix() {
+  return {{"name", "small"},
+          {"data", phantoms()},
+          {"splits", "random:2:0.6:0.2"},
+          {"train", {{"epochs", 2}, {"batch", 4}, {"previews", 0}, {"data", {{"size", 32}}}}},
+          {"teacher", {{"model", "thin_unet:width=8,depth=4"}}},
+          {"student", {{"model", "thin_unet:width=4,depth=4"}}},
+          {"presets", {"L_KLD"}}};
+}
+
+std::string write_matrix(const TemporaryFolder& folder, const Json& matrix) {
+  write_bytes(folder.path() / "study.json", matrix.dump());
+  return folder / "study.json";
+}
+
+Words run_words(const std::string& file, const std::string& out) {
+  return {"matrix", "run", file, "--out", out, "--threads", "1"};
+}
+
+// What a study's runs are made of: all files of its run folders, and their results.
+std::map<std::string, std::string> runs_of(const fs::path& study) {
+  std::map<std::string, std::string> files = contents(study / "runs");
+  std::erase_if(files, [](const auto& file) {
+    return file.first.ends_with(".log") || file.first.ends_with(".provenance.json");
+  });
+  return files;
+}
+
+// The lock that a process of this host left that is dead, or one of another host.
+void leave_lock(const fs::path& file, const std::string& host) {
+  fs::create_directories(file.parent_path());
+  Owner owner = Owner::self();
+  if (!host.empty()) owner.host = host;
+  write_bytes(file, Json({{"host", owner.host},
+                          {"boot", owner.boot},
+                          {"pid", owner.pid},
+                          {"started", owner.started - 1}})  // an earlier process of this pid
+                        .dump());
+}
+
+// The message of a command line that is refused.
+std::string refused(const Words& words) {
+  const Result result = decant::apps::decant(words);
+  CHECK(result.code == 2);
+  CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
+  return result.err;
+}
+
+std::string refused(const TemporaryFolder& folder, const Json& matrix) {
+  return refused(
+      {"matrix", "plan", write_matrix(folder, matrix), "--steps", "0", "--out", folder / "out"});
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("matrix: the plan has each split's teachers once, before what they teach") {
+  const TemporaryFolder folder;
+  Json matrix = small_matrix();
+  matrix["presets"] = nullptr;  // all twelve
+  matrix["seeds"] = {0, 7};
+  const Study study = begin_study(write_matrix(folder, matrix), folder.path() / "study");
+  CHECK(study.cells.size() == 2 + 1 + 12);
+  CHECK(study.jobs.size() == 2 * (2 + 2 + 2 * 12));
+  std::set<std::string> before;
+  for (const Job& job : study.jobs) {
+    CAPTURE(job.name);
+    if (!job.needs.empty()) CHECK(before.contains(job.needs));
+    CHECK(before.insert(job.name).second);
+  }
+  const Job& weak = study.job("split1/HReg_KLD_WAug.seed7");
+  CHECK(weak.needs == "split1/teacher_weak");
+  CHECK(weak.seed == 7);
+  const TrainConfig config = study.config_of(weak);
+  CHECK(config.distill.teacher == (folder.path() / "study/runs/split1/teacher_weak").string());
+  CHECK(config.optim.lr == 1e-4);  // the paper's, where nobody says otherwise
+  CHECK(config.epochs == 2);
+  const data::Dataset dataset = data::open_dataset(phantoms());
+  CHECK(study.split_of(weak, dataset).test.size() == 4);
+}
+
+TEST_CASE("matrix: an axis multiplies the cells that it is for") {
+  const TemporaryFolder folder;
+  Json matrix = small_matrix();
+  matrix["presets"] = {"L_KLD", "L_MSE"};
+  matrix["axes"] = {{"distill.spec.temperature", {{"values", {1, 4}}, {"presets", {"L_KLD"}}}},
+                    {"model", {"thin_unet:width=4,depth=4", "thin_unet:width=8,depth=4"}}};
+  std::vector<std::string> names;
+  std::map<std::string, std::string> students;
+  for (const MatrixCell& cell : cells_of(read_matrix(write_matrix(folder, matrix)), "study.json")) {
+    names.push_back(cell.name);
+    students[cell.name] = cell.student;
+  }
+  const std::string small = ".model=thin_unet-width=4-depth=4";
+  CHECK(names.size() == 1 + 2 + 4 + 2);
+  CHECK(students.at("L_KLD.temperature=4" + small) == "student" + small);
+  CHECK(students.at("L_MSE" + small) == "student" + small);
+}
+
+TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agrees with it") {
+  const TemporaryFolder folder;
+  const std::string file = write_matrix(folder, small_matrix());
+  const std::string out = folder / "study";
+  const Result whole = decant::apps::decant(run_words(file, out));
+  INFO(whole.err);
+  REQUIRE(whole.code == 0);
+  CHECK(contains(whole.out, "neither trained nor chose"));
+  const auto expected = runs_of(out);
+  REQUIRE(expected.size() == 6 * 7);  // 6 files of a run folder and its results
+  const Results results = read_results(out);
+  CHECK(results.runs.size() == 6);
+  CHECK(results.table.size() == 3);
+
+  fs::rename(out, folder / "first");
+  const pid_t process = start_decant(run_words(file, out));
+  while (!fs::exists(out + "/runs/split0/teacher_strong/state.safetensors"))
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  kill(process, SIGKILL);
+  REQUIRE(wait_for(process) == 128 + SIGKILL);
+  CHECK_FALSE(fs::exists(out + "/results.json"));
+  const Result continued = decant::apps::decant({"matrix", "run", out, "--threads", "1"});
+  INFO(continued.err);
+  REQUIRE(continued.code == 0);
+  CHECK(runs_of(out) == expected);
+
+  const std::string run = out + "/runs/split0/L_KLD";
+  const Result same = decant::apps::decant({"verify", run, "--tolerance", "0"});
+  INFO(same.out, same.err);
+  CHECK(same.code == 0);
+  std::string recorded = bytes_of(run + ".json");
+  Json json = Json::parse(recorded);
+  json["runs"][0]["images"][0]["dice"] = 2;
+  write_bytes(run + ".json", json.dump());
+  CHECK(decant::apps::decant({"verify", run}).code == 1);
+  write_bytes(run + ".json", "{}");
+  CHECK(contains(refused({"verify", run}), "schema: expected \"decant-results-1\""));
+}
+
+TEST_CASE("matrix: two processes on one folder do no job twice") {
+  const TemporaryFolder folder;
+  const std::string file = write_matrix(folder, small_matrix());
+  const std::string out = folder / "study";
+  const pid_t first = start_decant(run_words(file, out) + Words{"--shard", "1/2"});
+  const pid_t second = start_decant(run_words(file, out) + Words{"--shard", "2/2"});
+  CHECK(wait_for(first) == 0);
+  CHECK(wait_for(second) == 0);
+  const Study study = open_study(out);
+  for (const Job& job : study.jobs) {
+    CAPTURE(job.name);
+    CHECK(study.done(job));
+    CHECK_FALSE(fs::exists(study.file(job, ".lock")));
+    // A run that was begun twice, or gone on with, would say so a second time.
+    const std::string log = bytes_of(study.file(job, ".log"));
+    const size_t at = log.find("finished: the best network");
+    CHECK(at != std::string::npos);
+    CHECK(log.find("finished", at + 1) == std::string::npos);
+  }
+}
+
+TEST_CASE("matrix: a lock of a dead process is taken over, one of another host only by --steal") {
+  const TemporaryFolder folder;
+  Json matrix = small_matrix();
+  matrix["splits"] = "random:1:0.6:0.2";
+  const std::string out = folder / "study";
+  const Study study = begin_study(write_matrix(folder, matrix), out);
+  leave_lock(study.file(study.job("split0/teacher_strong"), ".lock"), "");
+  leave_lock(study.file(study.job("split0/student"), ".lock"), "elsewhere");
+  const Words run = {"matrix", "run", out, "--threads", "1"};
+  const std::string message = refused(run);
+  CHECK(contains(message, "split0/student: expected a lock of this host, got one of process"));
+  CHECK(contains(message, "on elsewhere"));
+  CHECK(study.done(study.job("split0/teacher_strong")));
+  CHECK(study.done(study.job("split0/L_KLD")));
+  CHECK(decant::apps::decant(run + Words{"--steal"}).code == 0);
+  CHECK(study.done(study.job("split0/student")));
+}
+
+TEST_CASE("matrix: of many processes that want a lock at once, one has it") {
+  const TemporaryFolder folder;
+  const fs::path file = folder.path() / "job.lock";
+  for (int round = 0; round < 20; ++round) {
+    if (round % 2 == 1) leave_lock(file, "");  // the dead one's must be fought over
+    std::vector<pid_t> children;
+    for (int i = 0; i < 8; ++i) {
+      children.push_back(fork());
+      if (children.back() != 0) continue;
+      const auto lock = JobLock::take(file, false);
+      if (lock) usleep(20'000);  // until all others have asked
+      _exit(lock ? 1 : 0);       // without releasing it
+    }
+    int owners = 0;
+    for (const pid_t child : children) owners += wait_for(child);
+    CHECK(owners == 1);
+    fs::remove(file);
+  }
+}
+
+TEST_CASE("matrix: a job that fails is named, the others are done") {
+  const TemporaryFolder folder;
+  Json matrix = small_matrix();
+  matrix["splits"] = "random:1:0.6:0.2";
+  matrix["teacher"]["init"] = "encoder=" + (folder / "none.safetensors");
+  const std::string out = folder / "study";
+  const std::string message = refused(run_words(write_matrix(folder, matrix), out));
+  CHECK(contains(message, "1 of 3 jobs failed, the first split0/teacher_strong"));
+  CHECK(contains(message, "none.safetensors"));
+  CHECK(fs::exists(out + "/runs/split0/student.json"));
+}
+
+TEST_CASE("matrix: what is wrong in a study's file is one clear line") {
+  const TemporaryFolder folder;
+  Json bad = small_matrix();
+  bad["presests"] = {"L_KLD"};
+  CHECK(contains(refused(folder, bad),
+                 "study.json: expected a known key, got \"presests\", did "
+                 "you mean \"presets\"?"));
+  bad = small_matrix();
+  bad["train"]["epocs"] = 3;
+  CHECK(contains(refused(folder, bad), "study.json: train: expected a known key, got \"epocs\""));
+  bad = small_matrix();
+  bad["presets"] = {"L_KLT"};
+  CHECK(contains(refused(folder, bad), "L_KLT"));
+  bad = small_matrix();
+  bad["axes"] = {{"distill.spec.temperature", Json::array()}};
+  CHECK(contains(refused(folder, bad),
+                 "axes.distill.spec.temperature: expected at least one "
+                 "value, got none"));
+  bad = small_matrix();
+  bad["axes"] = {{"distill.spec.temprature", {1}}};
+  CHECK(contains(refused(folder, bad), "temprature"));
+  bad = small_matrix();
+  bad["seeds"] = {1, 1};
+  CHECK(contains(refused(folder, bad), "seeds: expected different"));
+  CHECK_FALSE(fs::exists(folder / "out"));  // nothing was begun
+
+  const std::string file = write_matrix(folder, small_matrix());
+  const Words plan = {"matrix", "plan", file, "--steps", "0", "--out", folder / "out"};
+  REQUIRE(decant::apps::decant(plan).code == 0);
+  Json other = small_matrix();
+  other["train"]["epochs"] = 3;
+  CHECK(contains(refused(folder, other), "train.epochs: expected the study that"));
+  CHECK(contains(refused({"matrix", "table", folder / "out"}), "jobs that are done, got none"));
+  CHECK(contains(refused({"matrix", "run", folder / "out", "--job", "split0/student2"}),
+                 "did you mean \"split0/student\"?"));
+  CHECK(contains(refused({"matrix", "run", folder / "out", "--shard", "3/2"}),
+                 "shard: expected I/N"));
+  CHECK(contains(refused({"matrix", "paln", folder / "out"}), "did you mean \"plan\"?"));
+  CHECK(contains(refused({"matrix", "table", folder / "out", "--format", "html"}),
+                 "format: expected text"));
+}
+
+TEST_CASE("matrix: job arrays for Slurm wait for the teachers of their split") {
+  const TemporaryFolder folder;
+  const std::string file = write_matrix(folder, small_matrix());
+  const std::string jobs = folder / "jobs";
+  REQUIRE(decant::apps::decant(
+              {"matrix", "plan", file, "--steps", "0", "--out", folder / "out", "--slurm", jobs})
+              .code == 0);
+  const std::string submit = bytes_of(jobs + "/submit.sh");
+  CHECK(contains(submit, "teachers=$(sbatch --parsable --array=1-2 \"$@\" teachers.sbatch)"));
+  CHECK(contains(submit,
+                 "distilled_split1=$(sbatch --parsable --array=1-1 "
+                 "--dependency=afterok:${teachers}_2 "));
+  CHECK(bytes_of(jobs + "/teachers.txt") == "split0/teacher_strong\nsplit1/teacher_strong\n");
+  CHECK(contains(bytes_of(jobs + "/teachers.sbatch"), " --job "));
+}
+
+TEST_CASE("tables: an image that was tested twice is one image; means by hand") {
+  Results results;
+  results.splits = {"a", "b"};
+  for (const char* name : {"teacher", "student", "L_KLD"})
+    results.cells.push_back({.name = name, .role = name, .network = "thin_unet"});
+  results.cells[2].teacher = "teacher";
+  const auto add = [&](const char* cell, const char* split, std::map<std::string, double> dice) {
+    RunResult run;
+    run.cell = cell;
+    run.split = split;
+    run.part = "test";
+    run.chose_checkpoint = false;
+    for (const auto& [name, value] : dice)
+      run.images.push_back({.name = name, .lesion = name != "normal", .dice = value});
+    results.runs.push_back(run);
+  };
+  add("teacher", "a", {{"x", 0.9}, {"y", 0.8}, {"normal", 0}});
+  add("teacher", "b", {{"x", 0.7}, {"z", 0.6}});
+  add("student", "a", {{"x", 0.5}, {"y", 0.4}, {"normal", 0}});
+  add("student", "b", {{"x", 0.3}, {"z", 0.5}});
+  add("L_KLD", "a", {{"x", 0.6}, {"y", 0.4}, {"normal", 1}});
+  results.table =
+      table_of(results, {{"teacher", "student"}, {"student", "student"}, {"L_KLD", "student"}});
+  const auto near = [](double a, double b) { return std::fabs(a - b) < 1e-9; };
+  const TableRow& teacher = results.table[0];
+  CHECK(teacher.n_images == 3);  // x, once, y, z
+  CHECK(teacher.n_splits == 2);
+  CHECK(near(teacher.dice_images_mean, (0.8 + 0.8 + 0.6) / 3));
+  CHECK(near(teacher.dice_splits_mean, (0.85 + 0.65) / 2));
+  CHECK(near(teacher.dice_splits_std, 0.2 / std::sqrt(2.0)));
+  CHECK(near(teacher.to_student.points, 100 * (0.4 + 0.4 + 0.1) / 3));
+  CHECK(std::isnan(teacher.to_teacher.points));
+  const TableRow& distilled = results.table[2];  // only in the split a: compared there
+  CHECK(near(distilled.to_student.points, 100 * 0.1 / 2));
+  CHECK(near(distilled.to_teacher.points, -100 * (0.3 + 0.4) / 2));
+  CHECK(near(distilled.to_student.wilcoxon_p, 1));  // one zero, one difference
+  CHECK(std::isnan(results.table[1].to_student.points));
+
+  CHECK(contains(table_text(results, "text"), "73.33 +- 11.55"));
+  CHECK(contains(table_text(results, "markdown"), "| L_KLD | 50.00 +- 14.14 |"));
+  CHECK(contains(table_text(results, "latex"), "L\\_KLD & 50.00 $\\pm$ 14.14 &"));
+  CHECK(contains(table_text(results, "csv"), "cell,dice_images_mean,"));
+  CHECK(Json::parse(table_text(results, "json"))[2]["cell"] == "L_KLD");
+  results.runs[0].chose_checkpoint = true;
+  CHECK(contains(caption_of(results), "CHOSE THE CHECKPOINTS"));
+}
