@@ -277,7 +277,7 @@ Matrix read_matrix(const std::string& file) {
         ": seeds: expected a list of at least one, got ", matrix.seeds.dump());
   std::set<Json> seen;
   for (const Json& seed : matrix.seeds)
-    check(seed.is_number_unsigned() && seen.insert(seed).second, file,
+    check(seed.is_number_integer() && seed >= 0 && seen.insert(seed).second, file,
           ": seeds: expected different whole numbers, not negative, got ", matrix.seeds.dump());
   return matrix;
 }

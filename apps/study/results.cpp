@@ -90,7 +90,7 @@ class Reader {
   }
   template <std::integral T>
   static void read(const Json& json, T& value, const std::string& place) {
-    take(json.is_number_unsigned(), "a whole number, not negative", json, value, place);
+    take(json.is_number_integer() && json >= 0, "a whole number, not negative", json, value, place);
   }
   static void read(const Json& json, double& value, const std::string& place) {
     value = kNoFigure;

@@ -212,17 +212,30 @@ TEST_CASE("matrix: of many processes that want a lock at once, one has it") {
   const fs::path file = folder.path() / "job.lock";
   for (int round = 0; round < 20; ++round) {
     if (round % 2 == 1) leave_lock(file, "");  // the dead one's must be fought over
+    int answers[2];
+    REQUIRE(pipe(answers) == 0);
     std::vector<pid_t> children;
     for (int i = 0; i < 8; ++i) {
       children.push_back(fork());
       if (children.back() != 0) continue;
       const auto lock = JobLock::take(file, false);
-      if (lock) usleep(20'000);  // until all others have asked
-      _exit(lock ? 1 : 0);       // without releasing it
+      const char answer = lock ? 1 : 0;
+      _exit(write(answers[1], &answer, 1) == 1 && pause() != 0 ? 0
+                                                               : 1);  // alive until all have asked
     }
     int owners = 0;
-    for (const pid_t child : children) owners += wait_for(child);
+    for (size_t i = 0; i < children.size(); ++i) {
+      char answer = 0;
+      REQUIRE(read(answers[0], &answer, 1) == 1);
+      owners += answer;
+    }
     CHECK(owners == 1);
+    for (const pid_t child : children) {
+      kill(child, SIGKILL);
+      wait_for(child);
+    }
+    close(answers[0]);
+    close(answers[1]);
     fs::remove(file);
   }
 }
