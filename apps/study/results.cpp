@@ -108,9 +108,8 @@ class Reader {
   template <class T>
   static void read(const Json& json, std::vector<T>& values, const std::string& place) {
     check(json.is_array(), place, ": expected a list, got ", json.type_name());
-    values.clear();
-    for (const Json& each : json)
-      read(each, values.emplace_back(), str(place, "[", values.size() - 1, "]"));
+    values.resize(json.size());
+    for (size_t i = 0; i < values.size(); ++i) read(json[i], values[i], str(place, "[", i, "]"));
   }
 
   const Json& json_;

@@ -23,7 +23,7 @@ std::string program_path() {
 // What every script begins with: where the user stood, which relative paths begin at.
 std::string head(const Study& study, const std::string& name) {
   return str("#!/bin/sh\n#SBATCH --job-name=", study.matrix.name, "-", name,
-             "\n#SBATCH --output=/dev/null\nset -e\ncd ", quoted(fs::current_path().string()),
+             "\n#SBATCH --output=%x-%A_%a.log\nset -e\ncd ", quoted(fs::current_path().string()),
              "\n");
 }
 

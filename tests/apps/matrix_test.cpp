@@ -50,7 +50,8 @@ Words run_words(const std::string& file, const std::string& out) {
 std::map<std::string, std::string> runs_of(const fs::path& study) {
   std::map<std::string, std::string> files = contents(study / "runs");
   std::erase_if(files, [](const auto& file) {
-    return file.first.ends_with(".log") || file.first.ends_with(".provenance.json");
+    return file.first.ends_with(".log") || file.first.ends_with(".guard") ||
+           file.first.ends_with(".provenance.json");
   });
   return files;
 }
@@ -138,7 +139,7 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
   REQUIRE(whole.code == 0);
   CHECK(contains(whole.out, "neither trained nor chose"));
   const auto expected = runs_of(out);
-  REQUIRE(expected.size() == 6 * 7);  // 6 files of a run folder and its results
+  REQUIRE(expected.size() == 6 * 8);  // 7 files of a run folder, and its results
   const Results results = read_results(out);
   CHECK(results.runs.size() == 6);
   CHECK(results.table.size() == 3);

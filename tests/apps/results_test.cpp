@@ -68,9 +68,9 @@ TEST_CASE("results: what is wrong is named by file and key") {
   bad["cells"][0].erase("macs");
   CHECK(message_of(bad) == "results.json: cells[0]: expected the key \"macs\", got none");
   bad = good;
-  bad["cells"][0]["latency"] = 1;
+  bad["cells"][0]["latncy_ms"] = 1;
   CHECK(message_of(bad) ==
-        "results.json: cells[0]: expected a known key, got \"latency\", did you "
+        "results.json: cells[0]: expected a known key, got \"latncy_ms\", did you "
         "mean \"latency_ms\"?");
   bad = good;
   bad["runs"][0]["cell"] = "teecher";
