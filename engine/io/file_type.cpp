@@ -74,12 +74,13 @@ void with_file_type(FileType type, F&& f) {
   }
 }
 
+/// Of a shape that holds something.
 std::vector<int64_t> row_major(const Shape& shape) {
   std::vector<int64_t> strides(static_cast<size_t>(shape.rank()));
   int64_t step = 1;
   for (int axis = shape.rank() - 1; axis >= 0; --axis) {
     strides[static_cast<size_t>(axis)] = step;
-    step *= std::max<int64_t>(1, shape[axis]);  // Shape keeps the product below 2^56
+    step *= shape[axis];  // below 2^56, as Shape has it
   }
   return strides;
 }
@@ -99,7 +100,6 @@ void check_reach(const Shape& shape, const std::vector<int64_t>& strides, int64_
                  int64_t count) {
   check(strides.size() == static_cast<size_t>(shape.rank()), "expected a stride for each axis of ",
         shape, ", got ", strides.size());
-  if (shape.size() == 0) return;
   bool fits = offset >= 0;
   int64_t last = offset;
   for (int axis = 0; axis < shape.rank(); ++axis) {
@@ -150,11 +150,11 @@ const FileTypeInfo& file_type_of(DType dtype) {
 
 Tensor StoredTensor::read() const {
   const FileTypeInfo& info = about(type);
+  if (shape.size() == 0) return Tensor(shape, info.dtype);
   const auto count = static_cast<int64_t>(bytes.size() / info.bytes);
   const std::vector<int64_t> steps = strides.empty() ? row_major(shape) : strides;
   check_reach(shape, steps, offset, count);
   Tensor tensor(shape, info.dtype);
-  if (tensor.size() == 0) return tensor;
   // Values that lie as they will are one row.
   const bool one_row = is_row_major(shape, steps);
   const Shape rows = one_row ? Shape{shape.size()} : shape;
