@@ -79,6 +79,8 @@ Command evaluate_command();
 Command compare_command();
 Command predict_command();
 Command summary_command();
+Command convert_command();
+Command export_command();
 Command gradcheck_command();
 Command bench_command();
 
