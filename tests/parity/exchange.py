@@ -78,58 +78,67 @@ def run_onnx(path, x):
     return session.run(None, {session.get_inputs()[0].name: x})[0]
 
 
-def check_network(folder, arch, encoder, classes):
-    torch.manual_seed(0)
-    name = f"{arch}/{encoder}"
-    model = shake(getattr(smp, arch)(encoder, encoder_weights=None, classes=classes))
-    theirs = folder / "theirs"
-    model.save_pretrained(theirs)
-    x = torch.randn(2, 3, 96, 64)
-    expected = logits(model, x)
+class Network:
+    """One of SMP's networks, its folder, and its logits of an image."""
 
-    # SMP's folder -> ours -> ONNX: what our network computes, in a runtime of others.
+    def __init__(self, folder, arch, encoder, classes):
+        torch.manual_seed(0)
+        self.name = f"{arch}/{encoder}"
+        self.fresh = lambda: getattr(smp, arch)(encoder, encoder_weights=None, classes=classes)
+        self.spec = f"{arch.lower()}/{encoder.replace('tu-tf_mobilenetv3', 'mobilenet_v3')}:classes={classes}"
+        self.model = shake(self.fresh())
+        self.folder = folder / "theirs"
+        self.model.save_pretrained(self.folder)
+        self.x = torch.randn(2, 3, 96, 64)
+        self.logits = logits(self.model, self.x)
+
+
+def check_onnx(folder, network):
+    """SMP's folder, read by us, exported: what our network computes, in a runtime of others."""
     exported = folder / "net.onnx"
-    decant("export", theirs, "--out", exported)
+    decant("export", network.folder, "--out", exported)
     if onnx:
         onnx.checker.check_model(str(exported), full_check=True)
-    if ort:
-        check(f"{name}: their folder, our ONNX, ONNX Runtime",
-              np.abs(run_onnx(exported, x.numpy()) - expected).max() / spread(expected), 1e-4)
-        odd = np.random.default_rng(0).standard_normal((1, 3, 45, 71), np.float32)
-        padded = torch.nn.functional.pad(torch.from_numpy(odd), (0, 96 - 71, 0, 64 - 45))
-        there = logits(model, padded)[:, :, :45, :71]
-        check(f"{name}: an image of 45 x 71, padded inside",
-              np.abs(run_onnx(exported, odd) - there).max() / spread(there), 1e-4)
+    if not ort:
+        return
+    check(f"{network.name}: their folder, our ONNX, ONNX Runtime",
+          np.abs(run_onnx(exported, network.x.numpy()) - network.logits).max() / spread(network.logits), 1e-4)
+    odd = np.random.default_rng(0).standard_normal((1, 3, 45, 71), np.float32)
+    padded = torch.nn.functional.pad(torch.from_numpy(odd), (0, 96 - 71, 0, 64 - 45))
+    there = logits(network.model, padded)[:, :, :45, :71]
+    check(f"{network.name}: an image of 45 x 71, padded inside",
+          np.abs(run_onnx(exported, odd) - there).max() / spread(there), 1e-4)
 
-    # Their folder -> our folder, .pt and .safetensors -> SMP and PyTorch.
+
+def check_files(folder, network):
+    """Weights there and back in every form, to the same bits."""
+    def off(model):
+        return np.abs(logits(model.eval(), network.x) - network.logits).max()
+
     ours = folder / "ours"
-    decant("convert", theirs, ours)
-    check(f"{name}: smp.from_pretrained of our folder",
-          np.abs(logits(smp.from_pretrained(ours).eval(), x) - expected).max(), 0)
+    decant("convert", network.folder, ours)
+    check(f"{network.name}: smp.from_pretrained of our folder", off(smp.from_pretrained(ours)), 0)
     for ending in ("pt", "safetensors"):
         file = folder / f"net.{ending}"
-        decant("convert", theirs, file)
-        state = (torch.load(file, weights_only=True) if ending == "pt" else st.load_file(file))
-        fresh = getattr(smp, arch)(encoder, encoder_weights=None, classes=classes)
-        fresh.load_state_dict(state)
-        check(f"{name}: our .{ending} in PyTorch, weights only",
-              np.abs(logits(fresh.eval(), x) - expected).max(), 0)
-    again = folder / "again.safetensors"
-    st.save_file({k: v.contiguous() for k, v in model.state_dict().items()}, again, {"format": "pt"})
-    plain = folder / "plain.safetensors"
-    decant("convert", folder / "net.pt", plain)
-    check(f"{name}: bytes of the safetensors package's writer",
-          0 if again.read_bytes() == plain.read_bytes() else 1, 0)
+        decant("convert", network.folder, file)
+        model = network.fresh()
+        model.load_state_dict(torch.load(file, weights_only=True) if ending == "pt" else st.load_file(file))
+        check(f"{network.name}: our .{ending} in PyTorch", off(model), 0)
 
-    # What torch.save writes, in both forms and with every name under "module.", comes back.
-    prefixed = {f"module.{k}": v for k, v in model.state_dict().items()}
-    spec = f"{arch.lower()}/{encoder.replace('tu-tf_mobilenetv3', 'mobilenet_v3')}:classes={classes}"
+    state = network.model.state_dict()
+    theirs = folder / "theirs.safetensors"
+    st.save_file({k: v.contiguous() for k, v in state.items()}, theirs, {"format": "pt"})
+    decant("convert", folder / "net.pt", folder / "plain.safetensors")
+    same = theirs.read_bytes() == (folder / "plain.safetensors").read_bytes()
+    check(f"{network.name}: the bytes that the safetensors package writes", 0 if same else 1, 0)
+
+    checkpoint = {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in state.items()}}
     for zipped in (True, False):
         saved = folder / "saved.pth"
-        torch.save({"epoch": 3, "state_dict": prefixed}, saved, _use_new_zipfile_serialization=zipped)
-        decant("convert", saved, ours, "--model", spec, "--strip", "module.")
-        check(f"{name}: torch.save {'zip' if zipped else 'legacy'}, stripped, back in SMP",
-              np.abs(logits(smp.from_pretrained(ours).eval(), x) - expected).max(), 0)
+        torch.save(checkpoint, saved, _use_new_zipfile_serialization=zipped)
+        decant("convert", saved, ours, "--model", network.spec, "--strip", "module.")
+        check(f"{network.name}: torch.save, {'zip' if zipped else 'legacy'} form, stripped, back in SMP",
+              off(smp.from_pretrained(ours)), 0)
 
 
 def check_inside(folder):
@@ -171,7 +180,9 @@ def main():
         folder = pathlib.Path(name)
         if torch and np and smp and st:
             for i, (arch, encoder) in enumerate(NETWORKS):
-                check_network(folder, arch, encoder, 1 + i % 3)
+                network = Network(folder, arch, encoder, 1 + i % 3)
+                check_onnx(folder, network)
+                check_files(folder, network)
             if ort:
                 check_inside(folder)
         if np:
