@@ -1,6 +1,7 @@
 #include "apps/checkpoint_notes.h"
 
 #include "apps/run_folder.h"
+#include "nn/files/smp_folder.h"
 
 namespace decant::apps {
 namespace {
@@ -37,6 +38,10 @@ TrainedNetwork load_trained(const std::filesystem::path& path) {
   trained.network = std::move(loaded.network);
   trained.notes = notes_of(loaded.metadata, trained.path);
   return trained;
+}
+
+std::filesystem::path find_weights(const std::filesystem::path& path) {
+  return nn::is_smp_folder(path) ? path : find_checkpoint(path);
 }
 
 }  // namespace decant::apps

@@ -61,4 +61,8 @@ struct TrainedNetwork {
 /// From a checkpoint or a run folder (its best).
 TrainedNetwork load_trained(const std::filesystem::path& path);
 
+/// Where weights lie that a path means: the file itself, a folder of segmentation_models.pytorch,
+/// or the best checkpoint of a run folder. Throws Error where it is none of them.
+std::filesystem::path find_weights(const std::filesystem::path& path);
+
 }  // namespace decant::apps

@@ -122,8 +122,8 @@ void note_given(std::span<const Key> keys, const Json& file, Arguments& argument
 std::vector<Command> all_commands() {
   return {phantom_command(),  check_data_command(), train_command(),   distill_command(),
           evaluate_command(), compare_command(),    report_command(),  verify_command(),
-          matrix_command(),   predict_command(),    summary_command(), gradcheck_command(),
-          bench_command()};
+          matrix_command(),   predict_command(),    summary_command(), convert_command(),
+          export_command(),   gradcheck_command(),  bench_command()};
 }
 
 // An answer that nobody could read is none: `decant evaluate RUN > /dev/full` must not end in 0.

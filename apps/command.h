@@ -82,6 +82,8 @@ Command verify_command();
 Command matrix_command();
 Command predict_command();
 Command summary_command();
+Command convert_command();
+Command export_command();
 Command gradcheck_command();
 Command bench_command();
 

@@ -83,8 +83,9 @@ void validate(const TrainConfig& c, bool distilling) {
   check_choice("metric", c.metric, {"val_loss", "val_dice"});
   check_device(c.device, c.precision);
   check_choice("step_graph", c.step_graph, {"on", "off"});
-  check(c.init.empty() || (c.init.starts_with("encoder=") && !c.init.ends_with("=")),
-        "init: expected encoder=FILE.safetensors, got \"", c.init, "\"");
+  const bool part = c.init.starts_with("encoder=") || c.init.starts_with("network=");
+  check(c.init.empty() || (part && !c.init.ends_with("=")),
+        "init: expected encoder=FILE or network=FILE, got \"", c.init, "\"");
   if (distilling) {
     check(!c.distill.teacher.empty(),
           "distill.teacher: expected a run folder or checkpoint, got none (--teacher RUN)");

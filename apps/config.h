@@ -132,7 +132,9 @@ struct TrainConfig {
     v("metric", metric, "chooses best.safetensors: val_loss or val_dice", "--metric");
     v("patience", patience, "stop after that many epochs without a better metric; 0 never",
       "--patience");
-    v("init", init, "encoder=FILE.safetensors: pretrained encoder weights", "--init");
+    v("init", init,
+      "encoder=FILE or network=FILE: weights to begin with, of PyTorch, SMP, timm or a run",
+      "--init");
     v("previews", previews, "validation images drawn at epochs 1, 2, 4, 8 .. and at the end");
     v.section("distill", distill);
     v("threads", threads, "0 takes what the machine has", "--threads");

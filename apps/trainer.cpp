@@ -43,6 +43,15 @@ CacheShares share_cache(int64_t limit_bytes, size_t train, size_t val) {
 
 Trainer::~Trainer() = default;
 
+void Trainer::load_init() {
+  const std::filesystem::path weights =
+      find_weights(config_.init.substr(config_.init.find('=') + 1));
+  if (config_.init.starts_with("encoder="))
+    nn::load_encoder_weights(*network_, weights);
+  else
+    nn::load_network_weights(*network_, weights);
+}
+
 Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet& splits,
                  Console& console)
     : config_(std::move(config)),
@@ -57,8 +66,7 @@ Trainer::Trainer(TrainConfig config, data::Dataset dataset, const data::SplitSet
         " and ", split_.val.size());
   const nn::NetworkSpec spec = network_spec(config_);
   network_ = nn::make_network(spec, config_.seed);
-  if (!config_.init.empty())
-    nn::load_encoder_weights(*network_, config_.init.substr(config_.init.find('=') + 1));
+  if (!config_.init.empty()) load_init();
   const int channels = static_cast<int>(spec.in_channels);
   const data::Pipeline augmentation = pipeline(config_);
   bool pair = false;

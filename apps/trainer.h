@@ -68,6 +68,7 @@ class Trainer {
   };
 
   void load_pictures(const data::Pipeline& augmentation, int channels);
+  void load_init();
   void load_teacher();
   void check_smallest_batch() const;
   void check_framing(const data::Pipeline& augmentation) const;

@@ -5,6 +5,8 @@
 #include <set>
 
 #include "engine/ops/shape_ops.h"
+#include "nn/files/smp_folder.h"
+#include "nn/files/tensor_file.h"
 
 namespace decant::nn {
 namespace {
@@ -59,46 +61,48 @@ std::string listing(const char* title, const std::vector<std::string>& names) {
   return text;
 }
 
-void load(const std::vector<Entry>& entries, const std::vector<NamedTensor>& state,
-          const std::string& what, bool counters_may_be_absent) {
+StateMatch match(const std::vector<Entry>& entries, const std::vector<NamedTensor>& state,
+                 bool counters_may_be_absent) {
+  StateMatch match;
   std::map<std::string, const Tensor*> given;
-  std::vector<std::string> twice;
   for (const NamedTensor& tensor : state)
-    if (!given.emplace(tensor.name, &tensor.tensor).second) twice.push_back(tensor.name);
+    if (!given.emplace(tensor.name, &tensor.tensor).second) match.twice.push_back(tensor.name);
 
-  std::vector<std::string> missing;
-  std::vector<std::string> reshaped;
-  std::vector<std::string> retyped;
+  std::set<std::string> known;
   for (const Entry& entry : entries) {
+    known.insert(entry.name);
     const auto found = given.find(entry.name);
     if (found == given.end()) {
-      if (!entry.counter || !counters_may_be_absent) missing.push_back(entry.name);
+      if (!entry.counter || !counters_may_be_absent) match.missing.push_back(entry.name);
       continue;
     }
     const Shape expected = channels_first(entry.tensor.shape());
     const Shape& got = found->second->shape();
-    if (got != expected) reshaped.push_back(str(entry.name, " expected ", expected, " got ", got));
     const DType type = found->second->dtype();
+    if (got != expected)
+      match.reshaped.push_back(str(entry.name, " expected ", expected, " got ", got));
     if (is_real(type) == entry.counter)
-      retyped.push_back(
+      match.retyped.push_back(
           str(entry.name, " expected ", entry.counter ? "whole" : "real", " numbers got ", type));
+    if (got == expected && is_real(type) != entry.counter) match.matched.push_back(entry.name);
   }
-  std::set<std::string> known;
-  for (const Entry& entry : entries) known.insert(entry.name);
-  std::vector<std::string> unexpected;
   for (const NamedTensor& tensor : state)
-    if (!known.contains(tensor.name)) unexpected.push_back(tensor.name);
+    if (!known.contains(tensor.name)) match.unexpected.push_back(tensor.name);
+  match.prefix = common_prefix(state);
+  return match;
+}
 
-  const std::string faults = listing("missing", missing) + listing("unexpected", unexpected) +
-                             listing("twice", twice) + listing("of another shape", reshaped) +
-                             listing("of another type", retyped);
-  check(faults.empty(), what, ": expected the weights of this network, got others", faults);
-
+void load(const std::vector<Entry>& entries, const std::vector<NamedTensor>& state,
+          const std::string& what, bool counters_may_be_absent) {
+  const StateMatch found = match(entries, state, counters_may_be_absent);
+  check(found.fits(), what, ": expected the weights of this network, got others", found.faults());
+  std::map<std::string_view, const Tensor*> given;
+  for (const NamedTensor& tensor : state) given.emplace(tensor.name, &tensor.tensor);
   for (const Entry& entry : entries) {
-    const auto found = given.find(entry.name);
-    if (found == given.end()) continue;
+    const auto value = given.find(entry.name);
+    if (value == given.end()) continue;
     Tensor target = entry.tensor;
-    target.copy_from(channels_last(found->second->to(entry.tensor.dtype())));
+    target.copy_from(channels_last(value->second->to(entry.tensor.dtype())));
   }
 }
 
@@ -106,9 +110,9 @@ std::string_view without_prefix(std::string_view name, std::string_view prefix) 
   return name.starts_with(prefix) ? name.substr(prefix.size()) : name;
 }
 
-/// The name without what tools put in front: "model.", "encoder.", "encoder.model."
+/// The name without what tools put in front: "module.", "model.", "encoder.", "encoder.model."
 std::string plain_name(std::string_view name) {
-  name = without_prefix(without_prefix(name, "model."), "encoder.");
+  name = without_prefix(without_prefix(without_prefix(name, "module."), "model."), "encoder.");
   return std::string(without_prefix(name, "model."));
 }
 
@@ -154,9 +158,27 @@ std::vector<NamedTensor> state_dict(Module& module, DType dtype) {
   return state;
 }
 
-void load_state_dict(Module& module, const std::vector<NamedTensor>& state,
-                     const std::string& what) {
-  load(entries_of(module), state, what, false);
+bool StateMatch::fits() const {
+  return faults().empty();
+}
+
+std::string StateMatch::faults() const {
+  std::string text = listing("missing", missing) + listing("unexpected", unexpected) +
+                     listing("twice", twice) + listing("of another shape", reshaped) +
+                     listing("of another type", retyped);
+  if (!text.empty() && !prefix.empty())
+    text += str("; every name begins with \"", prefix, "\", without which more may match");
+  return text;
+}
+
+StateMatch match_state(Module& module, const std::vector<NamedTensor>& state,
+                       bool counters_may_be_absent) {
+  return match(entries_of(module), state, counters_may_be_absent);
+}
+
+void load_state_dict(Module& module, const std::vector<NamedTensor>& state, const std::string& what,
+                     bool counters_may_be_absent) {
+  load(entries_of(module), state, what, counters_may_be_absent);
 }
 
 void save_checkpoint(const std::filesystem::path& path, Module& module, Metadata metadata) {
@@ -192,10 +214,29 @@ LoadedNetwork network_from_checkpoint(const std::filesystem::path& path, DType d
   return loaded;
 }
 
+namespace {
+
+/// A first convolution for other images than the network's becomes one for its own.
+void adapt_input(std::vector<NamedTensor>& state, const Entry& first, int64_t channels) {
+  for (NamedTensor& tensor : state) {
+    if (tensor.name != first.name || tensor.tensor.shape().rank() != 4 ||
+        !is_real(tensor.tensor.dtype()))
+      continue;
+    if (tensor.tensor.shape()[1] != channels)
+      tensor.tensor = adapted_input(tensor.tensor, channels);
+  }
+}
+
+TensorFile read_weights(const std::filesystem::path& path) {
+  return read_tensors(is_smp_folder(path) ? path / kSmpWeights : path);
+}
+
+}  // namespace
+
 void load_encoder_weights(Network& network, const std::filesystem::path& path) {
-  const TensorFile file = read_safetensors(path);
+  const TensorFile file = read_weights(path);
   const auto is_of_encoder = [](const NamedTensor& t) {
-    return without_prefix(t.name, "model.").starts_with("encoder.");
+    return without_prefix(without_prefix(t.name, "module."), "model.").starts_with("encoder.");
   };
   const bool whole = std::ranges::any_of(file.tensors, is_of_encoder);
 
@@ -209,18 +250,17 @@ void load_encoder_weights(Network& network, const std::filesystem::path& path) {
     const auto own = own_names.find(plain);
     state.push_back({own == own_names.end() ? given.name : own->second, given.tensor});
   }
-
   // The parameters come in state_dict order, so the first is the convolution that sees the image.
-  const Entry& first = entries.front();
-  for (NamedTensor& tensor : state) {
-    if (tensor.name != first.name || tensor.tensor.shape().rank() != 4 ||
-        !is_real(tensor.tensor.dtype()))
-      continue;
-    const int64_t channels = network.spec().in_channels;
-    if (tensor.tensor.shape()[1] != channels)
-      tensor.tensor = adapted_input(tensor.tensor, channels);
-  }
+  adapt_input(state, entries.front(), network.spec().in_channels);
   load(entries, state, path.string(), true);
+}
+
+void load_network_weights(Network& network, const std::filesystem::path& path) {
+  TensorFile file = read_weights(path);
+  strip_prefix(file.tensors, common_prefix(file.tensors));
+  const std::vector<Entry> entries = entries_of(network);
+  adapt_input(file.tensors, entries.front(), network.spec().in_channels);
+  load(entries, file.tensors, path.string(), true);
 }
 
 }  // namespace decant::nn

@@ -1,87 +1,34 @@
 #include "engine/io/safetensors.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
-#include <fstream>
-#include <functional>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <tuple>
 
 #include "engine/io/atomic_file.h"
+#include "engine/io/file_type.h"
+#include "engine/io/mapped_file.h"
 
 namespace decant {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-static_assert(std::endian::native == std::endian::little, "tensor files are little-endian");
-
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr size_t kLengthBytes = 8;
 constexpr int kMaxDepth = 3;  // {"name": {"shape": [..]}}
 
-/// How a type is called in a file, and what it becomes here.
-struct FileType {
-  std::string_view name;
-  size_t bytes;
-  DType dtype;
-};
+// The types that are written, in the order of the reference writer: as its DType enum lists them,
+// the last first. Within a type tensors go by name.
+constexpr DType kWritten[] = {DType::i64, DType::f64, DType::f32, DType::i32, DType::u8};
 
-constexpr FileType kTypes[] = {
-    {"F32", 4, DType::f32}, {"F64", 8, DType::f64}, {"I32", 4, DType::i32},  {"I64", 8, DType::i64},
-    {"U8", 1, DType::u8},   {"F16", 2, DType::f32}, {"BF16", 2, DType::f32}, {"BOOL", 1, DType::u8},
-};
-
-std::string_view file_name_of(const NamedTensor& named) {
-  // The native types stand first.
-  for (const FileType& type : kTypes)
-    if (type.dtype == named.tensor.dtype()) return type.name;
-  throw Error(str("safetensors: expected \"", named.name,
-                  "\" of float32, float64, int32, int64 or uint8, got ", named.tensor.dtype()));
-}
-
-float from_half(uint16_t bits) {
-  const int exponent = bits >> 10 & 31;
-  const int fraction = bits & 1023;
-  const float sign = bits >> 15 ? -1.0F : 1.0F;
-  if (exponent == 31)
-    return fraction ? std::numeric_limits<float>::quiet_NaN()
-                    : sign * std::numeric_limits<float>::infinity();
-  const float value = exponent == 0
-                          ? std::ldexp(static_cast<float>(fraction), -24)
-                          : std::ldexp(static_cast<float>(1024 + fraction), exponent - 25);
-  return sign * value;
-}
-
-float from_bfloat(uint16_t bits) {
-  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
-}
-
-/// Where a file's bytes come from: fills `to` with those from `offset` on, all of which exist.
-using ReadBytes = std::function<void(uint64_t offset, std::span<std::byte> to)>;
-
-/// Reads a tensor whose data begins at `offset`, straight into its memory; half types by way of a
-/// buffer.
-Tensor read_tensor(const FileType& type, const Shape& shape, uint64_t offset,
-                   const ReadBytes& read) {
-  Tensor tensor(shape, type.dtype);
-  if (type.bytes != 2) {
-    with_type(type.dtype,
-              [&]<class T>() { read(offset, std::as_writable_bytes(tensor.mutable_values<T>())); });
-    return tensor;
-  }
-  std::vector<uint16_t> buffer(1U << 16U);
-  std::span<float> rest = tensor.mutable_values<float>();
-  while (!rest.empty()) {
-    const auto part = std::span(buffer).first(std::min(buffer.size(), rest.size()));
-    read(offset, std::as_writable_bytes(part));
-    std::ranges::transform(part, rest.begin(), type.name == "F16" ? from_half : from_bfloat);
-    offset += part.size_bytes();
-    rest = rest.subspan(part.size());
-  }
-  return tensor;
+std::ptrdiff_t rank_of(const NamedTensor& named) {
+  const auto* found = std::ranges::find(kWritten, named.tensor.dtype());
+  if (found == std::end(kWritten))
+    throw Error(str("safetensors: expected \"", named.name,
+                    "\" of float32, float64, int32, int64 or uint8, got ", named.tensor.dtype()));
+  return found - std::begin(kWritten);
 }
 
 /// The beginning of a value, for messages.
@@ -118,7 +65,7 @@ Json parse_header(std::string_view text, std::string_view what) {
 
 struct Entry {
   std::string name;
-  const FileType* type;
+  const FileTypeInfo* type;
   Shape shape;
   uint64_t begin;
   uint64_t end;
@@ -154,9 +101,9 @@ Entry read_entry(const std::string& name, const Json& json, std::string_view wha
     throw Error(str(what, ": expected dtype, shape and data_offsets for \"", name, "\", got ",
                     shown(json)));
   const auto dtype = json["dtype"].get<std::string>();
-  const auto* type = std::ranges::find(kTypes, dtype, &FileType::name);
-  check(type != std::end(kTypes), what, ": \"", name, "\" is of type ", dtype,
-        "; expected F32, F64, F16, BF16, I32, I64, U8 or BOOL");
+  const FileTypeInfo* type = find_file_type(dtype);
+  check(type != nullptr, what, ": \"", name, "\" is of type ", dtype,
+        "; expected F64, F32, F16, BF16, I64, I32, I16, I8, U32, U16, U8 or BOOL");
   const Json& offsets = json["data_offsets"];
   if (!offsets.is_array() || offsets.size() != 2)
     throw Error(str(what, ": expected two data_offsets for \"", name, "\", got ", shown(offsets)));
@@ -224,24 +171,21 @@ const Tensor& TensorFile::at(std::string_view name) const {
   return *tensor;
 }
 
-namespace {
-
-/// Nothing is taken from memory for data before the header has passed every check against `size`.
-TensorFile read_file(uint64_t size, std::string_view what, const ReadBytes& read) {
-  check(size >= kLengthBytes, what, ": expected a safetensors file, got ", size, " bytes");
+// Nothing is taken from memory for data before the header has passed every check.
+TensorFile parse_safetensors(std::span<const std::byte> bytes, std::string_view what) {
+  check(bytes.size() >= kLengthBytes, what, ": expected a safetensors file, got ", bytes.size(),
+        " bytes");
   uint64_t header_bytes = 0;
-  char first = 0;
-  read(0, std::as_writable_bytes(std::span(&header_bytes, 1)));
-  if (size > kLengthBytes) read(kLengthBytes, std::as_writable_bytes(std::span(&first, 1)));
-  check(header_bytes >= 2 && header_bytes <= kMaxHeaderBytes && first == '{', what,
-        ": not a safetensors file (no header at byte 8)");
-  const uint64_t rest = size - kLengthBytes;
-  check(header_bytes <= rest, what, ": expected a header of ", header_bytes, " bytes, got ", rest,
-        " (the file is cut short)");
+  std::memcpy(&header_bytes, bytes.data(), kLengthBytes);
+  const std::span rest = bytes.subspan(kLengthBytes);
+  check(header_bytes >= 2 && header_bytes <= kMaxHeaderBytes && !rest.empty() &&
+            rest[0] == std::byte{'{'},
+        what, ": not a safetensors file (no header at byte 8)");
+  check(header_bytes <= rest.size(), what, ": expected a header of ", header_bytes, " bytes, got ",
+        rest.size(), " (the file is cut short)");
 
-  std::string text(header_bytes, '\0');
-  read(kLengthBytes, std::as_writable_bytes(std::span(text)));
-  const Json header = parse_header(text, what);
+  const auto* text = reinterpret_cast<const char*>(rest.data());
+  const Json header = parse_header({text, header_bytes}, what);
   TensorFile file;
   std::vector<Entry> entries;
   for (const auto& [name, value] : header.items()) {
@@ -250,12 +194,15 @@ TensorFile read_file(uint64_t size, std::string_view what, const ReadBytes& read
     else
       entries.push_back(read_entry(name, value, what));
   }
-  check_ranges(entries, rest - header_bytes, what);
-  const uint64_t data = kLengthBytes + header_bytes;
+  const std::span data = rest.subspan(header_bytes);
+  check_ranges(entries, data.size(), what);
   for (const Entry& entry : entries) {
     try {
-      file.tensors.push_back(
-          {entry.name, read_tensor(*entry.type, entry.shape, data + entry.begin, read)});
+      const StoredTensor stored{.type = entry.type->type,
+                                .shape = entry.shape,
+                                .strides = {},
+                                .bytes = data.subspan(entry.begin, entry.end - entry.begin)};
+      file.tensors.push_back({entry.name, stored.read()});
     } catch (const Error& error) {
       throw Error(str(what, ": cannot read \"", entry.name, "\" of ", entry.type->name, ' ',
                       entry.shape, ": ", error.what()));
@@ -264,46 +211,26 @@ TensorFile read_file(uint64_t size, std::string_view what, const ReadBytes& read
   return file;
 }
 
-}  // namespace
-
-TensorFile parse_safetensors(std::span<const std::byte> bytes, std::string_view what) {
-  return read_file(bytes.size(), what, [bytes](uint64_t offset, std::span<std::byte> to) {
-    std::ranges::copy(bytes.subspan(offset, to.size()), to.begin());
-  });
-}
-
 TensorFile read_safetensors(const std::filesystem::path& path) {
-  std::error_code reason;
-  const uint64_t size = std::filesystem::file_size(path, reason);
-  check(!reason, path.string(), ": cannot read: ", reason.message());
-  std::ifstream in(path, std::ios::binary);
-  check(in.good(), path.string(), ": cannot be opened for reading");
-  return read_file(size, path.string(), [&](uint64_t offset, std::span<std::byte> to) {
-    const auto count = static_cast<std::streamsize>(to.size());
-    in.seekg(static_cast<std::streamoff>(offset));
-    in.read(reinterpret_cast<char*>(to.data()), count);
-    check(in.good(), path.string(), ": expected ", count, " bytes at byte ", offset, ", got ",
-          in.gcount());
-  });
+  const MappedFile file(path);
+  return parse_safetensors(file.bytes(), path.string());
 }
 
 std::vector<std::byte> safetensors_bytes(const TensorFile& file) {
-  // Wider types first, so that a reader that maps the file finds each tensor aligned.
-  std::vector<const NamedTensor*> order;
+  std::vector<std::tuple<std::ptrdiff_t, std::string_view, const Tensor*>> order;
   order.reserve(file.tensors.size());
-  for (const NamedTensor& tensor : file.tensors) order.push_back(&tensor);
-  std::ranges::stable_sort(order, std::greater{}, [](const NamedTensor* tensor) {
-    return size_of(tensor->tensor.dtype());
-  });
-  std::map<std::string_view, uint64_t> begins;
-  uint64_t data_bytes = 0;
+  for (const NamedTensor& named : file.tensors)
+    order.emplace_back(rank_of(named), named.name, &named.tensor);
+  std::ranges::sort(order);
   const auto bytes_of = [](const Tensor& t) {
     return static_cast<uint64_t>(t.size()) * size_of(t.dtype());
   };
-  for (const NamedTensor* tensor : order) {
-    check(tensor->name != "__metadata__" && begins.emplace(tensor->name, data_bytes).second,
-          "safetensors: expected unique names, got \"", tensor->name, "\" again");
-    data_bytes += bytes_of(tensor->tensor);
+  std::set<std::string_view> names;
+  uint64_t data_bytes = 0;
+  for (const auto& [rank, name, tensor] : order) {
+    check(name != "__metadata__" && names.insert(name).second,
+          "safetensors: expected unique names, got \"", name, "\" again");
+    data_bytes += bytes_of(*tensor);
   }
 
   for (const auto& [key, value] : file.metadata) {
@@ -314,12 +241,13 @@ std::vector<std::byte> safetensors_bytes(const TensorFile& file) {
 
   Json header = Json::object();
   if (!file.metadata.empty()) header["__metadata__"] = file.metadata;
-  for (const NamedTensor& named : file.tensors) {
-    const auto& [name, tensor] = named;
-    const uint64_t begin = begins[name];
-    header[name] = {{"dtype", file_name_of(named)},
-                    {"shape", tensor.shape().extents()},
-                    {"data_offsets", {begin, begin + bytes_of(tensor)}}};
+  uint64_t begin = 0;
+  for (const auto& [rank, name, tensor] : order) {
+    const uint64_t end = begin + bytes_of(*tensor);
+    header[std::string(name)] = {{"dtype", file_type_of(tensor->dtype()).name},
+                                 {"shape", tensor->shape().extents()},
+                                 {"data_offsets", {begin, end}}};
+    begin = end;
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
@@ -328,12 +256,13 @@ std::vector<std::byte> safetensors_bytes(const TensorFile& file) {
   std::vector<std::byte> bytes(kLengthBytes + text.size() + data_bytes);
   std::memcpy(bytes.data(), &header_bytes, kLengthBytes);
   std::memcpy(bytes.data() + kLengthBytes, text.data(), text.size());
-  std::byte* data = bytes.data() + kLengthBytes + text.size();
-  for (const auto& [name, tensor] : file.tensors) {
-    if (tensor.size() == 0) continue;
-    with_type(tensor.dtype(), [&]<class T>() {
-      std::memcpy(data + begins[name], tensor.data<T>(), bytes_of(tensor));
+  std::byte* to = bytes.data() + kLengthBytes + text.size();
+  for (const auto& [rank, name, tensor] : order) {
+    if (tensor->size() == 0) continue;
+    with_type(tensor->dtype(), [&, values = tensor]<class T>() {
+      std::memcpy(to, values->data<T>(), bytes_of(*values));
     });
+    to += bytes_of(*tensor);
   }
   return bytes;
 }

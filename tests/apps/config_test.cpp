@@ -132,7 +132,8 @@ TEST_CASE("values that make no sense are errors that name their key") {
   refuses([](TrainConfig& c) { c.device = "gpu"; }, "device: expected cpu or cuda, got \"gpu\"");
   refuses([](TrainConfig& c) { c.precision = "fp16"; },
           "precision: expected float32, tf32 or bf16");
-  refuses([](TrainConfig& c) { c.init = "encoder="; }, "init: expected encoder=FILE.safetensors");
+  refuses([](TrainConfig& c) { c.init = "encoder="; },
+          "init: expected encoder=FILE or network=FILE");
   refuses([](TrainConfig& c) { c.step_graph = "yes"; }, "step_graph: expected one of on, off");
   refuses([](TrainConfig& c) { c.data.augment_on = "gpu"; },
           "data.augment_on: expected one of device, cpu");

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace decant::nn {
+
+/// A piece of what a pickle describes. Calls are kept as words: nothing is looked up, nothing run.
+struct PickleNode {
+  enum class Kind : uint8_t {
+    none,
+    boolean,     ///< integer: 0 or 1
+    integer,     ///< beyond 64 bits: text holds its bytes instead
+    real,        ///< real
+    text,        ///< text; also raw bytes
+    sequence,    ///< items: of a tuple, list or set
+    dict,        ///< items: key, value, key, value, ..
+    global,      ///< text: "torch.FloatStorage"
+    call,        ///< items: what is called (a global), and its arguments (a sequence)
+    persistent,  ///< items: the one thing that names it
+  };
+  using Items = std::vector<const PickleNode*>;
+
+  Kind kind = Kind::none;
+  int64_t integer = 0;
+  double real = 0;
+  std::string_view text = {};
+  Items items = {};
+};
+
+/// Reads one pickle, a program for a machine with a stack whose instructions build Python objects,
+/// and may call any function of Python by its name. This machine builds PickleNodes and can call
+/// nothing. Of the names only those that `allowed` says yes to may occur, so that who reads the
+/// nodes knows all that they can mean.
+///
+/// Instructions: those of protocols 2 to 5 that plain data and PyTorch's files are made of.
+/// collections.OrderedDict() becomes a dict, and what BUILD would set on one (a state dict's
+/// _metadata) is passed over.
+/// Throws Error beginning with `what`: naming a global that is not allowed, an unknown instruction
+/// with its place, an empty stack, a memo that was not filled, the end of the bytes, and more than
+/// four million instructions, which bounds the memory that a hostile file can ask for.
+/// Texts refer to `bytes`, which must outlive the Pickle. Nodes may refer to themselves: go to a
+/// known depth, or count. Source: Python's pickletools.
+class Pickle {
+ public:
+  using Allowed = bool (*)(std::string_view global);
+
+  Pickle(std::span<const std::byte> bytes, std::string_view what, Allowed allowed);
+  Pickle(const Pickle&) = delete;
+  Pickle& operator=(const Pickle&) = delete;
+
+  const PickleNode& root() const { return *root_; }
+  /// Everything that was built, used in the end or not.
+  const std::deque<PickleNode>& nodes() const { return nodes_; }
+  /// Bytes from the beginning through the last instruction.
+  uint64_t size() const { return size_; }
+
+ private:
+  friend class PickleMachine;
+
+  std::deque<PickleNode> nodes_;  // own every node: nests of any depth end without recursion
+  std::deque<std::string> names_;
+  const PickleNode* root_ = nullptr;
+  uint64_t size_ = 0;
+};
+
+/// The value of a dict's text key; nullptr where there is none, or `dict` is no dict.
+const PickleNode* find_key(const PickleNode& dict, std::string_view key);
+
+}  // namespace decant::nn

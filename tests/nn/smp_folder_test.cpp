@@ -1,0 +1,110 @@
+#include "nn/files/smp_folder.h"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "nn/checkpoint.h"
+
+namespace decant::nn {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+struct Folder {
+  Folder() : path(fs::temp_directory_path() / str("decant_smp_", this)) {}
+  ~Folder() { fs::remove_all(path); }
+  fs::path path;
+};
+
+TEST_CASE("a folder of SMP comes back as it went") {
+  const Folder folder;
+  const auto network = make_network(parse_network("linknet/mobilenet_v3_small_075:classes=2"), 5);
+  CHECK_FALSE(is_smp_folder(folder.path));
+  write_smp_folder(folder.path, *network);
+  REQUIRE(is_smp_folder(folder.path));
+  const auto back = read_smp_folder(folder.path);
+  CHECK(back->spec() == network->spec());
+  CHECK(safetensors_bytes({state_dict(*back), {}}) ==
+        safetensors_bytes({state_dict(*network), {}}));
+  const auto fresh = make_network(network->spec(), 6);
+  load_network_weights(*fresh, folder.path);
+  CHECK(safetensors_bytes({state_dict(*fresh), {}}) ==
+        safetensors_bytes({state_dict(*network), {}}));
+}
+
+// What model.save_pretrained(folder) of SMP 0.5 writes for Unet("resnet18", encoder_weights=None).
+TEST_CASE("the arguments are SMP's own") {
+  const Json unet = Json::parse(R"({
+    "_model_class": "Unet", "activation": null, "aux_params": null, "classes": 1,
+    "decoder_attention_type": null, "decoder_channels": [256, 128, 64, 32, 16],
+    "decoder_interpolation": "nearest", "decoder_use_norm": "batchnorm", "encoder_depth": 5,
+    "encoder_name": "resnet18", "encoder_weights": null, "in_channels": 3})");
+  CHECK(smp_config(parse_network("unet/resnet18")) == unet);
+  CHECK(spec_from_smp(unet) == parse_network("unet/resnet18"));
+  Json old = unet;
+  old.erase("decoder_use_norm");
+  old.erase("decoder_interpolation");
+  old["decoder_use_batchnorm"] = true;
+  old["encoder_weights"] = "imagenet";
+  CHECK(spec_from_smp(old) == parse_network("unet/resnet18"));
+
+  const auto refused = [&](const char* key, const Json& value, const char* reason) {
+    Json config = unet;
+    config[key] = value;
+    CHECK_THROWS_WITH_AS(spec_from_smp(config), doctest::Contains(reason), Error);
+  };
+  refused("_model_class", "Segformer", "got \"Segformer\"");
+  refused("encoder_name", "resnet17", "did you mean");
+  refused("encoder_depth", 4, "expected encoder_depth 5");
+  refused("decoder_attention_type", "scse", "expected decoder_attention_type null");
+  refused("decoder_channels", Json::array({1}), "expected decoder_channels [256,128,64,32,16]");
+  refused("activation", "sigmoid", "expected activation null");
+  refused("decoder_colour", "red", "got \"decoder_colour\"");
+  refused("classes", "two", "a whole number for classes");
+  refused("classes", 0, "at least 1");
+  CHECK_THROWS_WITH_AS(smp_config(parse_network("thin_unet")), doctest::Contains("thin_unet"),
+                       Error);
+}
+
+TEST_CASE("a damaged folder is refused by the name of its file") {
+  const Folder folder;
+  const auto network = make_network(parse_network("linknet/mobilenet_v3_small_075"), 5);
+  write_smp_folder(folder.path, *network);
+  const auto refused = [&](const std::string& config, const char* reason) {
+    std::ofstream(folder.path / "config.json") << config;
+    CHECK_THROWS_WITH_AS(read_smp_folder(folder.path), doctest::Contains(reason), Error);
+    CHECK_THROWS_WITH_AS(read_smp_folder(folder.path), doctest::Contains("config.json: "), Error);
+  };
+  refused("{", "expected a file of JSON");
+  refused("", "expected a file of JSON");
+  refused(std::string(250'000, '['), "nested at most");
+  refused("[]", "_model_class");
+  refused(R"({"_model_class": 3})", "_model_class");
+  std::ofstream(folder.path / "config.json")
+      << R"({"_model_class": "Linknet", "encoder_name": "resnet18"})";
+  CHECK_THROWS_WITH_AS(read_smp_folder(folder.path), doctest::Contains("model.safetensors: "),
+                       Error);
+}
+
+TEST_CASE("every name beginning with module. is said where nothing matches") {
+  const auto network = make_network(parse_network("thin_unet:width=4,depth=2"), 1);
+  std::vector<NamedTensor> state = state_dict(*network);
+  CHECK(match_state(*network, state).fits());
+  for (NamedTensor& tensor : state) tensor.name = "module." + tensor.name;
+  const StateMatch match = match_state(*network, state);
+  CHECK(match.matched.empty());
+  CHECK(match.prefix == "module.");
+  CHECK_THROWS_WITH_AS(load_state_dict(*network, state, "file"),
+                       doctest::Contains("every name begins with \"module.\""), Error);
+  std::erase_if(state, [](const NamedTensor& t) { return t.name.ends_with("tracked"); });
+  for (NamedTensor& tensor : state) tensor.name.erase(0, 7);
+  CHECK_FALSE(match_state(*network, state).fits());
+  CHECK(match_state(*network, state, true).fits());
+}
+
+}  // namespace
+}  // namespace decant::nn
