@@ -55,7 +55,7 @@ TEST_CASE("the arguments are SMP's own") {
   const auto refused = [&](const char* key, const Json& value, const char* reason) {
     Json config = unet;
     config[key] = value;
-    CHECK_THROWS_WITH_AS(spec_from_smp(config), doctest::Contains(reason), Error);
+    CHECK_THROWS_WITH_AS(Network(spec_from_smp(config)), doctest::Contains(reason), Error);
   };
   refused("_model_class", "Segformer", "got \"Segformer\"");
   refused("encoder_name", "resnet17", "did you mean");
