@@ -69,7 +69,7 @@ std::vector<Variant> variants(const std::vector<Axis>& axes, Reaches reaches) {
       for (const Json& value : axis.values) {
         const Setting setting{axis.key, value};
         Variant& next = longer.emplace_back(variant);
-        next.suffix += "." + word_of(setting);
+        next.suffix.append(".").append(word_of(setting));
         next.settings.push_back(setting);
       }
     all = std::move(longer);
@@ -212,7 +212,7 @@ class CellMaker {
   }
 
   MatrixCell student(const Variant& variant) const {
-    const std::string name = "student" + variant.suffix;
+    const std::string name = str("student", variant.suffix);
     return {name, Role::student, "", name,
             resolved(base(matrix_.student, "student"), variant.settings, name, false)};
   }
@@ -226,14 +226,14 @@ class CellMaker {
     config.distill.teacher.clear();
     std::string alone = "student";
     for (const Setting& setting : variant.settings)
-      if (reaches_student(setting.key)) alone += "." + word_of(setting);
+      if (reaches_student(setting.key)) alone.append(".").append(word_of(setting));
     const std::string augment = distill_spec(config).expects_teacher_augment;
     return {name, Role::distilled, teacher(augment), alone, std::move(config)};
   }
 
   // The teacher of an augmentation; "" is that of the settings.
   std::string teacher(const std::string& augment) {
-    const std::string name = "teacher_" + (augment.empty() ? "strong" : augment);
+    const std::string name = str("teacher_", augment.empty() ? "strong" : augment);
     if (std::ranges::find(teachers_, name, &MatrixCell::name) != teachers_.end()) return name;
     TrainConfig config = base(matrix_.teacher, "teacher");
     if (!augment.empty()) config.augment = augment;

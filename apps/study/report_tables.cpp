@@ -105,7 +105,7 @@ std::string runs_table(const Results& results) {
 void flatten(const Json& json, const std::string& key, std::map<std::string, std::string>& into) {
   if (json.is_structured() && !json.empty()) {
     for (const auto& [name, value] : json.items())
-      flatten(value, key.empty() ? name : key + "." + name, into);
+      flatten(value, key.empty() ? name : str(key, ".", name), into);
     return;
   }
   if (!json.is_null()) into[key] = json.is_string() ? json.get<std::string>() : json.dump();

@@ -95,7 +95,7 @@ std::string first_difference(const Json& a, const Json& b) {
     if (value == b[key]) continue;
     if (!value.is_object() || !b[key].is_object()) return key;
     const std::string inner = first_difference(value, b[key]);
-    return inner.empty() ? key : key + "." + inner;
+    return inner.empty() ? key : str(key, ".", inner);
   }
   for (const auto& [key, value] : b.items())
     if (!a.contains(key)) return key;

@@ -19,7 +19,7 @@ std::string p_text(double p) {
 }
 
 std::string signed_text(double value, int places) {
-  return (value > 0 ? "+" : "") + figure(value, places);
+  return str(value > 0 ? "+" : "", figure(value, places));
 }
 
 std::string with_std(double mean, double std) {
@@ -28,7 +28,7 @@ std::string with_std(double mean, double std) {
 
 std::string interval(const std::array<double, 2>& ends) {
   if (std::isnan(ends[0])) return "-";
-  return "[" + signed_text(ends[0], 2) + ", " + signed_text(ends[1], 2) + "]";
+  return str("[", signed_text(ends[0], 2), ", ", signed_text(ends[1], 2), "]");
 }
 
 struct Column {
@@ -114,19 +114,19 @@ constexpr const char* kMethods =
     "differences.";
 
 std::string text(const Results& results) {
-  std::string all = results.name + ". " + caption_of(results) + "\n";
-  for (const auto& group : groups()) all += "\n" + columns_text(lines_of(results, group), 1);
-  return all + "\n" + kMethods + "\n";
+  std::string all = str(results.name, ". ", caption_of(results), "\n");
+  for (const auto& group : groups()) all += str("\n", columns_text(lines_of(results, group), 1));
+  return str(all, "\n", kMethods, "\n");
 }
 
 std::string markdown(const Results& results) {
   const std::vector<Line> lines = all_lines(results);
-  std::string all = caption_of(results) + "\n\n";
+  std::string all = str(caption_of(results), "\n\n");
   for (size_t i = 0; i < lines.size(); ++i) {
-    all += "| " + joined(lines[i], " | ") + " |\n";
-    if (i == 0) all += "|" + joined(Line(lines[0].size(), "---"), "|") + "|\n";
+    all += str("| ", joined(lines[i], " | "), " |\n");
+    if (i == 0) all += str("|", joined(Line(lines[0].size(), "---"), "|"), "|\n");
   }
-  return all + "\n" + kMethods + "\n";
+  return str(all, "\n", kMethods, "\n");
 }
 
 std::string latex_word(const std::string& word) {
@@ -165,8 +165,8 @@ std::string csv_word(const Json& value) {
   std::string word = value.get<std::string>();
   if (word.find_first_of(",\"\n") == std::string::npos) return word;
   for (size_t at = 0; (at = word.find('"', at)) != std::string::npos; at += 2)
-    word.insert(at, "\"");
-  return "\"" + word + "\"";
+    word.insert(at, 1, '"');
+  return str("\"", word, "\"");
 }
 
 std::string csv(const Results& results) {

@@ -139,7 +139,7 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
   REQUIRE(whole.code == 0);
   CHECK(contains(whole.out, "neither trained nor chose"));
   const auto expected = runs_of(out);
-  REQUIRE(expected.size() == 6 * 8);  // 7 files of a run folder, and its results
+  REQUIRE(expected.size() == 6 * 9);  // 8 files of a run folder, and its results
   const Results results = read_results(out);
   CHECK(results.runs.size() == 6);
   CHECK(results.table.size() == 3);

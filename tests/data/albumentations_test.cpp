@@ -21,11 +21,11 @@ namespace {
 constexpr const char* kVersions[] = {"1.3.1", "2.0.8"};
 
 struct Golden {
-  explicit Golden(const std::string& version)
+  explicit Golden(const std::string& words)
       : file(read_safetensors(std::filesystem::path(DECANT_SOURCE_DIR) /
-                              "tests/parity/albumentations" / (version + ".safetensors"))),
+                              "tests/parity/albumentations" / (words + ".safetensors"))),
         cases(json::parse(file.metadata.at("cases"))),
-        version(version.starts_with("2.") ? Version::v2 : Version::v1) {}
+        version(words.starts_with("2.") ? Version::v2 : Version::v1) {}
 
   Image image(const std::string& name) const {
     const Tensor& t = file.at(name);
