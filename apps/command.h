@@ -10,7 +10,8 @@
 namespace decant::apps {
 
 /// How a command ends, as the program's exit code.
-enum class Exit : int { done = 0, check_failed = 1, bad_input = 2, interrupted = 130 };
+/// held: another process is at work on the one job that was asked for (EX_TEMPFAIL).
+enum class Exit : int { done = 0, check_failed = 1, bad_input = 2, held = 75, interrupted = 130 };
 
 /// What was on the command line besides values.
 struct Arguments {

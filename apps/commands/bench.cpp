@@ -190,8 +190,7 @@ class Bench {
   }
 
   /// Weights by PyTorch's names under "state." and "teacher.", the batch, and of one step "loss"
-  /// and "gradient.NAME", or the "logits" of inference; images and maps [N, C, H, W]. Distillation
-  /// trains on from there.
+  /// and "gradient.NAME", or the "logits" of inference; images and maps [N, C, H, W].
   void save(const std::string& path) {
     TensorFile file;
     const auto add = [&](const std::string& name, const Tensor& t) {
@@ -284,7 +283,6 @@ void measure_on_cpu(const BenchOptions& options, Json& json) {
   const double before_mib = high_water_mib();  // no network's: the program and its libraries
   cpu_memory::reset_peak();
   Bench bench(options, Device::cpu);
-  if (!options.save.empty()) bench.save(options.save);
   const double step_ms = bench.milliseconds_per_step(false);
   json["parameters"] = nn::parameter_count(bench.network());
   json["step_ms"] = step_ms;
@@ -296,6 +294,7 @@ void measure_on_cpu(const BenchOptions& options, Json& json) {
     for (const OpTime& row : bench.profile())
       rows.push_back({{"op", row.name}, {"ms", row.milliseconds}});
   }
+  if (!options.save.empty()) bench.save(options.save);  // last: it takes memory of its own
 }
 
 // Step by step from the host, then as a recorded graph.

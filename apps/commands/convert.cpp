@@ -122,6 +122,10 @@ Exit run(ConvertOptions& options, const Arguments&) {
   std::error_code unknown;
   check(!fs::equivalent(options.from, options.to, unknown), options.to,
         ": expected another file than the one to read");
+  check(!fs::equivalent(find_weights(options.from), to, unknown), options.to,
+        ": expected another file than the one to read");
+  check(!folder || !fs::exists(to / "config.json") || nn::is_smp_folder(to), options.to,
+        ": expected a new folder or one of SMP, got one with a config.json of something else");
 
   Source source = read_source(options);
   nn::Tensors& file = source.file;

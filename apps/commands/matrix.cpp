@@ -118,9 +118,10 @@ Exit run_one(const Study& study, const MatrixOptions& options) {
     case JobEnd::interrupted:
       return Exit::interrupted;
     case JobEnd::held:
-      std::cout << options.job << ": another process is at work on it\n";
+      break;
   }
-  return Exit::done;
+  std::cout << options.job << ": another process is at work on it; where it is no more, --steal\n";
+  return Exit::held;
 }
 
 Exit run_all(const MatrixOptions& options) {

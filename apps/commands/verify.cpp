@@ -43,7 +43,8 @@ class Verdict {
 
   void figure(const std::string& what, double recorded, double found) {
     const double off = std::fabs(found - recorded);
-    say(off <= tolerance_, what,
+    const bool both_undefined = std::isnan(recorded) && std::isnan(found);
+    say(both_undefined || off <= tolerance_, what,
         off == 0 ? str(rounded(found, 6), ", to the bit")
                  : str("recorded ", rounded(recorded, 6), ", got ", rounded(found, 6)));
   }
@@ -85,7 +86,7 @@ void verify_study(Verdict& verdict, const TrainedNetwork& trained, const std::st
   double sum = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
     const double off = std::fabs(found.images[i].dice - recorded.images[i].dice);
-    largest = std::max(largest, off);
+    if (!(off <= largest)) largest = off;  // one that is no number is the largest
     sum += recorded.images[i].dice;
   }
   verdict.figure(str("Dice on the ", ids.size(), " images of ", recorded.part),
@@ -112,6 +113,8 @@ Exit run(VerifyOptions& options, const Arguments&) {
   if (!teacher.empty() && fs::exists(teacher))
     verdict.digest("teacher's checkpoint", trained.notes.teacher_digest,
                    fnv1a64(read_bytes(find_checkpoint(teacher))));
+  else if (!teacher.empty())
+    std::cout << "notice: the teacher " << teacher << " is not there and was not compared\n";
   verify_validation(verdict, trained, origin->config, dataset, split);
   const fs::path folder = fs::absolute(trained.path).lexically_normal().parent_path();
   const std::string provenance = folder.string() + ".provenance.json";
@@ -119,7 +122,7 @@ Exit run(VerifyOptions& options, const Arguments&) {
     const uint64_t recorded = read_json_file(provenance).value("checkpoint_digest", uint64_t{0});
     verdict.digest("checkpoint", recorded, fnv1a64(read_bytes(trained.path)));
   }
-  if (fs::exists(folder.string() + ".json"))
+  if (fs::exists(provenance) && fs::exists(folder.string() + ".json"))
     verify_study(verdict, trained, folder.string() + ".json", dataset);
   return verdict.exit();
 }

@@ -136,6 +136,15 @@ Distilled read_distilled(const Json& json, const std::string& where) {
   Distilled given;
   read_json(keys_of(given), json, where);
   check(!given.name.empty(), where, ": expected a name for this cell, got none");
+  const bool plain = std::ranges::all_of(given.name, [](unsigned char c) {
+    return std::isalnum(c) != 0 ||
+           std::string_view("_=-.").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  const std::string ending = std::filesystem::path(given.name).extension().string();
+  check(plain && given.name.front() != '.' && ending != ".json" && ending != ".lock" &&
+            ending != ".log",
+        where, ": expected a cell's name of letters, digits and _ = - . that is no file's, got \"",
+        given.name, "\"");
   return given;
 }
 

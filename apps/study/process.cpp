@@ -23,7 +23,8 @@ int wait_with(pid_t child, int options) {
   pid_t found = 0;
   do found = ::waitpid(child, &status, options);
   while (found < 0 && errno == EINTR);
-  return found == child ? code_of(status) : -1;
+  if (found == 0) return -1;                      // at work
+  return found == child ? code_of(status) : 255;  // nobody's child any more: how it ended is lost
 }
 
 }  // namespace

@@ -135,7 +135,7 @@ std::string settings_tables(const Report& report) {
   for (const std::string& key : keys) {
     std::vector<std::string> row = {key};
     for (const Settings& run : runs) row.push_back(setting(run, key));
-    if (std::ranges::count(row, row[1]) == std::ssize(runs))
+    if (std::count(row.begin() + 1, row.end(), row[1]) == std::ssize(runs))
       shared.push_back({key, row[1]});
     else
       apart.push_back(std::move(row));

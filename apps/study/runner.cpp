@@ -5,6 +5,7 @@
 #include <chrono>
 #include <csignal>
 #include <fstream>
+#include <map>
 #include <set>
 #include <thread>
 
@@ -55,6 +56,7 @@ class Runner {
     const InterruptGuard interrupts;
     console_.line(str(study_.matrix.name, ": ", jobs_.size(), " jobs, ", done(), " done"));
     console_.begin();
+    note_left_behind();
     while (true) {
       reap();
       if (InterruptGuard::interrupted()) return stop();
@@ -77,6 +79,14 @@ class Runner {
     pid_t process;
     Clock::time_point start;
   };
+
+  void note_left_behind() {
+    if (!options_.steal) return;
+    for (const Job& job : jobs_) {
+      const auto owner = JobLock::holder(study_.file(job, ".lock"));
+      if (owner && !owner->on_this_host()) left_behind_[job.name] = owner->text();
+    }
+  }
 
   int64_t done() const {
     return std::ranges::count_if(jobs_, [&](const Job& job) { return study_.done(job); });
@@ -124,7 +134,14 @@ class Runner {
     if (study_.done(job) || fails(job) || is_at_work(job)) return false;
     if (!job.needs.empty() && !study_.done(study_.job(job.needs))) return false;
     const auto owner = JobLock::holder(study_.file(job, ".lock"));
-    return !owner || (options_.steal && !owner->on_this_host());
+    return !owner || may_steal(job, *owner);
+  }
+
+  // Only what another host held when this process began: a lock made since then is of somebody who
+  // is at work.
+  bool may_steal(const Job& job, const Owner& owner) const {
+    const auto found = left_behind_.find(job.name);
+    return found != left_behind_.end() && found->second == owner.text();
   }
 
   void start_what_is_ready() {
@@ -141,7 +158,7 @@ class Runner {
     const int each = std::max(1, all / static_cast<int>(options_.workers));
     std::vector<std::string> words = {"matrix", "run",       study_.folder.string(), "--job",
                                       job.name, "--threads", std::to_string(each)};
-    if (options_.steal) words.push_back("--steal");
+    if (left_behind_.contains(job.name)) words.push_back("--steal");
     at_work_.push_back({&job, start_program(words, study_.file(job, ".log")), Clock::now()});
   }
 
@@ -155,7 +172,7 @@ class Runner {
       if (study_.done(*work.job))
         console_.line(str(done(), "/", jobs_.size(), "  ", work.job->name, ": ",
                           figures_of(study_, *work.job), ", ", duration_text(took.count())));
-      else if (code != 0 && !InterruptGuard::interrupted())
+      else if (code != 0 && code != static_cast<int>(Exit::held) && !InterruptGuard::interrupted())
         note_failure(*work.job, code);
       return true;
     });
@@ -199,6 +216,8 @@ class Runner {
   RunnerOptions options_;
   std::vector<Job> jobs_;
   std::vector<AtWork> at_work_;
+  std::map<std::string, std::string>
+      left_behind_;  // by --steal: jobs, and who held them at the start
   std::set<std::string> failed_;
   std::string first_failed_;
   int64_t finished_before_ = -1;

@@ -29,7 +29,9 @@ std::vector<double> linear_ticks(double low, double high, int most) {
   const double step = round_step((high - low) / std::max(1, most - 1));
   std::vector<double> ticks;
   const double first = std::ceil(low / step - 1e-9);
-  for (double i = first; i * step <= high + 1e-9 * step; ++i) ticks.push_back(i * step);
+  // Counted: where low and high are neighbours as numbers, adding one to `first` may not change it.
+  for (int i = 0; i <= 2 * most && (first + i) * step <= high + 1e-9 * step; ++i)
+    ticks.push_back((first + i) * step);
   return ticks;
 }
 

@@ -117,7 +117,9 @@ class Clahe : public Transform {
   explicit Clahe(Arguments& arguments)
       : limit_(arguments.range("clip_limit", {1, 4}, 1.0)),
         tiles_(arguments.numbers("tile_grid_size", {8, 8})) {
-    check(limit_.low > 0, "CLAHE: expected clip_limit above 0, got ", limit_.low);
+    check(limit_.low > 0 && limit_.high <= 1e6,
+          "CLAHE: expected clip_limit above 0 and up to 1e6, got ", limit_.low, " .. ",
+          limit_.high);
     const bool good = tiles_.size() == 2 && std::ranges::all_of(tiles_, [](double n) {
                         return n == std::floor(n) && n >= 1 && n <= 1024;
                       });

@@ -47,8 +47,11 @@ class CoarseDropout : public Transform {
     fill_ = arguments.numbers(v2 ? "fill" : "fill_value", {0});
     const auto mask = arguments.optional_number(v2 ? "fill_mask" : "mask_fill_value", {});
     if (mask) fill_mask_ = *mask != 0;
-    check(count_.low >= 1 && count_.low == std::floor(count_.low),
-          "CoarseDropout: expected at least one hole, got ", count_.low);
+    constexpr double kMostHoles = 32768;
+    check(count_.low >= 1 && count_.high <= kMostHoles && count_.low == std::floor(count_.low) &&
+              count_.high == std::floor(count_.high),
+          "CoarseDropout: expected 1 .. ", kMostHoles, " holes, a whole number, got ", count_.low,
+          " .. ", count_.high);
     check(height_.is_share == width_.is_share,
           "CoarseDropout: expected height and width both in pixels or both as shares, got one of "
           "each");

@@ -29,7 +29,10 @@ class Composition : public Transform {
       if (at < weights[i]) return i;
       at -= weights[i];
     }
-    return weights.size() - 1;  // only by rounding
+    // Only by rounding: the last that can be chosen at all.
+    size_t last = weights.size() - 1;
+    while (last > 0 && weights[last] <= 0) --last;
+    return last;
   }
 
   std::vector<double> chances(const char* name) const {

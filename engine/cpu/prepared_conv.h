@@ -8,8 +8,7 @@
 
 namespace decant::cpu {
 
-/// What a prepared convolution reads. residual: as the results, or null; it may be the results'
-/// own memory.
+/// What a prepared convolution reads. residual: as the results, in other memory, or null.
 struct ConvInputs {
   const float* x;
   const float* residual = nullptr;

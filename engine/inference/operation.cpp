@@ -50,13 +50,6 @@ std::map<uint64_t, int> uses(const Graph& graph) {
   return count;
 }
 
-std::optional<Activation> activation_named(std::string_view name) {
-  for (const Activation a :
-       {Activation::none, Activation::relu, Activation::relu6, Activation::hard_swish})
-    if (name == name_of(a)) return a;
-  return {};
-}
-
 // y = (x - mean) scale / sqrt(var + eps) + shift, for x = conv: filters times the gain, and
 // b gain + shift - mean gain. `trace` has scale and shift.
 void fold_batch_norm(const Trace& trace, const Trace::Step& norm, ConvOperation& conv) {
@@ -77,7 +70,7 @@ void fold_batch_norm(const Trace& trace, const Trace::Step& norm, ConvOperation&
   const size_t per_channel = filters.size() / channels;
   for (size_t c = 0; c < channels; ++c) {
     const double gain = scale[c] / std::sqrt(variance[c] + eps);
-    bias[c] = static_cast<float>((bias[c] - mean[c]) * gain + shift[c]);
+    bias[c] = static_cast<float>((static_cast<double>(bias[c]) - mean[c]) * gain + shift[c]);
     for (size_t i = 0; i < per_channel; ++i) {
       const size_t at = conv.transposed
                             ? (c / per_group * per_channel + i) * per_group + c % per_group
@@ -87,7 +80,7 @@ void fold_batch_norm(const Trace& trace, const Trace::Step& norm, ConvOperation&
   }
   conv.w = w;
   conv.b = b;
-  conv.activation = *activation_named(attribute<std::string>(norm, "activation"));
+  conv.activation = activation_of(norm);
   conv.residual = norm.inputs[3];
 }
 
@@ -145,10 +138,14 @@ uint64_t output_of(const Operation& operation) {
   return std::get<OtherOperation>(operation).step.output;
 }
 
+bool is_convolution(const Trace::Step& step) {
+  return step.op->name == "conv2d" || step.op->name == "conv_transpose2d";
+}
+
 Graph graph_of(const Trace& trace, std::vector<uint64_t> kept) {
   Graph graph{{}, std::move(kept)};
   for (const Trace::Step& step : trace.steps()) {
-    if (step.op->name == "conv2d" || step.op->name == "conv_transpose2d")
+    if (is_convolution(step))
       graph.operations.emplace_back(conv_of(trace, step));
     else
       graph.operations.emplace_back(OtherOperation{step});

@@ -57,6 +57,7 @@ struct Graph {
   std::vector<uint64_t> kept;
 };
 
+bool is_convolution(const Trace::Step& step);
 Graph graph_of(const Trace& trace, std::vector<uint64_t> kept);
 
 /// Batch norm of a convolution's results becomes part of its filters and its bias; a residual and

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include "engine/autograd/profile.h"
@@ -25,6 +26,13 @@ cpu::ConvFilters filters_of(const ConvOperation& conv) {
           .activation = cpu::kind_of(conv.activation)};
 }
 
+// A trace of one image cannot tell a residual of the images from one of them all.
+const Tensor& residual_of(const Tensor& y, const Tensor& residual) {
+  check(residual.shape() == y.shape(), "InferencePlan: expected a residual ", y.shape(), ", got ",
+        residual.shape());
+  return residual;
+}
+
 // The inputs are x and, where they are, skip and residual. Results are [n, h, w, channels].
 struct Reads {
   bool skip = false;
@@ -36,8 +44,12 @@ Run run_prepared(std::shared_ptr<const cpu::PreparedConv> conv, Reads reads, int
     const int64_t n = inputs[0].shape()[0];
     Tensor y({n, h, w, channels});
     cpu::ConvInputs in{.x = inputs[0].data<float>()};
-    if (reads.skip) in.skip = inputs[1].data<float>();
-    if (reads.residual) in.residual = inputs.back().data<float>();
+    if (reads.skip) {
+      check(inputs[1].shape()[0] == n, "InferencePlan: expected a skip of ", n, " images, got ",
+            inputs[1].shape());
+      in.skip = inputs[1].data<float>();
+    }
+    if (reads.residual) in.residual = residual_of(y, inputs.back()).data<float>();
     conv->run(n, in, y.mutable_data<float>());
     return y;
   };
@@ -71,7 +83,7 @@ Run prepare(const PointwisePairOperation& pair) {
     Tensor y({n, h, w, channels});
     both->run(n * h * w,
               {.x = inputs[0].data<float>(),
-               .residual = inputs.size() > 1 ? inputs[1].data<float>() : nullptr},
+               .residual = inputs.size() > 1 ? residual_of(y, inputs[1]).data<float>() : nullptr},
               y.mutable_data<float>());
     return y;
   };
@@ -81,31 +93,53 @@ Run prepare(const OtherOperation& other) {
   return replay(other.step);
 }
 
-std::string_view name_of(const ConvOperation& conv) {
-  if (conv.transposed) return "planned conv_transpose2d";
+// Names for profiles; no op of the list.
+constexpr OpInfo named(std::string_view name) {
+  return {.name = name, .formula = "", .source = ""};
+}
+constexpr OpInfo kTransposed = named("planned conv_transpose2d");
+constexpr OpInfo kDepthwise = named("planned conv2d, depthwise");
+constexpr OpInfo kFewOutputs = named("planned conv2d, few outputs");
+constexpr OpInfo kDirect = named("planned conv2d, direct");
+constexpr OpInfo kWinograd = named("planned conv2d, winograd");
+constexpr OpInfo kSeparable = named("planned separable");
+constexpr OpInfo kPointwisePair = named("planned pointwise pair");
+
+const OpInfo* info_of(const ConvOperation& conv) {
+  if (conv.transposed) return &kTransposed;
   switch (cpu::algorithm_of(conv.shape, cpu::ConvPass::forward, conv.shape.n)) {
     case cpu::ConvAlgorithm::depthwise:
-      return "planned conv2d, depthwise";
+      return &kDepthwise;
     case cpu::ConvAlgorithm::few_outputs:
-      return "planned conv2d, few outputs";
+      return &kFewOutputs;
     case cpu::ConvAlgorithm::direct:
-      return "planned conv2d, direct";
+      return &kDirect;
     case cpu::ConvAlgorithm::winograd:
-      return "planned conv2d, winograd";
+      return &kWinograd;
   }
-  return "planned conv2d";
+  return &kDirect;
+}
+const OpInfo* info_of(const SeparableOperation&) {
+  return &kSeparable;
+}
+const OpInfo* info_of(const PointwisePairOperation&) {
+  return &kPointwisePair;
+}
+const OpInfo* info_of(const OtherOperation&) {
+  return nullptr;
 }
 
-std::string_view name_of(const SeparableOperation&) {
-  return "planned separable";
-}
-
-std::string_view name_of(const PointwisePairOperation&) {
-  return "planned pointwise pair";
-}
-
-std::string_view name_of(const OtherOperation&) {
-  return "";
+// Parameters and running moments.
+std::vector<Tensor> sources_of(const Trace& trace, uint64_t input) {
+  std::set<uint64_t> seen = {0, input};
+  std::vector<Tensor> sources;
+  for (const Trace::Step& step : trace.steps()) {
+    for (const uint64_t value : step.inputs)
+      if (seen.insert(value).second) sources.push_back(trace.constant(value));
+    seen.insert(step.output);
+    sources.insert(sources.end(), step.buffers.begin(), step.buffers.end());
+  }
+  return sources;
 }
 
 }  // namespace
@@ -116,7 +150,7 @@ InferencePlan::InferencePlan(const Trace& trace, uint64_t input,
   check(image.dtype() == DType::f32 && image.device() == Device::cpu && image.shape().rank() == 4 &&
             image.shape()[0] == 1,
         "InferencePlan: expected a trace of one image [1, H, W, C] of float32 on the cpu, got ",
-        image.shape(), " ", image.dtype());
+        image.shape(), " ", image.dtype(), " on ", image.device());
   image_ = image.shape();
   Graph graph = graph_of(trace, outputs);
   fuse(trace, graph);
@@ -127,18 +161,20 @@ InferencePlan::InferencePlan(const Trace& trace, uint64_t input,
   constants_.resize(1);
   const auto place_of = [&](uint64_t value, bool made) {
     const auto [found, added] = places.try_emplace(value, constants_.size());
-    if (added) constants_.push_back(made ? Tensor() : trace.constant(value));
+    if (added) constants_.push_back(made ? Tensor() : trace.constant(value).clone());
     return found->second;
   };
   for (const Operation& operation : graph.operations) {
     Step step;
     step.run = std::visit([](const auto& kind) { return prepare(kind); }, operation);
-    step.planned.name = std::visit([](const auto& kind) { return name_of(kind); }, operation);
+    step.planned = std::visit([](const auto& kind) { return info_of(kind); }, operation);
     for (const uint64_t value : inputs_of(operation)) step.inputs.push_back(place_of(value, false));
     step.output = place_of(output_of(operation), true);
     steps_.push_back(std::move(step));
   }
   for (const uint64_t value : outputs) outputs_.push_back(place_of(value, false));
+  for (const Tensor& source : sources_of(trace, input))
+    sources_.push_back({source, source.version()});
   free_early(constants_.size());
 }
 
@@ -156,8 +192,8 @@ void InferencePlan::free_early(size_t values) {
 }
 
 std::vector<Tensor> InferencePlan::run(const Tensor& images) const {
-  const Shape expected = {images.shape().rank() == 4 ? images.shape()[0] : 1, image_[1], image_[2],
-                          image_[3]};
+  const int64_t n = images.shape().rank() == 4 ? std::max<int64_t>(1, images.shape()[0]) : 1;
+  const Shape expected = {n, image_[1], image_[2], image_[3]};
   check(
       images.shape() == expected && images.dtype() == DType::f32 && images.device() == Device::cpu,
       "InferencePlan: expected images ", expected, " of float32 on the cpu, got ", images.shape(),
@@ -169,8 +205,8 @@ std::vector<Tensor> InferencePlan::run(const Tensor& images) const {
     inputs.clear();
     for (const size_t place : step.inputs) inputs.push_back(values[place]);
     values[step.output] = step.run(inputs);
-    if (Profile* profile = Profile::active(); profile != nullptr && !step.planned.name.empty())
-      profile->add(step.planned, false, {inputs[0].shape(), values[step.output].shape()});
+    if (Profile* profile = Profile::active(); profile != nullptr && step.planned != nullptr)
+      profile->add(*step.planned, false, {inputs[0].shape(), values[step.output].shape()});
     inputs.clear();
     for (const size_t place : step.dead) values[place] = Tensor();
   }
@@ -179,10 +215,23 @@ std::vector<Tensor> InferencePlan::run(const Tensor& images) const {
   return out;
 }
 
+bool InferencePlan::is_current() const {
+  return std::ranges::all_of(
+      sources_, [](const Source& source) { return source.tensor.version() == source.version; });
+}
+
 bool InferencePlan::knows_all(const Trace& trace) {
-  return std::ranges::all_of(trace.steps(), [](const Trace::Step& step) {
-    return step.op->name == "conv2d" || step.op->name == "conv_transpose2d" || can_replay(step);
-  });
+  std::set<uint64_t> made;
+  for (const Trace::Step& step : trace.steps()) {
+    const bool convolution = is_convolution(step);
+    if (!convolution && !can_replay(step)) return false;
+    // Filters and the parameters of batch norm are taken as they are: they must not be computed.
+    if (convolution || step.op->name == "batch_norm")
+      for (size_t i = 1; i < std::min<size_t>(3, step.inputs.size()); ++i)
+        if (made.contains(step.inputs[i])) return false;
+    made.insert(step.output);
+  }
+  return true;
 }
 
 }  // namespace decant

@@ -20,9 +20,10 @@ namespace decant {
 ///   const InferencePlan plan(trace, x.id(), {y.id()});
 ///   const Tensor masks = plan.run(images)[0];       // of any number of images
 ///
-/// The plan copies what it needs of the parameters: it answers as the network did when it was
-/// traced. Results differ from the traced ones by rounding: the sums are ordered otherwise, but in
-/// the same way for any number of images and threads.
+/// The plan copies what it needs of the parameters: it answers as the network did when the plan was
+/// made, until is_current() says that they were written to since. Results differ from the traced
+/// ones by rounding: the sums are ordered otherwise, but in the same way for any number of images
+/// and threads.
 class InferencePlan {
  public:
   /// `trace` begins with the value `input` and makes the values `outputs`.
@@ -31,8 +32,11 @@ class InferencePlan {
   InferencePlan(const Trace& trace, uint64_t input, const std::vector<uint64_t>& outputs);
 
   /// images [N, H, W, C], H, W and C as traced -> the outputs, in their order.
-  /// Throws Error for images of another shape.
+  /// Throws Error for images of another shape. May be called from several threads at once.
   std::vector<Tensor> run(const Tensor& images) const;
+
+  /// Whether parameters and running moments are what they were when the plan was made.
+  bool is_current() const;
 
   /// Whether a plan can be made: every op of the trace is known here.
   static bool knows_all(const Trace& trace);
@@ -45,12 +49,18 @@ class InferencePlan {
     std::vector<size_t> inputs;  // places in the list of values
     size_t output;
     std::vector<size_t> dead;  // nobody reads them after this step: their memory is free
-    OpInfo planned;            // named for profiles; without a name where an op is run as traced
+    const OpInfo* planned;     // for profiles; null where an op is run as traced
   };
 
   void free_early(size_t values);
 
+  struct Source {
+    Tensor tensor;
+    uint64_t version;
+  };
+
   Shape image_;
+  std::vector<Source> sources_;    // what the plan was made from
   std::vector<Tensor> constants_;  // the values before the first step; undefined ones are made
   std::vector<Step> steps_;
   std::vector<size_t> outputs_;

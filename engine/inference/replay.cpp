@@ -61,10 +61,8 @@ Function sliced(const Trace::Step& step) {
 
 // A batch norm that no convolution could take in. The moments are the traced ones.
 Function normalized(const Trace::Step& step) {
-  BatchNormOptions options{.eps = attribute<double>(step, "eps")};
-  const auto name = attribute<std::string>(step, "activation");
-  for (const Activation a : {Activation::relu, Activation::relu6, Activation::hard_swish})
-    if (name == name_of(a)) options.activation = a;
+  const BatchNormOptions options{.eps = attribute<double>(step, "eps"),
+                                 .activation = activation_of(step)};
   return [options, mean = step.buffers[0].clone(),
           variance = step.buffers[1].clone()](const Inputs& in) mutable {
     return batch_norm(in[0], in[1], in[2], mean, variance, options,
@@ -119,10 +117,23 @@ const std::map<std::string_view, Maker>& makers() {
   return kMakers;
 }
 
+// The axis of the images, of which a trace has one and a plan any number, must be left alone.
+bool changes_images(const Trace::Step& step) {
+  if (step.op->name == "slice" || step.op->name == "concat") {
+    const auto axis = attribute<int64_t>(step, "axis");
+    return axis == 0 || axis == -step.output_shape.rank();
+  }
+  if (step.op->name == "pad")
+    return attribute<std::vector<int64_t>>(step, "before")[0] != 0 ||
+           attribute<std::vector<int64_t>>(step, "after")[0] != 0;
+  return false;
+}
+
 }  // namespace
 
 bool can_replay(const Trace::Step& step) {
   if (step.op->name == "batch_norm" && attribute<bool>(step, "training")) return false;
+  if (changes_images(step)) return false;
   return makers().contains(step.op->name);
 }
 

@@ -195,9 +195,11 @@ struct TwoTaps {
   template <class T>
   void map(const T* row, std::vector<Acc>& out) const {
     out.resize(first.size());
-    for (size_t i = 0; i < out.size(); ++i)
-      out[i] = first_weight[i] * static_cast<Acc>(row[first[i]]) +
-               second_weight[i] * static_cast<Acc>(row[second[i]]);
+    for (size_t i = 0; i < out.size(); ++i) {
+      const Acc a = first_weight[i] * static_cast<Acc>(row[first[i]]);
+      const Acc b = second_weight[i] * static_cast<Acc>(row[second[i]]);
+      out[i] = second[i] == first[i] ? a : a + b;  // 0 times infinity would be no number
+    }
   }
 };
 
@@ -207,7 +209,8 @@ template <class Acc, class T>
 void map_planes(const AxisTaps& rows, const AxisTaps& columns, View<const T> x, View<T> y) {
   const TwoTaps<Acc> along(columns);
   parallel_ranges(
-      y.n * y.h, std::max<int64_t>(1, kElementGrain / y.w), [&](int64_t begin, int64_t end) {
+      y.n * y.h, std::max<int64_t>(1, kElementGrain / std::max<int64_t>(1, y.w)),
+      [&](int64_t begin, int64_t end) {
         std::vector<Acc> mapped[2];  // of even rows and of odd ones: neighbours are both there
         int64_t held[2] = {-1, -1};  // rows of x, counted through all images
         const auto mapped_row = [&](int64_t n, int64_t row) -> const std::vector<Acc>& {

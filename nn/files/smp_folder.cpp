@@ -15,7 +15,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr const char* kConfig = "config.json";
-constexpr int kMostDepth = 4;
+constexpr int kMostDepth = 32;  // a run of ours has a config.json too, of six
 
 /// A class of SMP, our decoder of that structure, and the arguments that make it so.
 struct SmpClass {
@@ -116,8 +116,12 @@ Json read_config(const std::filesystem::path& path) {
 bool is_smp_folder(const std::filesystem::path& path) {
   std::error_code unknown;
   if (!std::filesystem::is_regular_file(path / kConfig, unknown)) return false;
-  const Json config = read_config(path / kConfig);
-  return config.is_object() && config.contains("_model_class");
+  try {
+    const Json config = read_config(path / kConfig);
+    return config.is_object() && config.contains("_model_class");
+  } catch (const Error&) {
+    return false;  // whoever needs the file as something else says what is wrong with it
+  }
 }
 
 NetworkSpec spec_from_smp(const Json& config) {

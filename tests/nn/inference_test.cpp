@@ -9,7 +9,9 @@
 #include "engine/core/parallel.h"
 #include "engine/core/rng.h"
 #include "engine/cpu/conv_algorithm.h"
+#include "engine/ops/arithmetic.h"
 #include "engine/ops/losses.h"
+#include "engine/ops/pointwise.h"
 #include "engine/ops/shape_ops.h"
 
 namespace decant::nn {
@@ -107,14 +109,42 @@ TEST_CASE("a plan's values are the same bits for any batch and any number of thr
   }
 }
 
-TEST_CASE("a plan keeps the parameters of when it was made") {
+TEST_CASE("a plan keeps the parameters of when it was made, and knows that they changed") {
   const auto network = seasoned("thin_unet");
-  Inference before(*network);
   const Variable x(images(1, 64, 64, 3, 4));
-  const Tensor first = before.forward(x).logits.value();
+  const NoGrad no_grad;
+  std::unique_ptr<InferencePlan> plan;
+  {
+    const Trace trace;
+    const Output traced = network->forward(x);
+    plan = std::make_unique<InferencePlan>(trace, x.id(), std::vector{traced.logits.id()});
+  }
+  Inference inference(*network);
+  const Tensor before = plan->run(x.value())[0];
+  CHECK(same_bits(inference.forward(x).logits.value(), before));
+  CHECK(plan->is_current());
+
   network->forward(Variable(images(4, 64, 64, 3, 30)), {.training = true});
-  CHECK(same_bits(before.forward(x).logits.value(), first));
-  CHECK_FALSE(same_bits(Inference(*network).forward(x).logits.value(), first));
+  CHECK_FALSE(plan->is_current());
+  CHECK(same_bits(plan->run(x.value())[0], before));
+  const Tensor after = inference.forward(x).logits.value();
+  CHECK_FALSE(same_bits(after, before));
+  CHECK(same_bits(after, Inference(*network).forward(x).logits.value()));
+}
+
+TEST_CASE("a plan copies constants that no convolution takes in") {
+  const Variable x(images(1, 4, 4, 2, 1));
+  const Variable scale = Variable::leaf(Tensor::full({2}, 2));
+  const NoGrad no_grad;
+  std::unique_ptr<InferencePlan> plan;
+  {
+    const Trace trace;
+    const Variable y = mul(relu(x), scale);
+    plan = std::make_unique<InferencePlan>(trace, x.id(), std::vector{y.id()});
+  }
+  const Tensor before = plan->run(x.value())[0];
+  Tensor(scale.value()).fill(3);
+  CHECK(same_bits(plan->run(x.value())[0], before));
 }
 
 TEST_CASE("a plan refuses what it was not made for") {
@@ -126,6 +156,8 @@ TEST_CASE("a plan refuses what it was not made for") {
   const InferencePlan plan(trace, image.id(), {traced.logits.id()});
   CHECK_THROWS_WITH_AS(plan.run(images(2, 64, 32, 3, 1)),
                        doctest::Contains("expected images [2, 64, 64, 3]"), Error);
+  CHECK_THROWS_WITH_AS(plan.run(Tensor({0, 64, 64, 3})),
+                       doctest::Contains("expected images [1, 64, 64, 3]"), Error);
   const Variable loss = mse(traced.logits, traced.logits);
   CHECK_FALSE(InferencePlan::knows_all(trace));
   CHECK_THROWS_WITH_AS(InferencePlan(trace, image.id(), {loss.id()}), doctest::Contains("mse"),

@@ -36,6 +36,17 @@ TEST_CASE("a folder of SMP comes back as it went") {
         safetensors_bytes({state_dict(*network), {}}));
 }
 
+TEST_CASE("a folder with a config.json of another kind is none of SMP's") {
+  const Folder folder;
+  fs::create_directories(folder.path);
+  // A distilled run's: its terms lie deep.
+  std::ofstream(folder.path / "config.json")
+      << R"({"distill": {"spec": {"terms": [{"regressor": {"kernels": [3, 1]}}]}}})";
+  CHECK_FALSE(is_smp_folder(folder.path));
+  std::ofstream(folder.path / "config.json") << "no JSON";
+  CHECK_FALSE(is_smp_folder(folder.path));
+}
+
 // What model.save_pretrained(folder) of SMP 0.5 writes for Unet("resnet18", encoder_weights=None).
 TEST_CASE("the arguments are SMP's own") {
   const Json unet = Json::parse(R"({
