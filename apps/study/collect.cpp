@@ -7,6 +7,7 @@
 #include "apps/checkpoint_notes.h"
 #include "apps/evaluate.h"
 #include "apps/study/job_lock.h"
+#include "apps/study/scores.h"
 #include "apps/study/statistics.h"
 #include "engine/io/atomic_file.h"
 
@@ -15,41 +16,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-double mean(const std::vector<double>& values) {
-  return mean_std(values).mean;
-}
-
-// Dice by image and split, the mean over seeds.
-using ImageAndSplit = std::pair<std::string, std::string>;
-using Scores = std::map<ImageAndSplit, double>;
-
-Scores scores_of(const Results& results, const std::string& cell) {
-  std::map<ImageAndSplit, std::vector<double>> all;
-  for (const RunResult& run : results.runs)
-    if (run.cell == cell)
-      for (const ImageResult& image : run.images)
-        if (image.lesion) all[{image.name, run.split}].push_back(image.dice);
-  Scores scores;
-  for (const auto& [key, dice] : all) scores[key] = mean(dice);
-  return scores;
-}
-
-// One value per image (or per split): the mean of those of a key's first (or second) half.
-std::vector<double> means_by(const Scores& scores, std::string ImageAndSplit::* half) {
-  std::map<std::string, std::vector<double>> grouped;
-  for (const auto& [key, dice] : scores) grouped[key.*half].push_back(dice);
-  std::vector<double> means;
-  for (const auto& [name, values] : grouped) means.push_back(mean(values));
-  return means;
+// One value per image (or per split).
+std::vector<double> values_by(const Scores& scores, std::string ImageAndSplit::* half) {
+  std::vector<double> values;
+  for (const auto& [name, value] : means_by(scores, half)) values.push_back(value);
+  return values;
 }
 
 Comparison compare(const Scores& mine, const Scores& other) {
-  Scores differences;
-  for (const auto& [key, dice] : mine)
-    if (const auto found = other.find(key); found != other.end())
-      differences[key] = 100 * (dice - found->second);
-  const std::vector<double> points = means_by(differences, &ImageAndSplit::first);
-  return {.points = mean(points),
+  const std::vector<double> points = values_by(points_between(mine, other), &ImageAndSplit::first);
+  return {.points = mean_std(points).mean,
           .wilcoxon_p = wilcoxon_signed_rank(points).p,
           .ttest_p = paired_t_test(points).p,
           .ci95 = bootstrap_ci95(points),
@@ -99,12 +75,12 @@ void add_latencies(const Study& study, Results& results) {
 std::vector<TableRow> table_of(const Results& results,
                                const std::map<std::string, std::string>& student_of) {
   std::map<std::string, Scores> scores;
-  for (const Cell& cell : results.cells) scores[cell.name] = scores_of(results, cell.name);
+  for (const Cell& cell : results.cells) scores[cell.name] = dice_of(results, cell.name);
   std::vector<TableRow> table;
   for (const Cell& cell : results.cells) {
     const Scores& mine = scores[cell.name];
-    const std::vector<double> images = means_by(mine, &ImageAndSplit::first);
-    const std::vector<double> splits = means_by(mine, &ImageAndSplit::second);
+    const std::vector<double> images = values_by(mine, &ImageAndSplit::first);
+    const std::vector<double> splits = values_by(mine, &ImageAndSplit::second);
     TableRow row{.cell = cell.name,
                  .dice_images_mean = mean_std(images).mean,
                  .dice_images_std = mean_std(images).std,

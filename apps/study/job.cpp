@@ -69,15 +69,7 @@ RunResult result_of(const Study& study, const Job& job, const TrainedNetwork& tr
                    .epochs = epochs_of(study.run_folder(job)),
                    .best_epoch = trained.notes.epoch};
   for (const data::ImageMetrics& m : measure(trained, dataset, split.part(part)).images)
-    result.images.push_back({.name = m.id,
-                             .lesion = !m.truth_empty(),
-                             .dice = m.dice,
-                             .iou = m.iou,
-                             .sensitivity = m.sensitivity,
-                             .specificity = m.specificity,
-                             .precision = m.precision,
-                             .hd95_pooled = m.hd95_pooled,
-                             .hd95_max = m.hd95_max});
+    result.images.push_back(image_result(m));
   return result;
 }
 

@@ -111,16 +111,7 @@ RunResult result_of(const MeasuredRun& run, const std::string& folder) {
                    .epochs = run.notes.epoch,
                    .best_epoch = run.notes.epoch,
                    .images = {}};
-  for (const data::ImageMetrics& m : run.metrics.images)
-    result.images.push_back({.name = m.id,
-                             .lesion = !m.truth_empty(),
-                             .dice = m.dice,
-                             .iou = m.iou,
-                             .sensitivity = m.sensitivity,
-                             .specificity = m.specificity,
-                             .precision = m.precision,
-                             .hd95_pooled = m.hd95_pooled,
-                             .hd95_max = m.hd95_max});
+  for (const data::ImageMetrics& m : run.metrics.images) result.images.push_back(image_result(m));
   return result;
 }
 

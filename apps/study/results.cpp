@@ -149,6 +149,18 @@ void check_names(const Results& results, const std::string& where) {
 
 }  // namespace
 
+ImageResult image_result(const data::ImageMetrics& m) {
+  return {.name = m.id,
+          .lesion = !m.truth_empty(),
+          .dice = m.dice,
+          .iou = m.iou,
+          .sensitivity = m.sensitivity,
+          .specificity = m.specificity,
+          .precision = m.precision,
+          .hd95_pooled = m.hd95_pooled,
+          .hd95_max = m.hd95_max};
+}
+
 const Cell& Results::cell(const std::string& wanted) const {
   check_name("cell", wanted, cell_names(*this));
   return *std::ranges::find(cells, wanted, &Cell::name);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "apps/options.h"
+#include "data/metrics.h"
 
 namespace decant::apps {
 
@@ -90,6 +91,8 @@ struct ImageResult {
     v("hd95_max", hd95_max);
   }
 };
+
+ImageResult image_result(const data::ImageMetrics& measured);
 
 /// One trained network: a cell in one split, from one seed.
 struct RunResult {

@@ -4,35 +4,9 @@
 #include <cmath>
 #include <utility>
 
-#include "apps/study/statistics.h"
+#include "apps/study/scores.h"
 
 namespace decant::apps {
-
-namespace {
-
-// By image and split, the mean over seeds.
-using Scores = std::map<std::pair<std::string, std::string>, double>;
-
-Scores scores_of(const Results& results, const std::string& cell) {
-  std::map<Scores::key_type, std::vector<double>> all;
-  for (const RunResult& run : results.runs)
-    if (run.cell == cell)
-      for (const ImageResult& image : run.images)
-        if (image.lesion) all[{image.name, run.split}].push_back(image.dice);
-  Scores scores;
-  for (const auto& [key, dice] : all) scores[key] = mean_std(dice).mean;
-  return scores;
-}
-
-std::map<std::string, double> by_image(const Scores& scores) {
-  std::map<std::string, std::vector<double>> all;
-  for (const auto& [key, value] : scores) all[key.first].push_back(value);
-  std::map<std::string, double> means;
-  for (const auto& [image, values] : all) means[image] = mean_std(values).mean;
-  return means;
-}
-
-}  // namespace
 
 StudyView::StudyView(const Results& r) : results(r) {
   const auto best_of = [&](const std::string& role) {
@@ -79,17 +53,14 @@ std::vector<size_t> StudyView::runs_of(const std::string& cell) const {
 }
 
 std::map<std::string, double> StudyView::dice_by_image(const Cell& cell) const {
-  return by_image(scores_of(results, cell.name));
+  return means_by(dice_of(results, cell.name), &ImageAndSplit::first);
 }
 
 std::map<std::string, double> StudyView::points_by_image(const Cell& cell,
                                                          const Cell& reference) const {
-  const Scores theirs = scores_of(results, reference.name);
-  Scores points;
-  for (const auto& [key, dice] : scores_of(results, cell.name))
-    if (const auto other = theirs.find(key); other != theirs.end())
-      points[key] = 100 * (dice - other->second);
-  return by_image(points);
+  const Scores points =
+      points_between(dice_of(results, cell.name), dice_of(results, reference.name));
+  return means_by(points, &ImageAndSplit::first);
 }
 
 bool StudyView::chose_checkpoints() const {
