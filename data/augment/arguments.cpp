@@ -106,8 +106,8 @@ Range Arguments::range(const char* name, Range fallback, std::optional<double> o
   Range result = fallback;
   if (value && value->is_number()) {
     const double v = value->get<double>();
-    const auto [low, high] = std::minmax(v, other.value_or(-v));
-    result = {low, high};
+    const double end = other.value_or(-v);
+    result = {std::min(v, end), std::max(v, end)};
   } else if (value) {
     const std::optional<Range> pair = pair_of(*value);
     if (!pair) fail(name, "a number or a pair of numbers");
