@@ -12,12 +12,15 @@ cmake --preset emulated-asan -DDECANT_WERROR=ON >/dev/null
 cmake --build --preset emulated-asan -j "$jobs" \
   --target test_engine test_nn test_data test_kd test_cuda
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-for room in engine nn data kd; do
-  build/emulated-asan/bin/test_$room --test-case-exclude='*slow*'
-done
-ctest --preset emulated-asan -R '^cuda'  # with the planted bugs that must end a program
+# One per core, each shown when it is done: the emulated device runs on one thread.
+printf '%s\n' engine nn data kd | xargs -P "$jobs" -I ROOM sh -c '
+  log=build/emulated-asan/ROOM.log
+  build/emulated-asan/bin/test_ROOM --test-case-exclude="*slow*" >$log 2>&1; code=$?
+  cat $log; exit $code'
+ctest --preset emulated-asan -j "$jobs" -R '^cuda'  # with the planted bugs that must end a program
 
-cmake --preset tsan -DDECANT_WERROR=ON >/dev/null
+# Without precompiled headers, so that a source which forgets to include what it uses is found.
+cmake --preset tsan -DDECANT_WERROR=ON -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON >/dev/null
 cmake --build --preset tsan -j "$jobs" --target test_data test_engine
 export TSAN_OPTIONS=halt_on_error=1
 build/tsan/bin/test_data --test-case='*threads*,*loader*'

@@ -7,12 +7,12 @@ cd "$(dirname "$0")/.."
 jobs=$(nproc)
 
 cmake --preset emulated -DDECANT_WERROR=ON >/dev/null
-cmake --build --preset emulated -j "$jobs" --target test_engine test_cuda test_nn test_data test_apps gpu_bench
+cmake --build --preset emulated -j "$jobs" --target test_engine test_cuda test_nn test_data test_apps_cuda gpu_bench decant
 ctest --preset emulated -R '^(engine|cuda.*|gpu_script)$'
 DECANT_EMULATED_SEED=7 build/emulated/bin/test_cuda
 build/emulated/bin/test_data --test-case='*device*'
 build/emulated/bin/test_nn --test-case='cuda*'
-build/emulated/bin/test_apps --test-case='cuda*'
+build/emulated/bin/test_apps_cuda
 build/emulated/bin/gpu_bench --tiny
 
 if ! command -v nvcc >/dev/null; then

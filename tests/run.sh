@@ -34,7 +34,7 @@ cmake --build --preset release -j "$jobs"
 
 if [ -n "$lint" ]; then
   step "lint: clang-tidy"
-  tests/lint.sh build/release
+  tests/lint.sh
 fi
 
 if [ -z "$quick" ]; then

@@ -89,8 +89,11 @@ TEST_CASE("training begins with weights of any form") {
 TEST_CASE("hostile files end in one line and exit code 2, and nothing of them runs") {
   const TemporaryFolder folder;
   const std::string mark = folder / "mark";
-  const std::string pickle = "\x80\x02"s + "cos\nsystem\nX" + static_cast<char>(6 + mark.size()) +
-                             "\0\0\0touch "s + mark + "\x85R.";
+  std::string pickle =
+      "\x80\x02"
+      "cos\nsystem\nX";
+  pickle.append(1, static_cast<char>(6 + mark.size())).append("\0\0\0touch "s);
+  pickle.append(mark).append("\x85R.");
   const std::vector<std::byte> archive =
       nn::zip_bytes({{"a/data.pkl", std::as_bytes(std::span(pickle))}});
   write_bytes(folder / "evil.pt", {reinterpret_cast<const char*>(archive.data()), archive.size()});
