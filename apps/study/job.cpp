@@ -119,6 +119,7 @@ JobEnd run_job(const Study& study, const Job& job, int threads, bool steal) {
   if (study.done(job)) return JobEnd::done;  // by another process, a moment ago
   check(job.needs.empty() || study.done(study.job(job.needs)), job.name, ": expected its teacher ",
         job.needs, " to be done, it is not");
+  check_data(study);
   const auto start = std::chrono::steady_clock::now();
   const int64_t before = epochs_of(study.run_folder(job));
   if (train(study, job, threads) == Exit::interrupted) return JobEnd::interrupted;

@@ -11,7 +11,8 @@ enum class JobEnd { done, interrupted, held };
 
 /// Trains the job's network, or goes on where that stopped, measures it on the images of its split
 /// that chose nothing (on those that chose it where there are none), and writes the job's results.
-/// `held`: another process is at work on it. Throws Error where its teacher is not done.
+/// `held`: another process is at work on it. Throws Error where its teacher is not done, or images
+/// have changed since the study began.
 JobEnd run_job(const Study& study, const Job& job, int threads, bool steal);
 
 /// The part of a split that a trained network is measured on: test where it has images, else val.

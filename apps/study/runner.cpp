@@ -55,6 +55,7 @@ class Runner {
   Exit run() {
     const InterruptGuard interrupts;
     console_.line(str(study_.matrix.name, ": ", jobs_.size(), " jobs, ", done(), " done"));
+    if (any_to_come()) check_data(study_);
     console_.begin();
     note_left_behind();
     while (true) {

@@ -128,6 +128,15 @@ void write_beginning(const Matrix& matrix, const data::Dataset& dataset, const f
   write_json(folder / kMatrix, json_of(matrix));  // last: from now on it is a study
 }
 
+void check_data(const Study& study, const data::Dataset& dataset) {
+  const auto images = static_cast<int64_t>(dataset.samples.size());
+  const std::string checksum = checksum_of(dataset);
+  check(images == study.data.images && checksum == study.data.checksum, study.matrix.data,
+        ": expected the ", study.data.images, " images and their masks that ",
+        study.folder.string(), " began with (checksum ", study.data.checksum, "), got ", images,
+        images == study.data.images ? " of other bytes" : "", " (checksum ", checksum, ")");
+}
+
 }  // namespace
 
 const Job& Study::job(const std::string& name) const {
@@ -194,9 +203,12 @@ Study begin_study(const std::string& file, const fs::path& folder) {
   if (!fs::exists(folder / kMatrix)) write_beginning(matrix, dataset, folder);
   Study study = open_study(folder);
   check_same(study, matrix, file);
-  check(study.data.checksum == checksum_of(dataset), matrix.data,
-        ": expected the images and masks that ", folder.string(), " began with, got others");
+  check_data(study, dataset);
   return study;
+}
+
+void check_data(const Study& study) {
+  check_data(study, data::open_dataset(study.matrix.data, study.matrix.layout));
 }
 
 }  // namespace decant::apps

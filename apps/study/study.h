@@ -55,7 +55,12 @@ struct Study {
 /// the images have changed since.
 Study begin_study(const std::string& file, const std::filesystem::path& folder);
 
-/// Opens a study that has begun. Nothing is written. Throws Error where there is none.
+/// Opens a study that has begun. Nothing is written, and the images are not looked at. Throws Error
+/// where there is none.
 Study open_study(const std::filesystem::path& folder);
+
+/// Reads all images and masks again: throws Error naming their place where they are not those that
+/// the study began with. Whoever is about to train asks this first.
+void check_data(const Study& study);
 
 }  // namespace decant::apps

@@ -169,6 +169,33 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
   CHECK(contains(refused({"verify", run}), "schema: expected \"decant-results-1\""));
 }
 
+TEST_CASE("matrix: images that changed since a study began stop it before a job starts") {
+  const TemporaryFolder folder;
+  Json matrix = small_matrix();
+  matrix["splits"] = "random:1:0.6:0.2";
+  matrix["data"] = folder / "data";
+  fs::copy(phantoms(), folder / "data", fs::copy_options::recursive);
+  const std::string out = folder / "study";
+  const Study study = begin_study(write_matrix(folder, matrix), out);
+  const std::string image = data::open_dataset(folder / "data").samples.front().image.string();
+  const std::string before = bytes_of(image);
+  write_bytes(image, before + "x");
+  const std::string message =
+      str(folder / "data", ": expected the ", study.data.images, " images and their masks that ",
+          out, " began with (checksum ", study.data.checksum, "), got ", study.data.images,
+          " of other bytes");
+  const Words run = {"matrix", "run", out, "--threads", "1"};
+  CHECK(contains(refused(run), message));
+  CHECK(contains(refused(run + Words{"--job", "split0/student"}), message));
+  for (const Job& job : study.jobs) {
+    CHECK_FALSE(fs::exists(study.run_folder(job)));
+    CHECK_FALSE(fs::exists(study.file(job, ".log")));
+    CHECK_FALSE(fs::exists(study.file(job, ".lock")));
+  }
+  write_bytes(image, before);
+  CHECK(decant::apps::decant(run + Words{"--job", "split0/student"}).code == 0);
+}
+
 TEST_CASE("matrix: two processes on one folder do no job twice") {
   const TemporaryFolder folder;
   const std::string file = write_matrix(folder, small_matrix());
