@@ -12,7 +12,10 @@
 #include <new>
 #include <thread>
 
+#include "apps/console.h"
+#include "apps/run_folder.h"
 #include "engine/core/parallel.h"
+#include "engine/core/rng.h"
 
 #ifndef DECANT_VERSION
 #define DECANT_VERSION "unknown"
@@ -156,6 +159,12 @@ void print_help(const std::vector<Command>& commands) {
 
 const char* program_version() {
   return DECANT_VERSION;
+}
+
+const std::string& program_build() {
+  static const std::string build =
+      str(program_version(), " build ", hexadecimal(fnv1a64(read_bytes("/proc/self/exe"))));
+  return build;
 }
 
 void take_threads(int threads) {

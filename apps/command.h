@@ -91,6 +91,10 @@ Command bench_command();
 /// "0.1.0"
 const char* program_version();
 
+/// "0.1.0 build 00f1e2d3c4b5a697": the version and a digest of the program's own file, which no two
+/// builds share.
+const std::string& program_build();
+
 /// The program: finds the command, runs it, and turns what it throws into one line and an exit
 /// code.
 int run_program(const std::vector<std::string>& words);

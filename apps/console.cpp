@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <csignal>
+#include <iomanip>
 #include <iostream>
 #include <sstream>
 
@@ -65,6 +66,12 @@ std::string rounded(double value, int places) {
   std::ostringstream out;
   out.precision(places);
   out << std::fixed << value;
+  return out.str();
+}
+
+std::string hexadecimal(uint64_t value) {
+  std::ostringstream out;
+  out << std::hex << std::setw(16) << std::setfill('0') << value;
   return out.str();
 }
 

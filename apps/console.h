@@ -43,6 +43,9 @@ std::string rounded(double value, int places);
 /// The same of a figure; "-" where there is none (NaN): the spread of one value, the mean of none.
 std::string figure(double value, int places);
 
+/// Sixteen digits, as digests are shown.
+std::string hexadecimal(uint64_t value);
+
 /// How many characters a terminal shows of a text in UTF-8.
 size_t shown_width(std::string_view text);
 

@@ -1,6 +1,12 @@
 #include "apps/device.h"
 
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+
 #include "apps/options.h"
+#include "engine/core/parallel.h"
 #include "engine/core/precision.h"
 #include "engine/cpu/conv_algorithm.h"
 #include "engine/cpu/level.h"
@@ -38,6 +44,20 @@ std::string arithmetic_of(Device device) {
   if constexpr (kWithCuda)
     if (device == Device::cuda) return str("cuda (", cuda::card().name, ", ", precision(), ")");
   return str(cpu::level(), cpu::exact_convolutions() ? ", exact" : "");
+}
+
+std::string machine_text() {
+  char host[256] = {};
+  ::gethostname(host, sizeof host - 1);
+  std::string processor = "a processor";
+  std::ifstream facts("/proc/cpuinfo");
+  for (std::string line; std::getline(facts, line);)
+    if (line.starts_with("model name") && line.find(": ") != std::string::npos) {
+      processor = line.substr(line.find(": ") + 2);
+      break;
+    }
+  return str(host, ": ", processor, ", ", arithmetic_of(Device::cpu), ", ", num_threads(),
+             " threads");
 }
 
 }  // namespace decant::apps

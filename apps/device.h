@@ -22,4 +22,7 @@ Device use_device(const std::string& device, const std::string& precision = "flo
 /// (NVIDIA H200, tf32)". A run's files remember it.
 std::string arithmetic_of(Device device);
 
+/// The machine as times on its CPU depend on it: "node3: AMD EPYC 9654, avx512, 2 threads".
+std::string machine_text();
+
 }  // namespace decant::apps

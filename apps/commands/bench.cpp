@@ -32,6 +32,7 @@ struct BenchOptions {
   Json model = "unet/resnet18";
   Json teacher = "unet/resnet18";
   std::string preset = "L_KLD";
+  Json spec = nullptr;
   int64_t size = 128;
   int64_t batch = 0;
   int threads = 0;
@@ -49,6 +50,7 @@ struct BenchOptions {
       "--model");
     v("teacher", teacher, "of distill: another such network, of fresh weights", "--teacher");
     v("preset", preset, "of distill: one of the twelve", "--preset");
+    v("spec", spec, "of distill: what is distilled, instead of a preset, as distill.spec");
     v("size", size, "side of the input", "--size");
     v("batch", batch, "images per step; 0: 8 to train, 1 to infer", "--batch");
     v("threads", threads, "0 takes what the machine has", "--threads");
@@ -231,7 +233,9 @@ class Bench {
   void make_teacher() {
     std::unique_ptr<nn::Network> network =
         nn::make_network(read_network(options_.teacher), 0, DType::f32, "teacher");
-    const kd::DistillSpec spec = kd::preset(options_.preset);
+    const kd::DistillSpec spec = options_.spec.is_null()
+                                     ? kd::preset(options_.preset)
+                                     : kd::spec_from_json(nlohmann::json(options_.spec));
     distiller_ = std::make_unique<kd::Distiller>(
         spec, kd::TapFacts{spec_.classes, network_->hidden_channels()},
         kd::TapFacts{network->spec().classes, network->hidden_channels()}, 0);
@@ -327,7 +331,7 @@ Exit run(BenchOptions& options, const Arguments&) {
   Json json = {{"what", options.what}, {"network", read_network(options.model).name()}};
   if (options.what == "distill") {
     json["teacher"] = read_network(options.teacher).name();
-    json["preset"] = options.preset;
+    json["preset"] = options.spec.is_null() ? Json(options.preset) : options.spec;
   }
   json.update({{"size", options.size},
                {"batch", options.batch},

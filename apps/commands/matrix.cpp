@@ -56,10 +56,6 @@ Study find_study(const MatrixOptions& options) {
   return begin_study(options.study, options.out);
 }
 
-std::string network_of(const KindOfJob& kind) {
-  return kind.network + (kind.teacher.empty() ? "" : " under " + kind.teacher);
-}
-
 void print_jobs(const Study& study, const Shard& shard,
                 const std::map<KindOfJob, EpochTime>& times) {
   std::vector<std::vector<std::string>> table = {
@@ -69,7 +65,7 @@ void print_jobs(const Study& study, const Shard& shard,
     const int64_t epochs = study.cell_of(job).config.epochs;
     const auto time = times.find(kind);
     table.push_back(
-        {job.name, network_of(kind), job.needs.empty() ? "-" : job.needs, std::to_string(epochs),
+        {job.name, kind.network, job.needs.empty() ? "-" : job.needs, std::to_string(epochs),
          time == times.end() ? "-"
                              : duration_text(static_cast<double>(epochs) * time->second.seconds),
          study.done(job) ? "done" : "to do"});
@@ -90,9 +86,9 @@ void print_estimate(const Study& study, const MatrixOptions& options,
   }
   std::cout << "\n";
   for (const auto& [kind, time] : times)
-    std::cout << "an epoch of " << network_of(kind) << " at " << kind.size << " x " << kind.size
-              << ", batch " << kind.batch << ": " << rounded(time.seconds, 2) << " s (from "
-              << time.source << ")\n";
+    std::cout << "an epoch of " << kind.text() << " at " << kind.size << " x " << kind.size
+              << ", batch " << kind.batch << ", " << kind.device << ": " << rounded(time.seconds, 2)
+              << " s (from " << time.source << ")\n";
   std::cout << "left: at most " << duration_text(left) << (known ? "" : " and what was not timed")
             << ", one job at a time and without stopping early\n";
 }

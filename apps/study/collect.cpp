@@ -5,7 +5,10 @@
 #include <utility>
 
 #include "apps/checkpoint_notes.h"
+#include "apps/command.h"
+#include "apps/device.h"
 #include "apps/evaluate.h"
+#include "apps/study/job.h"
 #include "apps/study/job_lock.h"
 #include "apps/study/scores.h"
 #include "apps/study/statistics.h"
@@ -47,33 +50,33 @@ std::string teacher_of(const Results& results, const Cell& cell) {
   return "";
 }
 
-void merge(Results& into, Results&& one, const fs::path& file) {
-  check(one.runs.size() == 1 && one.cells.size() == 1, file.string(),
-        ": expected the results of one run, got ", one.runs.size());
+void merge(Results& into, Results&& one) {
   into.runs.push_back(std::move(one.runs[0]));
   for (const Cell& cell : into.cells)
     if (cell.name == one.cells[0].name) return;
   into.cells.push_back(std::move(one.cells[0]));
 }
 
+// latency.json holds for each machine and program what a cell's answer takes: times of another
+// machine, or of a program with other kernels, are no times of this one.
 void add_latencies(const Study& study, Results& results) {
   const fs::path file = study.folder / "latency.json";
   Json known = fs::exists(file) ? read_json_file(file.string()) : Json::object();
+  results.timed_on = machine_text();
+  Json& here = known[str(*results.timed_on, ", decant ", program_build())];
+  if (here.is_null()) here = Json::object();
   for (Cell& cell : results.cells) {
-    if (!known.contains(cell.name)) {
-      for (const RunResult& run : results.runs)
-        if (run.cell == cell.name && !known.contains(cell.name))
-          known[cell.name] = latency_ms(load_trained(study.folder / run.folder));
-    }
-    cell.latency_ms = known.at(cell.name).get<double>();
+    for (const RunResult& run : results.runs)
+      if (run.cell == cell.name && !here.contains(cell.name))
+        here[cell.name] = latency_ms(load_trained(study.folder / run.folder));
+    cell.latency_ms = here.at(cell.name).get<double>();
   }
   write_file_atomically(file, known.dump(1) + "\n");
 }
 
 }  // namespace
 
-std::vector<TableRow> table_of(const Results& results,
-                               const std::map<std::string, std::string>& student_of) {
+std::vector<TableRow> table_of(const Results& results) {
   std::map<std::string, Scores> scores;
   for (const Cell& cell : results.cells) scores[cell.name] = dice_of(results, cell.name);
   std::vector<TableRow> table;
@@ -89,10 +92,8 @@ std::vector<TableRow> table_of(const Results& results,
                  .n_images = static_cast<int64_t>(images.size()),
                  .n_splits = static_cast<int64_t>(splits.size())};
     const std::string teacher = teacher_of(results, cell);
-    const auto student = student_of.find(cell.name);
     if (teacher != cell.name) row.to_teacher = compare(mine, scores[teacher]);
-    if (student != student_of.end() && student->second != cell.name)
-      row.to_student = compare(mine, scores[student->second]);
+    if (cell.student) row.to_student = compare(mine, scores[*cell.student]);
     table.push_back(row);
   }
   for (const auto comparison : {&TableRow::to_teacher, &TableRow::to_student}) {
@@ -110,18 +111,21 @@ Results collect(const Study& study) {
   for (const Job& job : study.jobs) {
     if (!study.done(job)) continue;
     const std::string file = study.file(job, ".json").string();
-    merge(results, results_from_json(read_json_file(file), file), file);
+    Results one = results_from_json(read_json_file(file), file);
+    check(one.runs.size() == 1 && one.cells.size() == 1, file,
+          ": expected the results of one run, got ", one.runs.size());
+    const MatrixCell& planned = study.cell_of(job);
+    if (planned.student != planned.name) one.cells[0].student = planned.student;
+    if (const std::string programs = programs_of(study, job); !programs.empty())
+      one.runs[0].program = programs;
+    merge(results, std::move(one));
   }
   check(!results.runs.empty(), study.folder.string(),
         ": expected a study with jobs that are done, ", "got none; decant matrix run ",
         study.folder.string(), " does them");
   const FolderGuard guard(study.folder);
   add_latencies(study, results);
-  const auto alone = std::ranges::find(study.cells, Role::student, &MatrixCell::role);
-  std::map<std::string, std::string> students;
-  for (const MatrixCell& cell : study.cells)
-    students[cell.name] = cell.role == Role::teacher ? alone->name : cell.student;
-  results.table = table_of(results, students);
+  results.table = table_of(results);
   write_file_atomically(study.folder / "results.json", to_json(results).dump(1) + "\n");
   return results;
 }

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <map>
-#include <string>
 #include <vector>
 
 #include "apps/study/results.h"
@@ -10,8 +8,9 @@
 namespace decant::apps {
 
 /// The results of all jobs that are done, with the table that follows, as results.json in the
-/// study's folder has them then. A cell's latency is measured once, here where nothing else of the
-/// study runs, and kept in latency.json. Throws Error where no job is done.
+/// study's folder has them then. A cell's latency is measured here, where nothing else of the study
+/// runs, once by each program on each machine, and kept in latency.json. Throws Error where no job
+/// is done.
 Results collect(const Study& study);
 
 /// The rows of the table, from cells and runs: one for each cell with runs.
@@ -20,9 +19,8 @@ Results collect(const Study& study);
 /// splits, from several seeds) is one image: its mean over splits of its means over seeds. So the
 /// values of a test are of different images. The figure of a split is the mean over its images.
 /// Cells are compared on the pairs of image and split that both have: a distilled cell to its own
-/// teacher, others to the first teacher; to its student, that `student_of` names by cell. Holm's
-/// correction is over the rows of one column.
-std::vector<TableRow> table_of(const Results& results,
-                               const std::map<std::string, std::string>& student_of);
+/// teacher, others to the first teacher; each to its student. Holm's correction is over the rows of
+/// one column.
+std::vector<TableRow> table_of(const Results& results);
 
 }  // namespace decant::apps

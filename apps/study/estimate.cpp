@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "apps/study/job.h"
 #include "apps/study/process.h"
 
 namespace decant::apps {
@@ -19,7 +20,7 @@ struct Timed {
 std::map<KindOfJob, Timed> of_finished_jobs(const Study& study) {
   std::map<KindOfJob, Timed> found;
   for (const Job& job : study.jobs) {
-    const fs::path file = study.file(job, ".provenance.json");
+    const fs::path file = provenance_file(study, job);
     if (!study.done(job) || !fs::exists(file)) continue;
     const Json json = read_json_file(file.string());
     Timed& timed = found[kind_of(study, job)];
@@ -43,19 +44,17 @@ double bench(const std::string& what, const KindOfJob& kind, const TrainConfig& 
                                     "--device",  config.device,
                                     "--json",    json.string()};
   if (config.device == "cuda") words.insert(words.end(), {"--precision", config.precision});
-  if (what == "distill") {
-    const std::string& preset = config.distill.preset;
-    words.insert(words.end(),
-                 {"--teacher", kind.teacher, "--preset", preset.empty() ? "L_KLD" : preset});
-  }
+  if (what == "distill")
+    words.insert(words.end(), {"--teacher", kind.teacher, "spec=" + config.distill.spec.dump()});
   const fs::path log = scratch.string() + ".log";
   const int code = wait_for_end(start_program(words, log));
   check(code == 0, "plan: expected to time ", kind.network, " at ", kind.size, " x ", kind.size,
         ", batch ", kind.batch, ", its process ended with ", code, ", see ", log.string());
-  const double seconds = read_json_file(json.string()).at("step_ms").get<double>() / 1e3;
+  const Json found = read_json_file(json.string());
+  const double step_ms = found.value("step_ms", found.value("graph_ms", 0.0));  // cpu, cuda
   fs::remove(json);
   fs::remove(log);
-  return seconds;
+  return step_ms / 1e3;
 }
 
 EpochTime timed(const Study& study, const Job& job, int64_t steps, int threads) {
@@ -74,14 +73,28 @@ EpochTime timed(const Study& study, const Job& job, int64_t steps, int threads) 
 
 }  // namespace
 
+std::string KindOfJob::text() const {
+  return str(name_of(role), " ", network, teacher.empty() ? "" : " under " + teacher,
+             distils.empty() ? "" : " by " + distils);
+}
+
 KindOfJob kind_of(const Study& study, const Job& job) {
   const MatrixCell& cell = study.cell_of(job);
-  KindOfJob kind{.network = network_spec(cell.config).name(),
+  const TrainConfig& config = cell.config;
+  KindOfJob kind{.role = cell.role,
+                 .network = network_spec(config).name(),
                  .teacher = "",
-                 .size = cell.config.data.size,
-                 .batch = cell.config.batch};
+                 .distils = "",
+                 .device = config.device == "cuda" ? "cuda " + config.precision : config.device,
+                 .size = config.data.size,
+                 .batch = config.batch};
+  if (cell.role != Role::distilled) return kind;
   for (const MatrixCell& other : study.cells)
     if (other.name == cell.teacher) kind.teacher = network_spec(other.config).name();
+  const kd::DistillSpec spec = distill_spec(config);
+  for (const kd::TermSpec& term : spec.terms)
+    kind.distils += (kind.distils.empty() ? "" : " + ") + term.name();
+  if (spec.teacher_view != kd::TeacherView::same) kind.distils += " of a view of its own";
   return kind;
 }
 

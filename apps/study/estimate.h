@@ -7,12 +7,19 @@
 
 namespace decant::apps {
 
-/// What jobs cost that learn alike: the same network, teacher, size and batch.
+/// Jobs of one kind take the same time: they differ in split, seed, data's augmentation and
+/// numbers only.
 struct KindOfJob {
+  Role role = Role::student;
   std::string network;
   std::string teacher;  ///< "" where there is none
+  std::string distils;  ///< "logits.kld", with the teacher's view where that is not the student's
+  std::string device;   ///< "cpu", "cuda bf16"
   int64_t size = 0;
   int64_t batch = 0;
+
+  /// "distilled thin_unet under unet/resnet18 by logits.kld"
+  std::string text() const;
 
   auto operator<=>(const KindOfJob&) const = default;
 };

@@ -7,6 +7,7 @@
 #include "apps/evaluate.h"
 #include "apps/run_folder.h"
 #include "apps/runs.h"
+#include "apps/study/cell.h"
 #include "apps/study/job_lock.h"
 #include "engine/core/parallel.h"
 #include "engine/io/atomic_file.h"
@@ -41,16 +42,10 @@ Cell describe(const Study& study, const Job& job, const TrainedNetwork& trained)
             .parameters = summary.parameters,
             .macs = summary.macs,
             .bytes_on_disk = static_cast<int64_t>(fs::file_size(trained.path))};
+  if (of.student != of.name) cell.student = of.student;
   if (of.role != Role::distilled) return cell;
   cell.teacher = of.teacher;
-  if (!of.config.distill.preset.empty()) cell.preset = of.config.distill.preset;
-  const kd::DistillSpec spec = distill_spec(of.config);
-  if (spec.terms.size() == 1) {
-    const std::string name = spec.terms[0].name();  // "hidden.mse"
-    const size_t dot = name.find('.');
-    cell.pathway = name.substr(0, dot);
-    cell.loss = name.substr(dot + 1);
-  }
+  note_distillation(cell, of.config);
   for (const MatrixCell& teacher : study.cells)
     if (teacher.name == of.teacher) cell.teacher_augment = augment_name(teacher.config);
   return cell;
@@ -73,20 +68,33 @@ RunResult result_of(const Study& study, const Job& job, const TrainedNetwork& tr
   return result;
 }
 
+void write_provenance(const Study& study, const Job& job, const Json& json) {
+  write_file_atomically(provenance_file(study, job), json.dump(1) + "\n");
+}
+
+// Notes that this program trains the job, beside those that did before where it goes on with a run.
+void note_program(const Study& study, const Job& job) {
+  const bool begun = fs::exists(study.run_folder(job) / "config.json");
+  std::string programs = begun ? programs_of(study, job) : "";
+  if (!programs.ends_with(program_build()))
+    programs += (programs.empty() ? "" : ", then ") + program_build();
+  write_provenance(study, job, {{"program", programs}});
+}
+
 // What else the result depends on, and what it took; config.json and split.json are in the run.
-void write_provenance(const Study& study, const Job& job, const TrainedNetwork& trained,
-                      double seconds, int64_t epochs) {
-  const Json json = {{"program", program_version()},
-                     {"arithmetic", RunFolder::open(study.run_folder(job)).progress().arithmetic},
-                     {"host", Owner::self().host},
-                     {"threads", num_threads()},
-                     {"data_checksum", study.data.checksum},
-                     {"data_digest", trained.notes.data_digest},
-                     {"teacher_digest", trained.notes.teacher_digest},
-                     {"checkpoint_digest", fnv1a64(read_bytes(trained.path))},
-                     {"epochs_timed", epochs},
-                     {"seconds", seconds}};
-  write_file_atomically(study.file(job, ".provenance.json"), json.dump(1) + "\n");
+void note_rest(const Study& study, const Job& job, const TrainedNetwork& trained, double seconds,
+               int64_t epochs) {
+  write_provenance(study, job,
+                   {{"program", programs_of(study, job)},
+                    {"arithmetic", RunFolder::open(study.run_folder(job)).progress().arithmetic},
+                    {"host", Owner::self().host},
+                    {"threads", num_threads()},
+                    {"data_checksum", study.data.checksum},
+                    {"data_digest", trained.notes.data_digest},
+                    {"teacher_digest", trained.notes.teacher_digest},
+                    {"checkpoint_digest", fnv1a64(read_bytes(trained.path))},
+                    {"epochs_timed", epochs},
+                    {"seconds", seconds}});
 }
 
 void write_results(const Study& study, const Job& job, const TrainedNetwork& trained) {
@@ -100,6 +108,15 @@ void write_results(const Study& study, const Job& job, const TrainedNetwork& tra
 }
 
 }  // namespace
+
+fs::path provenance_file(const Study& study, const Job& job) {
+  return study.file(job, ".provenance.json");
+}
+
+std::string programs_of(const Study& study, const Job& job) {
+  const fs::path file = provenance_file(study, job);
+  return fs::exists(file) ? read_json_file(file.string()).value("program", "") : "";
+}
 
 const char* measured_part(const data::Split& split) {
   return split.test.empty() ? "val" : "test";
@@ -120,12 +137,13 @@ JobEnd run_job(const Study& study, const Job& job, int threads, bool steal) {
   check(job.needs.empty() || study.done(study.job(job.needs)), job.name, ": expected its teacher ",
         job.needs, " to be done, it is not");
   check_data(study);
+  note_program(study, job);
   const auto start = std::chrono::steady_clock::now();
   const int64_t before = epochs_of(study.run_folder(job));
   if (train(study, job, threads) == Exit::interrupted) return JobEnd::interrupted;
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   const TrainedNetwork trained = load_trained(study.run_folder(job));
-  write_provenance(study, job, trained, took.count(), epochs_of(study.run_folder(job)) - before);
+  note_rest(study, job, trained, took.count(), epochs_of(study.run_folder(job)) - before);
   write_results(study, job, trained);  // last: from now on the job is done
   return JobEnd::done;
 }

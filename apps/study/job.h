@@ -15,6 +15,13 @@ enum class JobEnd { done, interrupted, held };
 /// have changed since the study began.
 JobEnd run_job(const Study& study, const Job& job, int threads, bool steal);
 
+/// What else than its settings a job's result depends on, and what it took, as JSON.
+std::filesystem::path provenance_file(const Study& study, const Job& job);
+
+/// The program that trained a job, as its provenance says: program_build(), of several "A, then B";
+/// "" where nobody has begun it.
+std::string programs_of(const Study& study, const Job& job);
+
 /// The part of a split that a trained network is measured on: test where it has images, else val.
 const char* measured_part(const data::Split& split);
 

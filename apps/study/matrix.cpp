@@ -191,6 +191,7 @@ class CellMaker {
            variants(axes_, [&](const Axis& a) { return a.reaches(distilled.name); }))
         taught.push_back(distil(distilled, variant));
     std::vector<MatrixCell> cells = teachers_;
+    for (MatrixCell& teacher : cells) teacher.student = students.front().name;
     cells.insert(cells.end(), students.begin(), students.end());
     cells.insert(cells.end(), taught.begin(), taught.end());
     std::set<std::string> names;

@@ -53,7 +53,8 @@ struct MatrixCell {
   std::string name;  ///< "teacher_strong", "student", "L_KLD.temperature=4"
   Role role;
   std::string teacher;  ///< the cell it learns from; "" of others
-  std::string student;  ///< the cell of the same network alone; "" of teachers
+  std::string student;  ///< the cell of the same network alone: a teacher's is the first, a
+                        ///< student's itself
   TrainConfig config;   ///< without split and seed; resolved
 };
 

@@ -115,6 +115,8 @@ std::string summary_section(const Report& report, const StudyView& view) {
     html +=
         "<p class=\"note\">Validation images chose the checkpoints, and figures here stand on "
         "them: expect less on new images.</p>\n";
+  const std::string programs = several_programs(report.results);
+  if (!programs.empty()) html += str("<p class=\"note\">", escaped(programs), "</p>\n");
   for (const std::string& remark : report.remarks)
     html += str("<p class=\"note\">", escaped(remark), "</p>\n");
   return html;

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iomanip>
 #include <set>
-#include <sstream>
 
 #include "apps/command.h"
+#include "apps/console.h"
 #include "apps/run_folder.h"
+#include "apps/study/cell.h"
 #include "apps/study/collect.h"
 #include "apps/study/study_view.h"
 #include "engine/core/rng.h"
@@ -69,22 +69,6 @@ void add_files(Report& report, const fs::path& folder, const MeasuredData& where
   }
 }
 
-std::string hexadecimal(uint64_t value) {
-  std::ostringstream out;
-  out << std::hex << std::setfill('0') << std::setw(16) << value;
-  return out.str();
-}
-
-// The pathway and the loss of a distillation of one term.
-void note_term(Cell& cell, const TrainConfig& config) {
-  const kd::DistillSpec spec = distill_spec(config);
-  if (!config.distill.preset.empty()) cell.preset = config.distill.preset;
-  if (spec.terms.size() != 1) return;
-  const std::string term = spec.terms.front().name();  // "logits.kld"
-  cell.pathway = term.substr(0, term.find('.'));
-  cell.loss = term.substr(term.find('.') + 1);
-}
-
 Cell cell_of(const MeasuredRun& run) {
   Cell cell;
   cell.name = run.name;
@@ -96,7 +80,7 @@ Cell cell_of(const MeasuredRun& run) {
   cell.latency_ms = run.latency_ms;
   if (run.origin && is_distilling(run.origin->config)) {
     cell.role = "distilled";
-    note_term(cell, run.origin->config);
+    note_distillation(cell, run.origin->config);
   }
   return cell;
 }
@@ -124,19 +108,39 @@ void name_apart(std::vector<MeasuredRun>& runs) {
   }
 }
 
-uint64_t digest_of(const MeasuredRun& run) {
-  return fnv1a64(read_bytes(run.checkpoint));
-}
-
 // Which of the runs taught which: a student notes the digest of its teacher's checkpoint.
 void link_teachers(Results& results, const std::vector<MeasuredRun>& runs) {
-  for (size_t t = 0; t < runs.size(); ++t)
+  for (size_t t = 0; t < runs.size(); ++t) {
+    const uint64_t digest = fnv1a64(read_bytes(runs[t].checkpoint));
     for (size_t s = 0; s < runs.size(); ++s)
-      if (runs[s].notes.teacher_digest == digest_of(runs[t])) {
+      if (runs[s].notes.teacher_digest == digest) {
         results.cells[s].teacher = runs[t].name;
         results.cells[s].teacher_augment = runs[t].notes.augment;
         if (results.cells[t].role == "student") results.cells[t].role = "teacher";
       }
+  }
+}
+
+// Which run is the student alone that another is compared with: a distilled one's has its network,
+// size and split, and of several its seed; a teacher's is the first. Roles are known by now.
+void link_students(Results& results, const std::vector<MeasuredRun>& runs) {
+  const auto alike = [&](size_t a, size_t b) {
+    const CheckpointNotes& mine = runs[a].notes;
+    const CheckpointNotes& other = runs[b].notes;
+    if (results.cells[a].role == "teacher") return 1;
+    if (runs[a].network != runs[b].network || mine.size != other.size || mine.split != other.split)
+      return 0;
+    return mine.seed == other.seed ? 2 : 1;
+  };
+  for (size_t i = 0; i < runs.size(); ++i) {
+    if (results.cells[i].role == "student") continue;
+    int most = 0;
+    for (size_t s = 0; s < runs.size(); ++s) {
+      if (results.cells[s].role != "student" || alike(i, s) <= most) continue;
+      most = alike(i, s);
+      results.cells[i].student = runs[s].name;
+    }
+  }
 }
 
 // What the images were to the runs, a line for all that say the same.
@@ -149,14 +153,6 @@ std::vector<std::string> labels_of(const std::vector<MeasuredRun>& runs) {
   std::vector<std::string> lines;
   for (const auto& [label, of] : names) lines.push_back(str(of, ": ", label, "."));
   return lines;
-}
-
-// Each cell's student alone: of its network where there is such, else the first.
-std::map<std::string, std::string> students_of(const Results& results) {
-  std::map<std::string, std::string> students;
-  for (const Cell& cell : results.cells)
-    if (const Cell* alone = StudyView(results).student_of(cell)) students[cell.name] = alone->name;
-  return students;
 }
 
 // Teachers that lie where their students found them and are not among the runs yet.
@@ -211,7 +207,8 @@ Report report_of_runs(const std::vector<std::string>& given, const MeasuredData&
                   .images = first.dataset_images,
                   .checksum = hexadecimal(first.notes.data_digest)};
   link_teachers(results, runs);
-  results.table = table_of(results, students_of(results));
+  link_students(results, runs);
+  results.table = table_of(results);
   results.name = given.size() == 1 ? runs.back().name : str("Comparison of ", runs.size(), " runs");
   add_files(report, "", data);
   for (size_t i = 0; i < runs.size(); ++i)

@@ -3,11 +3,17 @@
 #include <algorithm>
 #include <cmath>
 #include <concepts>
+#include <map>
 
 namespace decant::apps {
 namespace {
 
 constexpr const char* kSchema = "decant-results-1";
+
+template <class T>
+constexpr bool kMayMiss = false;
+template <class T>
+constexpr bool kMayMiss<std::optional<T>> = true;
 
 template <class T>
 concept Visited = requires(T value) { value.visit([](auto&&...) {}); };
@@ -32,8 +38,9 @@ struct Writer {
     }
   }
   static Json of(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-  static Json of(const std::optional<std::string>& text) {
-    return text ? Json(*text) : Json(nullptr);
+  template <class T>
+  static Json of(const std::optional<T>& value) {
+    return value ? Json(*value) : Json(nullptr);
   }
   static Json of(const std::array<double, 2>& ends) { return {of(ends[0]), of(ends[1])}; }
   template <class T>
@@ -57,6 +64,7 @@ class Reader {
   template <class T>
   void operator()(const char* name, T& value) {
     const auto found = json_.find(name);
+    if (kMayMiss<T> && found == json_.end()) return;
     check(found != json_.end(), place_, ": expected the key \"", name, "\", got none");
     known_.emplace_back(name);
     read(*found, value, place_ + inside_ + name);
@@ -96,7 +104,8 @@ class Reader {
     value = kNoFigure;
     if (!json.is_null()) take(json.is_number(), "a number or null", json, value, place);
   }
-  static void read(const Json& json, std::optional<std::string>& value, const std::string& place) {
+  template <class T>
+  static void read(const Json& json, std::optional<T>& value, const std::string& place) {
     value.reset();
     if (!json.is_null()) read(json, value.emplace(), place);
   }
@@ -164,6 +173,20 @@ ImageResult image_result(const data::ImageMetrics& m) {
 const Cell& Results::cell(const std::string& wanted) const {
   check_name("cell", wanted, cell_names(*this));
   return *std::ranges::find(cells, wanted, &Cell::name);
+}
+
+std::string several_programs(const Results& results) {
+  std::map<std::string, int64_t> runs_by;
+  for (const RunResult& run : results.runs)
+    if (run.program) ++runs_by[*run.program];
+  if (runs_by.empty() || (runs_by.size() == 1 && runs_by.contains(results.program))) return "";
+  std::string line = str("Several programs: decant ", results.program, " began this study; ");
+  std::string between;
+  for (const auto& [program, runs] : runs_by) {
+    line += str(between, runs, runs == 1 ? " run is" : " runs are", " by decant ", program);
+    between = ", ";
+  }
+  return line + ".";
 }
 
 Json to_json(const Results& results) {

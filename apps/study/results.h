@@ -45,6 +45,9 @@ struct Cell {
   int64_t bytes_on_disk = 0;
   double latency_ms = kNoFigure;            ///< median for one image
   std::optional<std::string> teacher = {};  ///< the name of its cell
+  /// The cell it is compared with: the same network alone, from the same seed in the same split; of
+  /// a teacher the study's first student; none of a student alone.
+  std::optional<std::string> student = {};
   std::optional<std::string> preset = {};
   std::optional<std::string> pathway =
       {};                                ///< logits, hidden or regressor, where there is one term
@@ -60,6 +63,7 @@ struct Cell {
     v("bytes_on_disk", bytes_on_disk);
     v("latency_ms", latency_ms);
     v("teacher", teacher);
+    v("student", student);
     v("preset", preset);
     v("pathway", pathway);
     v("loss", loss);
@@ -104,6 +108,7 @@ struct RunResult {
   bool chose_checkpoint = true;  ///< whether these images chose it: expect less on new ones
   int64_t epochs = 0;
   int64_t best_epoch = 0;
+  std::optional<std::string> program = {};  ///< that trained it: program_build(), of several all
   std::vector<ImageResult> images = {};
 
   void visit(auto&& v) {
@@ -115,6 +120,7 @@ struct RunResult {
     v("chose_checkpoint", chose_checkpoint);
     v("epochs", epochs);
     v("best_epoch", best_epoch);
+    v("program", program);
     v("images", images);
   }
 };
@@ -123,6 +129,7 @@ struct RunResult {
 struct Comparison {
   double points = kNoFigure;  ///< 100 * the mean difference of Dice
   double wilcoxon_p = kNoFigure;
+  std::optional<bool> wilcoxon_exact = {};  ///< false: by the normal approximation
   double wilcoxon_p_holm = kNoFigure;
   double ttest_p = kNoFigure;
   double ttest_p_holm = kNoFigure;
@@ -152,12 +159,14 @@ struct TableRow {
     v("to_teacher_points", to_teacher.points);
     v("to_student_points", to_student.points);
     v("wilcoxon_p", to_student.wilcoxon_p);
+    v("wilcoxon_exact", to_student.wilcoxon_exact);
     v("wilcoxon_p_holm", to_student.wilcoxon_p_holm);
     v("ttest_p", to_student.ttest_p);
     v("ttest_p_holm", to_student.ttest_p_holm);
     v("ci95", to_student.ci95);
     v("effect_size", to_student.effect_size);
     v("teacher_wilcoxon_p", to_teacher.wilcoxon_p);
+    v("teacher_wilcoxon_exact", to_teacher.wilcoxon_exact);
     v("teacher_wilcoxon_p_holm", to_teacher.wilcoxon_p_holm);
     v("teacher_ttest_p", to_teacher.ttest_p);
     v("teacher_ttest_p_holm", to_teacher.ttest_p_holm);
@@ -167,9 +176,10 @@ struct TableRow {
 };
 
 struct Results {
-  std::string program;  ///< version of the one that trained
+  std::string program;  ///< that began the study; of single runs the one that measured them
   std::string name;
   StudyData data;
+  std::optional<std::string> timed_on = {};  ///< machine_text() of where latencies were measured
   std::vector<std::string> splits = {};
   std::vector<Cell> cells = {};
   std::vector<RunResult> runs = {};
@@ -179,6 +189,7 @@ struct Results {
     v("program", program);
     v("name", name);
     v("data", data);
+    v("timed_on", timed_on);
     v("splits", splits);
     v("cells", cells);
     v("runs", runs);
@@ -189,11 +200,16 @@ struct Results {
   const Cell& cell(const std::string& wanted) const;
 };
 
+/// One line where not all runs are of the program that began the study, "" otherwise: figures of
+/// several builds stand beside each other then.
+std::string several_programs(const Results& results);
+
 Json to_json(const Results& results);
 
-/// Reads what to_json writes. Throws Error that begins with `where` (a file's name) and names the
-/// key, as in "runs[3].images[0].dice": missing, not known, of another kind, or a run or row
-/// of a cell or split that is not listed.
+/// Reads what to_json writes. What may be null may also be missing, as in files of before it was
+/// noted. Throws Error that begins with `where` (a file's name) and names the key, as in
+/// "runs[3].images[0].dice": missing, not known, of another kind, or a run or row of a cell or
+/// split that is not listed.
 Results results_from_json(const Json& json, const std::string& where);
 
 /// Reads results.json: the file itself, or in the folder of a study. Throws Error naming it.

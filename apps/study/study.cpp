@@ -1,9 +1,9 @@
 #include "apps/study/study.h"
 
 #include <algorithm>
-#include <iomanip>
 
 #include "apps/command.h"
+#include "apps/console.h"
 #include "apps/evaluate.h"
 #include "apps/study/job_lock.h"
 #include "engine/io/atomic_file.h"
@@ -27,7 +27,7 @@ struct Origins {
   std::vector<std::string> names;
 
   void visit(auto&& v) {
-    v("program", program, "version that began it");
+    v("program", program, "that began it");
     v("data.path", path, "of the data set");
     v("data.layout", layout, "of the data set");
     v("data.images", images, "in it");
@@ -36,12 +36,6 @@ struct Origins {
     v("splits.names", names, "of their files");
   }
 };
-
-std::string hexadecimal(uint64_t value) {
-  std::ostringstream out;
-  out << std::hex << std::setw(16) << std::setfill('0') << value;
-  return out.str();
-}
 
 std::string checksum_of(const data::Dataset& dataset) {
   data::Split all;
@@ -111,7 +105,7 @@ void check_same(const Study& begun, const Matrix& asked, const std::string& file
 void write_beginning(const Matrix& matrix, const data::Dataset& dataset, const fs::path& folder) {
   const data::SplitSet splits = data::make_splits(dataset, matrix.splits, matrix.split_seed);
   fs::create_directories(folder / "splits");
-  Origins origins{.program = program_version(),
+  Origins origins{.program = program_build(),
                   .path = matrix.data,
                   .layout = dataset.layout,
                   .images = static_cast<int64_t>(dataset.samples.size()),

@@ -26,6 +26,7 @@ struct Job {
 ///   splits/split0.json ..     each as `--split FILE.json` reads it
 ///   runs/split0/L_KLD/        a run folder, as train and distill make it
 ///   runs/split0/L_KLD.json    results of that one run: where it is, the job is done
+///   runs/split0/L_KLD.provenance.json  program, machine, digests, time (apps/study/job.h)
 ///   runs/split0/L_KLD.lock    while a process is at work on it (apps/study/job_lock.h)
 ///   runs/split0/L_KLD.log     what the program said meanwhile
 ///   results.json latency.json what collect() makes of all

@@ -36,13 +36,9 @@ const Cell* StudyView::teacher_of(const Cell& cell) const {
 }
 
 const Cell* StudyView::student_of(const Cell& cell) const {
-  const Cell* found = nullptr;
-  for (const Cell& other : results.cells) {
-    if (other.role != "student") continue;
-    if (other.network == cell.network) return &other;
-    if (found == nullptr) found = &other;
-  }
-  return found;
+  const auto named = [&](const Cell& other) { return other.name == cell.student; };
+  const auto found = std::ranges::find_if(results.cells, named);
+  return found == results.cells.end() ? nullptr : &*found;
 }
 
 std::vector<size_t> StudyView::runs_of(const std::string& cell) const {

@@ -22,7 +22,7 @@ class StudyView {
   double dice(const std::string& cell) const;
   /// The teacher of a cell; nullptr where it has none.
   const Cell* teacher_of(const Cell& cell) const;
-  /// The student alone that a cell is compared with: of its network, else the first; or nullptr.
+  /// The student alone that a cell is compared with; nullptr without one, or before it is done.
   const Cell* student_of(const Cell& cell) const;
   /// Runs of a cell, in the results' order: indices into results.runs.
   std::vector<size_t> runs_of(const std::string& cell) const;

@@ -113,10 +113,19 @@ constexpr const char* kMethods =
     "interval by bootstrap over images; d_z is Cohen's, mean over standard deviation of the "
     "differences.";
 
+// What stands below a table.
+std::string notes(const Results& results) {
+  std::string text = kMethods;
+  if (results.timed_on)
+    text += str(" Times are medians of single answers on ", *results.timed_on, ".");
+  const std::string programs = several_programs(results);
+  return programs.empty() ? text : str(text, "\n", programs);
+}
+
 std::string text(const Results& results) {
   std::string all = str(results.name, ". ", caption_of(results), "\n");
   for (const auto& group : groups()) all += str("\n", columns_text(lines_of(results, group), 1));
-  return str(all, "\n", kMethods, "\n");
+  return str(all, "\n", notes(results), "\n");
 }
 
 std::string markdown(const Results& results) {
@@ -126,7 +135,7 @@ std::string markdown(const Results& results) {
     all += str("| ", joined(lines[i], " | "), " |\n");
     if (i == 0) all += str("|", joined(Line(lines[0].size(), "---"), "|"), "|\n");
   }
-  return str(all, "\n", kMethods, "\n");
+  return str(all, "\n", notes(results), "\n");
 }
 
 std::string latex_word(const std::string& word) {
@@ -148,8 +157,9 @@ std::string latex_word(const std::string& word) {
 std::string latex(const Results& results) {
   const std::vector<Line> lines = all_lines(results);
   std::string all = "% needs the package booktabs\n\\begin{table}\n\\caption{" +
-                    latex_word(caption_of(results) + " " + kMethods) + "}\n\\begin{tabular}{l" +
-                    std::string(lines[0].size() - 1, 'r') + "}\n\\toprule\n";
+                    latex_word(caption_of(results) + " " + notes(results)) +
+                    "}\n\\begin{tabular}{l" + std::string(lines[0].size() - 1, 'r') +
+                    "}\n\\toprule\n";
   for (size_t i = 0; i < lines.size(); ++i) {
     Line words;
     for (const std::string& word : lines[i]) words.push_back(latex_word(word));

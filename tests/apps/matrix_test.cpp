@@ -12,9 +12,11 @@
 #include <thread>
 
 #include "apps/study/collect.h"
+#include "apps/study/estimate.h"
 #include "apps/study/job_lock.h"
 #include "apps/study/results.h"
 #include "apps/study/study.h"
+#include "apps/study/study_view.h"
 #include "apps/study/tables.h"
 #include "tests/apps/program.h"
 
@@ -128,6 +130,100 @@ TEST_CASE("matrix: an axis multiplies the cells that it is for") {
   CHECK(names.size() == 1 + 2 + 4 + 2);
   CHECK(students.at("L_KLD.temperature=4" + small) == "student" + small);
   CHECK(students.at("L_MSE" + small) == "student" + small);
+  CHECK(students.at("teacher_strong") == "student" + small);  // the first
+}
+
+TEST_CASE("matrix: jobs are of one kind only where they take the same time") {
+  const TemporaryFolder folder;
+  Json matrix = small_matrix();
+  matrix["splits"] = "random:1:0.6:0.2";
+  matrix["student"] = matrix["teacher"];  // the same network in every role
+  matrix["presets"] = {"L_KLD", "L_MSE", "HReg_KLD", "L_KLD_WAug"};
+  matrix["axes"] = {{"batch", {4, 2}},
+                    {"data.size", {32, 64}},
+                    {"distill.spec.temperature", {{"values", {1, 4}}, {"presets", {"L_KLD"}}}}};
+  const Study study = begin_study(write_matrix(folder, matrix), folder.path() / "study");
+  std::map<KindOfJob, std::set<std::string>> kinds;
+  for (const Job& job : study.jobs) kinds[kind_of(study, job)].insert(study.cell_of(job).name);
+  // A teacher, and at two sizes in two batches a student alone and four that are distilled.
+  CHECK(kinds.size() == 1 + 2 * 2 * (1 + 4));
+  CHECK(kinds.at(kind_of(study, study.job("split0/teacher_strong"))) ==
+        std::set<std::string>{"teacher_strong", "teacher_weak"});
+  const KindOfJob two = kind_of(study, study.job("split0/L_KLD.batch=4.size=32.temperature=4"));
+  CHECK(kinds.at(two) == std::set<std::string>{"L_KLD.batch=4.size=32.temperature=1",
+                                               "L_KLD.batch=4.size=32.temperature=4"});
+  CHECK(two.text() ==
+        "distilled thin_unet:width=8,depth=4 under thin_unet:width=8,depth=4 by logits.kld");
+}
+
+TEST_CASE("matrix: a plan times a step of what the job does") {
+  const TemporaryFolder folder;
+  Json matrix = small_matrix();
+  matrix["splits"] = "random:1:0.6:0.2";
+  matrix["presets"] = Json::array({{{"name", "two_terms"},
+                                    {"spec",
+                                     {{"terms",
+                                       {{{"pathway", "logits"}, {"loss", "kld"}},
+                                        {{"pathway", "regressor"}, {"loss", "mse"}}}}}}}});
+  const Result plan = decant::apps::decant(
+      {"matrix", "plan", write_matrix(folder, matrix), "--steps", "1", "--out", folder / "study"});
+  INFO(plan.err);
+  REQUIRE(plan.code == 0);
+  CHECK(contains(plan.out,
+                 "an epoch of distilled thin_unet:width=4,depth=4 under "
+                 "thin_unet:width=8,depth=4 by logits.kld + regressor.mse at 32 x 32, batch 4, "
+                 "cpu: "));
+  CHECK(contains(plan.out, "an epoch of teacher thin_unet"));
+  CHECK(contains(plan.out, "an epoch of student thin_unet"));
+  CHECK_FALSE(contains(plan.out, "what was not timed"));
+}
+
+TEST_CASE("matrix: times of answers are of one machine and one program; builds are told apart") {
+  const TemporaryFolder folder;
+  Json matrix = small_matrix();
+  matrix["splits"] = "random:1:0.6:0.2";
+  matrix["train"]["epochs"] = 1;
+  const std::string out = folder / "study";
+  const Result whole = decant::apps::decant(run_words(write_matrix(folder, matrix), out));
+  INFO(whole.err);
+  REQUIRE(whole.code == 0);
+  CHECK_FALSE(contains(whole.out, "Several programs"));
+  const Results first = read_results(out);
+  CHECK(first.cell("L_KLD").student == "student");
+  CHECK(first.cell("teacher_strong").student == "student");
+  CHECK_FALSE(first.cell("student").student);
+  for (const RunResult& run : first.runs) CHECK(run.program == first.program);
+
+  const std::string file = out + "/latency.json";
+  Json times = Json::parse(bytes_of(file));
+  REQUIRE(times.size() == 1);
+  const std::string here = times.begin().key();
+  CHECK(contains(here, ", decant " + first.program));
+  CHECK(here.starts_with(*first.timed_on));
+  times[here]["student"] = 1234.5;
+  write_bytes(file, times.dump());
+  const Words table = {"matrix", "table", out, "--threads", "1"};
+  REQUIRE(decant::apps::decant(table).code == 0);
+  CHECK(read_results(out).cell("student").latency_ms == 1234.5);  // measured once
+  write_bytes(file, Json({{"elsewhere, decant 0", times[here]}}).dump());
+  REQUIRE(decant::apps::decant(table).code == 0);
+  CHECK(read_results(out).cell("student").latency_ms < 1234.5);  // of this machine, again
+  times = Json::parse(bytes_of(file));
+  CHECK(times.size() == 2);
+  CHECK(times["elsewhere, decant 0"]["student"] == 1234.5);
+
+  const std::string provenance = out + "/runs/split0/student.provenance.json";
+  Json other = Json::parse(bytes_of(provenance));
+  other["program"] = "0.0.9 build 0123456789abcdef";
+  write_bytes(provenance, other.dump());
+  const std::string line =
+      str("Several programs: decant ", first.program,
+          " began this study; 1 run is by decant 0.0.9 build 0123456789abcdef, 2 runs are by "
+          "decant ",
+          first.program, ".");
+  CHECK(contains(decant::apps::decant(table).out, line));
+  REQUIRE(decant::apps::decant({"report", out, "--out", folder / "page.html"}).code == 0);
+  CHECK(contains(bytes_of(folder / "page.html"), line));
 }
 
 TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agrees with it") {
@@ -151,10 +247,14 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
   kill(process, SIGKILL);
   REQUIRE(wait_for(process) == 128 + SIGKILL);
   CHECK_FALSE(fs::exists(out + "/results.json"));
+  const std::string provenance = out + "/runs/split0/teacher_strong.provenance.json";
+  const std::string begun_by = Json::parse(bytes_of(provenance)).at("program");
+  write_bytes(provenance, Json({{"program", "0.0.9 build 1"}}).dump());  // as if another began it
   const Result continued = decant::apps::decant({"matrix", "run", out, "--threads", "1"});
   INFO(continued.err);
   REQUIRE(continued.code == 0);
   CHECK(runs_of(out) == expected);
+  CHECK(Json::parse(bytes_of(provenance)).at("program") == "0.0.9 build 1, then " + begun_by);
 
   const std::string run = out + "/runs/split0/L_KLD";
   const Result same = decant::apps::decant({"verify", run, "--tolerance", "0"});
@@ -344,6 +444,7 @@ TEST_CASE("tables: an image that was tested twice is one image; means by hand") 
   for (const char* name : {"teacher", "student", "L_KLD"})
     results.cells.push_back({.name = name, .role = name, .network = "thin_unet"});
   results.cells[2].teacher = "teacher";
+  results.cells[0].student = results.cells[2].student = "student";
   const auto add = [&](const char* cell, const char* split, std::map<std::string, double> dice) {
     RunResult run;
     run.cell = cell;
@@ -359,8 +460,12 @@ TEST_CASE("tables: an image that was tested twice is one image; means by hand") 
   add("student", "a", {{"x", 0.5}, {"y", 0.4}, {"normal", 0}});
   add("student", "b", {{"x", 0.3}, {"z", 0.5}});
   add("L_KLD", "a", {{"x", 0.6}, {"y", 0.4}, {"normal", 1}});
-  results.table =
-      table_of(results, {{"teacher", "student"}, {"student", "student"}, {"L_KLD", "student"}});
+  results.cells.push_back({.name = "larger", .role = "student", .network = "thin_unet"});
+  results.cells.push_back({.name = "L_MSE", .role = "distilled", .network = "thin_unet"});
+  results.cells.back().student = "larger";  // not the first student of its network
+  add("larger", "a", {{"x", 0.8}, {"y", 0.8}});
+  add("L_MSE", "a", {{"x", 0.9}, {"y", 0.8}});
+  results.table = table_of(results);
   const auto near = [](double a, double b) { return std::fabs(a - b) < 1e-9; };
   const TableRow& teacher = results.table[0];
   CHECK(teacher.n_images == 3);  // x, once, y, z
@@ -375,6 +480,10 @@ TEST_CASE("tables: an image that was tested twice is one image; means by hand") 
   CHECK(near(distilled.to_teacher.points, -100 * (0.3 + 0.4) / 2));
   CHECK(near(distilled.to_student.wilcoxon_p, 1));  // one zero, one difference
   CHECK(std::isnan(results.table[1].to_student.points));
+  CHECK(near(results.table[4].to_student.points, 100 * 0.1 / 2));
+  const StudyView view(results);
+  CHECK(view.student_of(results.cell("L_MSE"))->name == "larger");
+  CHECK(view.student_of(results.cell("student")) == nullptr);
 
   CHECK(contains(table_text(results, "text"), "73.33 +- 11.55"));
   CHECK(contains(table_text(results, "markdown"), "| L_KLD | 50.00 +- 14.14 |"));

@@ -61,6 +61,7 @@ Results small_study(const std::string& name) {
     add(str("L_", loss), "distilled", {1, 0.5, 0.75, loss[0] == 'm' ? 0.25 : 0.375});
     Cell& cell = results.cells.back();
     cell.teacher = "teacher";
+    cell.student = "alone";
     cell.preset = cell.name;
     cell.pathway = "logits";
     cell.loss = loss;
