@@ -1,5 +1,7 @@
 #pragma once
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -9,13 +11,18 @@ namespace decant::apps {
 /// A process that holds a lock: pids are given out again, so its start tells it from later ones.
 struct Owner {
   std::string host;
-  std::string boot;  ///< of the host's kernel: a process does not outlive it
+  std::string machine = {};  ///< systemd's id of it: several may have one host name; "" unknown
+  std::string boot;          ///< of the host's kernel: a process does not outlive it; "" unknown
   int64_t pid = 0;
-  int64_t started = 0;  ///< clock ticks after that boot
+  int64_t started = 0;  ///< clock ticks after that boot; 0 unknown
 
   static Owner self();
+  /// Of this host's name, and known to be of this machine: by its id, or by running since the same
+  /// boot. One that has neither in common with this process is as one of another host.
   bool on_this_host() const;
-  /// Whether it may still be at work: false only where it was on this host and is no more.
+  /// Whether it may still be at work: false only where it was on this host and is no more. A
+  /// process that nothing here may look at (/proc mounted with hidepid) may live while kill(2)
+  /// knows its number.
   bool may_live() const;
   std::string text() const;  ///< "process 4711 on node3"
 
@@ -38,14 +45,17 @@ class FolderGuard {
 /// The right to do a job, for hours: a file that names its owner, also to other hosts.
 ///
 /// It is made by link(2) from a file already written, so it is never seen half, and only one of
-/// several processes makes it, on any file system. A lock that outlived its owner is removed and
-/// made anew under a FolderGuard: of two processes that find it, the second reads the first one's
-/// new lock in its place and keeps away.
+/// several processes makes it. File systems without links (FAT, some of the network's) make it by
+/// open(2) with O_EXCL; who reads it before it is whole reads it again. A lock that outlived its
+/// owner is removed and made anew under a FolderGuard: of two processes that find it, the second
+/// reads the first one's new lock in its place and keeps away.
 class JobLock {
  public:
   /// Empty where another process holds it. `steal`: locks of other hosts, whose owners nobody here
   /// can ask for, are taken as those of the dead. Throws Error where the file cannot be made.
-  static std::optional<JobLock> take(const std::filesystem::path& file, bool steal);
+  /// `link`: the system's, or in tests one of a file system that has none.
+  static std::optional<JobLock> take(const std::filesystem::path& file, bool steal,
+                                     int (*link)(const char*, const char*) = ::link);
 
   /// Who holds it; empty where nobody does, or an owner on this host that is dead.
   static std::optional<Owner> holder(const std::filesystem::path& file);

@@ -58,6 +58,11 @@ int ended(pid_t child) {
   return wait_with(child, WNOHANG);
 }
 
+bool any_ended() {
+  siginfo_t child = {};
+  return ::waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) == 0 && child.si_pid != 0;
+}
+
 int wait_for_end(pid_t child) {
   return wait_with(child, 0);
 }

@@ -15,6 +15,9 @@ pid_t start_program(const std::vector<std::string>& words, const std::filesystem
 /// How a child that has ended ended: its exit code, or 128 + the signal. -1 while it runs.
 int ended(pid_t child);
 
+/// Whether a child has ended that ended() was not asked about since.
+bool any_ended();
+
 /// Waits for it, as ended().
 int wait_for_end(pid_t child);
 

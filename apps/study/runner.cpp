@@ -65,7 +65,7 @@ class Runner {
       if (at_work_.empty() && !any_to_come()) break;
       refuse_to_wait_for_others();
       show();
-      std::this_thread::sleep_for(kPoll);
+      pause();
     }
     check(failed_.empty(), failed_.size(), " of ", jobs_.size(), " jobs failed, the first ",
           first_failed_);
@@ -73,13 +73,24 @@ class Runner {
   }
 
  private:
-  static constexpr std::chrono::milliseconds kPoll{50};
+  static constexpr std::chrono::milliseconds kShortest{50};
+  static constexpr std::chrono::milliseconds kLongest{1000};
 
   struct AtWork {
     const Job* job;
     pid_t process;
     Clock::time_point start;
   };
+
+  // Until a child ends or the user stops it, but no longer than a while that grows as long as
+  // nothing happens: the locks and results of others may lie on a slow file system.
+  void pause() {
+    for (auto waited = kShortest - kShortest; waited < pause_; waited += kShortest) {
+      std::this_thread::sleep_for(kShortest);
+      if (any_ended() || InterruptGuard::interrupted()) return;
+    }
+    pause_ = std::min(kLongest, pause_ + pause_ / 2);
+  }
 
   void note_left_behind() {
     if (!options_.steal) return;
@@ -160,6 +171,7 @@ class Runner {
     std::vector<std::string> words = {"matrix", "run",       study_.folder.string(), "--job",
                                       job.name, "--threads", std::to_string(each)};
     if (left_behind_.contains(job.name)) words.push_back("--steal");
+    pause_ = kShortest;
     at_work_.push_back({&job, start_program(words, study_.file(job, ".log")), Clock::now()});
   }
 
@@ -222,6 +234,7 @@ class Runner {
   std::set<std::string> failed_;
   std::string first_failed_;
   int64_t finished_before_ = -1;
+  std::chrono::milliseconds pause_ = kShortest;
   Clock::time_point shown_;
   Console console_;
 };
