@@ -28,8 +28,10 @@ std::vector<double> values_by(const Scores& scores, std::string ImageAndSplit::*
 
 Comparison compare(const Scores& mine, const Scores& other) {
   const std::vector<double> points = values_by(points_between(mine, other), &ImageAndSplit::first);
+  const Wilcoxon wilcoxon = wilcoxon_signed_rank(points);
   return {.points = mean_std(points).mean,
-          .wilcoxon_p = wilcoxon_signed_rank(points).p,
+          .wilcoxon_p = wilcoxon.p,
+          .wilcoxon_exact = points.empty() ? std::optional<bool>() : wilcoxon.exact,
           .ttest_p = paired_t_test(points).p,
           .ci95 = bootstrap_ci95(points),
           .effect_size = cohen_dz(points)};

@@ -51,6 +51,14 @@ SignedRanks rank(std::span<const double> differences) {
   return ranks;
 }
 
+// Additions that exact_p() makes: over the sums that each rank, added in order, can reach.
+int64_t work_of(const SignedRanks& ranks) {
+  int64_t work = 0;
+  int64_t reached = 0;
+  for (const int64_t rank : ranks.doubled) work += reached += rank;
+  return work;
+}
+
 // Adds the ranks one by one, each with sign + or -, to the distribution of the positive sum.
 double exact_p(const SignedRanks& ranks) {
   const int64_t total = std::accumulate(ranks.doubled.begin(), ranks.doubled.end(), int64_t{0});
@@ -124,10 +132,10 @@ MeanStd mean_std(std::span<const double> values) {
   return {mean, values.size() > 1 ? std::sqrt(squares / (n - 1)) : kNan};
 }
 
-Wilcoxon wilcoxon_signed_rank(std::span<const double> differences, int64_t most_exact) {
+Wilcoxon wilcoxon_signed_rank(std::span<const double> differences, int64_t most_work) {
   if (differences.empty()) return {kNan, kNan, true};
   const SignedRanks ranks = rank(differences);
-  const bool exact = std::cmp_less_equal(ranks.doubled.size(), most_exact);
+  const bool exact = work_of(ranks) <= most_work;
   return {0.5 * static_cast<double>(ranks.positive), exact ? exact_p(ranks) : normal_p(ranks),
           exact};
 }

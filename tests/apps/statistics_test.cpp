@@ -83,7 +83,9 @@ TEST_CASE("statistics: signed ranks are SciPy's, exact and approximated") {
   CHECK(close(fifteen.p, 0.22930908203125));
   CHECK(close(wilcoxon_signed_rank(kForty).p, 0.23173732552095316));
   CHECK(close(wilcoxon_signed_rank(kForty, 0).p, 0.22638759729080615));
-  CHECK_FALSE(wilcoxon_signed_rank(kForty, 39).exact);
+  // 40 ranks, doubled, reach 2, 6, 12 .. 1640 one after another: 40 * 41 * 42 / 3 additions.
+  CHECK(wilcoxon_signed_rank(kForty, 22'960).exact);
+  CHECK_FALSE(wilcoxon_signed_rank(kForty, 22'959).exact);
   CHECK(close(wilcoxon_signed_rank(kEleven).p, 0.0703125));  // SciPy's by all permutations
   CHECK(close(wilcoxon_signed_rank(kEleven, 0).p, 0.0598271903992908));
   CHECK(close(wilcoxon_signed_rank(kSixty, 0).p, 0.44469220708095436));
@@ -117,6 +119,15 @@ TEST_CASE("statistics: both ways to signed ranks meet where there are many") {
   const double approximate = wilcoxon_signed_rank(many, 0).p;
   CHECK(exact > 0);
   CHECK(std::fabs(exact - approximate) < 0.02 * exact);
+}
+
+TEST_CASE("statistics: exact signed ranks are bounded by their work, not by their number") {
+  CHECK(wilcoxon_signed_rank(Values(300, 1.0)).exact);  // all tied
+  Values zeros(100'000, 0.0);  // they raise 200 ranks to 100,001 and more: 4e9 additions
+  for (int i = 1; i <= 200; ++i) zeros.push_back(i % 3 == 0 ? -i : i);
+  const Wilcoxon found = wilcoxon_signed_rank(zeros);
+  CHECK_FALSE(found.exact);
+  CHECK(close(found.p, wilcoxon_signed_rank(zeros, 0).p, 0));
 }
 
 TEST_CASE("statistics: the paired t-test is SciPy's") {
