@@ -4,6 +4,9 @@
 #include <bit>
 #include <cmath>
 
+#include "engine/core/error.h"
+#include "nn/files/protobuf.h"
+
 namespace decant::apps {
 namespace {
 
@@ -24,52 +27,23 @@ std::string little_endian(T bits) {
   return bytes;
 }
 
-std::string varint(uint64_t value) {
-  std::string bytes;
-  for (; value >= 0x80; value >>= 7) bytes += static_cast<char>(value | 0x80);
-  return bytes += static_cast<char>(value);
-}
-
-// The fields of a protobuf message: a key (number and wire type), then the value.
-class Message {
- public:
-  void integer(int field, int64_t value) {
-    bytes_ += key(field, 0) + varint(static_cast<uint64_t>(value));
-  }
-  void real64(int field, double value) {
-    bytes_ += key(field, 1) + little_endian(std::bit_cast<uint64_t>(value));
-  }
-  void real32(int field, float value) {
-    bytes_ += key(field, 5) + little_endian(std::bit_cast<uint32_t>(value));
-  }
-  void bytes(int field, std::string_view value) {  // text and messages too
-    bytes_.append(key(field, 2)).append(varint(value.size())).append(value);
-  }
-  const std::string& str() const { return bytes_; }
-
- private:
-  static std::string key(int field, int wire_type) {
-    return varint(static_cast<uint64_t>(field << 3 | wire_type));
-  }
-
-  std::string bytes_;
-};
-
-std::string image_message(const data::Image& image) {
-  Message message;
+nn::Message image_message(const EventImage& image) {
+  nn::Message message;
   message.integer(1, image.height);
   message.integer(2, image.width);
   message.integer(3, image.channels);
-  message.bytes(4, data::png_bytes(image));
-  return message.str();
+  message.text(4, image.png);
+  return message;
 }
 
-std::string record(const Message& event) {
+std::string record(nn::Message event) {
   const auto masked = [](std::string_view bytes) {
     return little_endian(std::rotr(crc32c(bytes), 15) + 0xa282ead8);
   };
-  const std::string length = little_endian(uint64_t{event.str().size()});
-  return length + masked(length) + event.str() + masked(event.str());
+  const std::vector<std::byte> bytes = event.take();
+  const std::string_view message(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const std::string length = little_endian(uint64_t{message.size()});
+  return str(length, masked(length), message, masked(message));
 }
 
 }  // namespace
@@ -81,34 +55,42 @@ uint32_t crc32c(std::string_view bytes) {
   return ~crc;
 }
 
+EventImage event_image(std::string tag, const data::Image& image) {
+  return {.tag = std::move(tag),
+          .width = image.width,
+          .height = image.height,
+          .channels = image.channels,
+          .png = data::png_bytes(image)};
+}
+
 std::string event_file_head() {
-  Message event;
-  event.real64(1, 0);
-  event.bytes(3, "brain.Event:2");
-  return record(event);
+  nn::Message event;
+  event.real(1, 0.0);
+  event.text(3, "brain.Event:2");
+  return record(std::move(event));
 }
 
 std::string epoch_event(int64_t epoch, const std::vector<EventScalar>& scalars,
                         const std::vector<EventImage>& images) {
-  Message summary;
+  nn::Message summary;
   for (const EventScalar& scalar : scalars) {
     if (!std::isfinite(scalar.value)) continue;
-    Message value;
-    value.bytes(1, scalar.tag);
-    value.real32(2, static_cast<float>(scalar.value));
-    summary.bytes(1, value.str());
+    nn::Message value;
+    value.text(1, scalar.tag);
+    value.real(2, static_cast<float>(scalar.value));
+    summary.message(1, value);
   }
   for (const EventImage& image : images) {
-    Message value;
-    value.bytes(1, image.tag);
-    value.bytes(4, image_message(image.image));
-    summary.bytes(1, value.str());
+    nn::Message value;
+    value.text(1, image.tag);
+    value.message(4, image_message(image));
+    summary.message(1, value);
   }
-  Message event;
-  event.real64(1, static_cast<double>(epoch));
+  nn::Message event;
+  event.real(1, static_cast<double>(epoch));
   event.integer(2, epoch);
-  event.bytes(5, summary.str());
-  return record(event);
+  event.message(5, summary);
+  return record(std::move(event));
 }
 
 std::string event_tag(std::string_view column) {

@@ -27,8 +27,12 @@ struct EventScalar {
 };
 struct EventImage {
   std::string tag;
-  data::Image image;
+  int width;
+  int height;
+  int channels;
+  std::string png;  ///< the file's bytes
 };
+EventImage event_image(std::string tag, const data::Image& image);
 
 /// The record that a file begins with.
 std::string event_file_head();

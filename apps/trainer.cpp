@@ -9,6 +9,7 @@
 #include "apps/report.h"
 #include "engine/core/parallel.h"
 #include "engine/cpu/conv_algorithm.h"
+#include "engine/io/atomic_file.h"
 #include "nn/schedule.h"
 
 namespace decant::apps {
@@ -390,8 +391,8 @@ std::vector<EventImage> Trainer::draw_previews(bool current_is_best) {
     if (teacher) parts.teacher = predicted_mask(teacher, item);
     std::string name = validation_->id(at);
     std::ranges::replace(name, '/', '_');
-    drawn.push_back({"previews/" + name, draw_preview(parts)});
-    data::write_png(directory / (name + ".png"), drawn.back().image);
+    drawn.push_back(event_image("previews/" + name, draw_preview(parts)));
+    write_file_atomically(directory / (name + ".png"), drawn.back().png);
   }
   return drawn;
 }

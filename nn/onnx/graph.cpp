@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "nn/onnx/protobuf.h"
+#include "nn/files/protobuf.h"
 
 namespace decant::nn {
 namespace {

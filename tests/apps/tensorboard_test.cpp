@@ -166,8 +166,8 @@ TEST_CASE("events hold what they were given, but no value that is not finite") {
   image.at(2, 1, 0) = 200;
   const double none = std::nan("");
   const auto epochs =
-      read_events(event_file_head() +
-                  epoch_event(300, {{"a", 0.1}, {"none", none}, {"b", -2e30}}, {{"p", image}}));
+      read_events(event_file_head() + epoch_event(300, {{"a", 0.1}, {"none", none}, {"b", -2e30}},
+                                                  {event_image("p", image)}));
   REQUIRE(epochs.size() == 1);
   CHECK(epochs[0].step == 300);
   CHECK(epochs[0].wall_time == 300);

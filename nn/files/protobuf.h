@@ -8,8 +8,9 @@
 
 namespace decant::nn {
 
-/// A message of protocol buffers on its way into bytes: fields one after another, each a number
-/// that says which field and what kind, then its value. Source: protobuf.dev, "Encoding".
+/// A message of protocol buffers, as ONNX and TensorBoard have them, on its way into bytes: fields
+/// one after another, each a number that says which field and what kind, then its value. Source:
+/// protobuf.dev, "Encoding".
 class Message {
  public:
   void integer(int field, int64_t value) {
@@ -18,6 +19,10 @@ class Message {
   }
   void real(int field, float value) {
     tag(field, kFixed32);
+    out_.number(value);
+  }
+  void real(int field, double value) {
+    tag(field, kFixed64);
     out_.number(value);
   }
   void bytes(int field, std::span<const std::byte> value) {
@@ -31,7 +36,7 @@ class Message {
   std::vector<std::byte> take() { return out_.take(); }
 
  private:
-  enum Kind : uint8_t { kVarint = 0, kLengthDelimited = 2, kFixed32 = 5 };
+  enum Kind : uint8_t { kVarint = 0, kFixed64 = 1, kLengthDelimited = 2, kFixed32 = 5 };
 
   void tag(int field, Kind kind) { varint(static_cast<uint64_t>(field) << 3 | kind); }
 
