@@ -57,7 +57,7 @@ std::string machine_text() {
       break;
     }
   return str(host, ": ", processor, ", ", arithmetic_of(Device::cpu), ", ", num_threads(),
-             " threads");
+             " thread", num_threads() == 1 ? "" : "s");
 }
 
 }  // namespace decant::apps

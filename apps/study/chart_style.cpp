@@ -44,6 +44,10 @@ std::string chart_style() {
 .field { fill: var(--heat) }
 .no-field { fill: none; stroke: var(--edge); stroke-dasharray: 3 3 }
 .legend { display: block; font-weight: 400; font-size: .85rem; color: var(--soft) }
+@media (max-width: 30rem) {
+  .chart text { font-size: 13.5px }
+  .chart text.tick, .chart text.label, .chart text.detail { font-size: 13px }
+}
 .key { white-space: nowrap; margin-right: .8rem }
 .chart .key svg { display: inline-block; width: 20px; height: 8px; margin-right: .35rem }
 )css";

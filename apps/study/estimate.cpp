@@ -68,7 +68,8 @@ EpochTime timed(const Study& study, const Job& job, int64_t steps, int threads) 
   const auto images = [&](const char* part) {
     return static_cast<double>(fold.at(part).size()) / static_cast<double>(kind.batch);
   };
-  return {step * images("train") + answer * images("val"), str(steps, " steps")};
+  return {step * images("train") + answer * images("val"),
+          str(steps, steps == 1 ? " step" : " steps")};
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "apps/study/html.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstdio>
 
@@ -39,6 +40,31 @@ std::string escaped(std::string_view text) {
     }
   }
   return result;
+}
+
+std::string typographic(std::string_view figure) {
+  std::string text;
+  for (size_t i = 0; i < figure.size(); ++i) {
+    const bool number_follows =
+        i + 1 < figure.size() && std::isdigit(static_cast<unsigned char>(figure[i + 1])) != 0;
+    const bool alone =
+        (i == 0 || figure[i - 1] == ' ') && (i + 1 == figure.size() || figure[i + 1] == ' ');
+    if (figure.substr(i).starts_with("+-")) {
+      text += "±";
+      ++i;
+    } else if (figure[i] == '-' && alone) {
+      text += "–";
+    } else if (figure[i] == '-' && number_follows) {
+      text += "−";
+    } else if (figure[i] == '~') {
+      text += "≈ ";
+    } else if (figure[i] == '<') {
+      text += "< ";
+    } else {
+      text += figure[i];
+    }
+  }
+  return text;
 }
 
 std::string base64(std::string_view bytes) {

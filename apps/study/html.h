@@ -11,6 +11,10 @@ namespace decant::apps {
 /// characters, which neither allows, become U+FFFD.
 std::string escaped(std::string_view text);
 
+/// A figure of figures.h with the signs of print: "-" for a minus becomes "−", alone "–"; "+-" is
+/// "±", "~" is "≈".
+std::string typographic(std::string_view figure);
+
 /// RFC 4648, with padding.
 std::string base64(std::string_view bytes);
 

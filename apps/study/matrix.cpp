@@ -1,10 +1,10 @@
 #include "apps/study/matrix.h"
 
 #include <algorithm>
-#include <cctype>
 #include <filesystem>
 #include <set>
 
+#include "apps/study/escape.h"
 #include "kd/spec.h"
 
 namespace decant::apps {
@@ -47,16 +47,8 @@ void apply(TrainConfig& config, const Json& settings, const std::string& where) 
 // Part of a cell's name, which names files.
 std::string word_of(const Setting& setting) {
   const Json& value = setting.value;
-  std::string word = setting.key.substr(setting.key.rfind('.') + 1) + "=" +
-                     (value.is_string() ? value.get<std::string>() : value.dump());
-  std::ranges::replace_if(
-      word,
-      [](unsigned char c) {
-        return std::isalnum(c) == 0 &&
-               std::string_view("_=.-").find(static_cast<char>(c)) == std::string_view::npos;
-      },
-      '-');
-  return word;
+  return file_word(setting.key.substr(setting.key.rfind('.') + 1) + "=" +
+                   (value.is_string() ? value.get<std::string>() : value.dump()));
 }
 
 template <class Reaches>
@@ -136,13 +128,9 @@ Distilled read_distilled(const Json& json, const std::string& where) {
   Distilled given;
   read_json(keys_of(given), json, where);
   check(!given.name.empty(), where, ": expected a name for this cell, got none");
-  const bool plain = std::ranges::all_of(given.name, [](unsigned char c) {
-    return std::isalnum(c) != 0 ||
-           std::string_view("_=-.").find(static_cast<char>(c)) != std::string_view::npos;
-  });
   const std::string ending = std::filesystem::path(given.name).extension().string();
-  check(plain && given.name.front() != '.' && ending != ".json" && ending != ".lock" &&
-            ending != ".log",
+  check(given.name == file_word(given.name) && given.name.front() != '.' && ending != ".json" &&
+            ending != ".lock" && ending != ".log",
         where, ": expected a cell's name of letters, digits and _ = - . that is no file's, got \"",
         given.name, "\"");
   return given;

@@ -30,7 +30,6 @@ nav { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin-top: .8rem; font
 .cards dd { margin: 0; font-size: .85rem; color: var(--soft) }
 .cards b { display: block; color: var(--ink); font-size: 1.7rem; line-height: 1.3; font-variant-numeric: tabular-nums }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.6rem 2rem }
-.charts.small { grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)) }
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(46%, 13rem), 1fr)); gap: .6rem }
 .panels figure { margin: 0 }
 .panels img { display: block; width: 100%; height: auto; border-radius: .35rem }
@@ -39,8 +38,8 @@ nav { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin-top: .8rem; font
 details { margin: .6rem 0 } summary { cursor: pointer; font-weight: 600; overflow-wrap: anywhere } details > .charts, details > .scroll { margin-top: .8rem }
 .scroll { overflow-x: auto; margin: 1.2rem 0; border: 1px solid var(--edge); border-radius: .5rem }
 table { border-collapse: collapse; font-size: .88rem; width: 100% }
-caption { text-align: left; font-weight: 600; padding: .6rem .8rem; position: sticky; left: 0 }
-th, td { padding: .4rem .8rem; text-align: left; border-top: 1px solid var(--edge); white-space: nowrap }
+caption { text-align: left; font-weight: 600; padding: .6rem .55rem; position: sticky; left: 0 }
+th, td { padding: .4rem .55rem; text-align: left; border-top: 1px solid var(--edge); white-space: nowrap }
 td { font-variant-numeric: tabular-nums }
 th.figure, td.figure { text-align: right }
 tbody th { font-weight: 600; position: sticky; left: 0; background: var(--ground) }

@@ -6,6 +6,7 @@
 
 #include "apps/console.h"
 #include "apps/study/charts.h"
+#include "apps/study/figures.h"
 #include "apps/study/html.h"
 
 namespace decant::apps {
@@ -23,31 +24,18 @@ std::string dice_text(double value) {
   return std::isfinite(value) ? rounded(value, 3) : kNone;
 }
 
-std::string interval_text(const std::array<double, 2>& ends) {
-  if (!std::isfinite(ends[0])) return kNone;
-  return str(points_text(ends[0]), " to ", points_text(ends[1]));
-}
-
 std::string times_text(double ratio) {
   return str(rounded(ratio, ratio < 10 ? 1 : 0), " ×");
 }
 
 }  // namespace
 
-std::string p_text(double p) {
-  if (!std::isfinite(p)) return kNone;
-  return p < 0.001 ? "< 0.001" : rounded(p, 3);
-}
-
-std::string signed_text(double value, int places) {
-  if (!std::isfinite(value)) return kNone;
-  const std::string digits = rounded(std::abs(value), places);
-  if (digits == rounded(0, places)) return digits;
-  return (value < 0 ? "−" : "+") + digits;
-}
-
 std::string points_text(double points) {
-  return signed_text(points, 1);
+  return typographic(signed_text(points, 1));
+}
+
+std::string points_text(const std::array<double, 2>& interval) {
+  return typographic(interval_text(interval, 1));
 }
 
 // --- summary ---
@@ -71,8 +59,8 @@ std::string cards(const std::vector<Card>& all) {
 Card against(const std::string& whom, const Comparison& comparison) {
   std::string note = "points of Dice";
   if (std::isfinite(comparison.ci95[0]))
-    note += str("; 95 % interval ", interval_text(comparison.ci95), ", Wilcoxon's p ",
-                p_text(comparison.wilcoxon_p_holm), " after Holm");
+    note += str("; 95 % interval ", points_text(comparison.ci95), ", Wilcoxon's p ",
+                typographic(p_text(comparison.wilcoxon_p_holm)), " after Holm");
   return {"Against " + whom, points_text(comparison.points), note};
 }
 
@@ -94,18 +82,22 @@ std::string summary_section(const Report& report, const StudyView& view) {
       all.push_back(against("the student alone", row->to_student));
     if (teacher != nullptr && view.row(teacher->name) != nullptr) {
       all.push_back(against("its teacher", row->to_teacher));
-      all.push_back({"Smaller than the teacher",
-                     times_text(static_cast<double>(teacher->parameters) /
-                                static_cast<double>(best->parameters)),
-                     str(short_number(static_cast<double>(best->parameters)), " parameters, not ",
-                         short_number(static_cast<double>(teacher->parameters)))});
+      all.push_back(
+          {"Smaller than the teacher",
+           times_text(static_cast<double>(teacher->parameters) /
+                      static_cast<double>(best->parameters)),
+           str(short_number(static_cast<double>(best->parameters)), " parameters instead of ",
+               short_number(static_cast<double>(teacher->parameters)))});
       if (best->latency_ms > 0 && teacher->latency_ms > 0)
         all.push_back({"Faster than the teacher",
                        times_text(teacher->latency_ms / best->latency_ms),
-                       str(figure(best->latency_ms, 1), " ms per image, not ",
+                       str(figure(best->latency_ms, 1), " ms per image instead of ",
                            figure(teacher->latency_ms, 1))});
     }
     html += cards(all);
+    html +=
+        "<p class=\"note\">Dice is how far the lesion that a network draws and the true one "
+        "overlap: 0 not at all, 1 to the pixel. A point is a hundredth of it.</p>\n";
     const auto distilled = std::ranges::count(view.results.cells, "distilled", &Cell::role);
     if (best->role == "distilled" && distilled > 1)
       html += str("<p class=\"note\">", escaped(best->name), " is the best of ", distilled,
@@ -152,8 +144,12 @@ std::string matrix_section(const StudyView& view) {
   }
   if (map.rows.empty()) return "";
   return "<div class=\"charts\">" + heat_map(map) +
-         "</div>\n<p class=\"note\">Deeper colour is higher Dice; ± is the deviation over "
-         "images.</p>\n";
+         "</div>\n<p class=\"note\">Rows: what of its teacher a student imitates (logits: the "
+         "answers; "
+         "hidden: the encoder's last map; regressor: the same after convolutions that fit it to "
+         "the "
+         "teacher's) and by which loss. Columns: how strongly the teacher's training images were "
+         "augmented. Deeper colour is higher Dice; ± is the deviation over images.</p>\n";
 }
 
 // --- Dice per image ---
@@ -347,7 +343,7 @@ std::string curve_charts(const Report& report, const std::string& id,
     }
     if (!chart.lines.empty()) html += line_chart(chart);
   }
-  return html.empty() ? "" : "<div class=\"charts small\">\n" + html + "</div>\n";
+  return html.empty() ? "" : "<div class=\"charts\">\n" + html + "</div>\n";
 }
 
 std::string run_name(const RunResult& run, const Report& report) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <string>
 
 #include "apps/study/report_page.h"
@@ -17,10 +18,8 @@ std::string curves_section(const Report& report, const StudyView& view);
 std::string tables_section(const Report& report, const StudyView& view);
 std::string provenance_section(const Report& report);
 
-/// 0.0312 as "0.031", less than 0.001 as "< 0.001"; "–" for none.
-std::string p_text(double p);
-/// 3.14 as "+3.1", with a true minus sign; "–" for none.
-std::string signed_text(double value, int places);
+/// Points of Dice, and an interval of them, as a page shows them: "+3.1", "[−0.5, +1.3]".
 std::string points_text(double points);
+std::string points_text(const std::array<double, 2>& interval);
 
 }  // namespace decant::apps

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "apps/console.h"
+#include "apps/study/figures.h"
 #include "apps/study/html.h"
 #include "apps/study/report_sections.h"
 #include "apps/study/statistics.h"
@@ -26,29 +27,23 @@ std::string table(const std::string& caption, const std::vector<std::string>& co
     html += "<tr>";
     for (size_t c = 0; c < row.size(); ++c)
       html += c == 0 ? str("<th scope=\"row\">", escaped(row[c]), "</th>")
-                     : str("<td", kind(c), ">", escaped(row[c]), "</td>");
+                     : str("<td", kind(c), ">", escaped(c < words ? row[c] : typographic(row[c])),
+                           "</td>");
     html += "</tr>\n";
   }
   return html + "</tbody></table></div>\n";
 }
 
-std::string four(double value) {
-  return std::isfinite(value) ? rounded(value, 4) : "–";
-}
-
 std::string spread(double mean, double std) {
-  return std::isfinite(std) ? str(four(mean), " ± ", four(std)) : four(mean);
-}
-
-std::string interval(const std::array<double, 2>& ends) {
-  return std::isfinite(ends[0]) ? str(points_text(ends[0]), " to ", points_text(ends[1])) : "–";
+  const std::string text = figure(mean, 4);
+  return std::isfinite(std) ? str(text, " +- ", figure(std, 4)) : text;
 }
 
 std::vector<std::string> comparison_row(const std::string& cell, const Comparison& to) {
   return {cell,
           points_text(to.points),
-          interval(to.ci95),
-          p_text(to.wilcoxon_p),
+          points_text(to.ci95),
+          p_text(to.wilcoxon_p, to.wilcoxon_exact.value_or(true)),
           p_text(to.wilcoxon_p_holm),
           p_text(to.ttest_p),
           p_text(to.ttest_p_holm),
@@ -75,7 +70,8 @@ std::string networks_table(const StudyView& view) {
     rows.push_back(
         {row.cell, cell.network, cell.role, spread(row.dice_images_mean, row.dice_images_std),
          spread(row.dice_splits_mean, row.dice_splits_std), str(row.n_images), str(row.n_splits),
-         grouped(cell.parameters), rounded(static_cast<double>(cell.macs) / 1e6, 1),
+         grouped(cell.parameters),
+         rounded(static_cast<double>(cell.macs) / 1e6, cell.macs < 100'000'000 ? 1 : 0),
          figure(cell.latency_ms, 2), rounded(static_cast<double>(cell.bytes_on_disk) / 1e6, 2)});
   }
   return table("Dice and cost of every network",
@@ -158,7 +154,8 @@ std::string tables_section(const Report& report, const StudyView& view) {
                           &TableRow::to_teacher) +
          "<p class=\"note\">± is the standard deviation over images with a lesion, and over splits "
          "their means'. p-values are two-sided: Wilcoxon's signed-rank test (Pratt) and the paired "
-         "t-test; Holm corrects for all rows of a table. The effect size is Cohen's d of the "
+         "t-test, ≈ marks the normal approximation to the first; Holm corrects for all rows of a "
+         "table. The effect size is Cohen's d of the "
          "differences. MMACs are millions of multiply-adds for one image.</p>\n" +
          runs_table(report.results);
 }

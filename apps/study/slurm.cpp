@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "apps/study/escape.h"
 #include "engine/io/atomic_file.h"
 
 namespace decant::apps {
@@ -9,26 +10,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A word as a shell reads it.
-std::string quoted(const std::string& word) {
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
-}
-
 std::string program_path() {
   return fs::read_symlink("/proc/self/exe").string();
 }
 
 // What every script begins with: where the user stood, which relative paths begin at.
 std::string head(const Study& study, const std::string& name) {
-  return str("#!/bin/sh\n#SBATCH --job-name=", study.matrix.name, "-", name,
-             "\n#SBATCH --output=%x-%A_%a.log\nset -e\ncd ", quoted(fs::current_path().string()),
-             "\n");
+  return str("#!/bin/sh\n#SBATCH --job-name=", file_word(study.matrix.name), "-", name,
+             "\n#SBATCH --output=%x-%A_%a.log\nset -e\ncd ",
+             shell_word(fs::current_path().string()), "\n");
 }
 
 std::string command(const std::string& words) {
-  return str("exec ", quoted(program_path()), " matrix ", words, "\n");
+  return str("exec ", shell_word(program_path()), " matrix ", words, "\n");
 }
 
 class Slurm {
@@ -36,7 +30,7 @@ class Slurm {
   Slurm(const Study& study, fs::path folder) : study_(study), folder_(std::move(folder)) {
     fs::create_directories(folder_);
     submit_ = "#!/bin/sh\n# Hands the study in; further words go to every sbatch.\nset -e\ncd " +
-              quoted(fs::absolute(folder_).string()) + "\n";
+              shell_word(fs::absolute(folder_).string()) + "\n";
   }
 
   void write() {
@@ -51,7 +45,7 @@ class Slurm {
   }
 
  private:
-  std::string study() const { return quoted(fs::absolute(study_.folder).string()); }
+  std::string study() const { return shell_word(fs::absolute(study_.folder).string()); }
 
   // An array of the jobs of a role, in one split or, where `split` is "", in all: its elements are
   // the lines of NAME.txt.
@@ -67,7 +61,7 @@ class Slurm {
     }
     if (count == 0) return;
     write_file_atomically(folder_ / (name + ".txt"), names);
-    const std::string list = quoted(fs::absolute(folder_ / (name + ".txt")).string());
+    const std::string list = shell_word(fs::absolute(folder_ / (name + ".txt")).string());
     script(name, "run " + study() + " --job \"$(sed -n \"${SLURM_ARRAY_TASK_ID}p\" " + list +
                      ")\" --threads \"${SLURM_CPUS_PER_TASK:-0}\"");
     submit_ += str(name, "=$(sbatch --parsable --array=1-", count, dependency, " \"$@\" ", name,

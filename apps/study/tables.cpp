@@ -6,6 +6,8 @@
 #include <sstream>
 
 #include "apps/console.h"
+#include "apps/study/escape.h"
+#include "apps/study/figures.h"
 #include "engine/core/error.h"
 
 namespace decant::apps {
@@ -13,22 +15,8 @@ namespace {
 
 using Line = std::vector<std::string>;
 
-std::string p_text(double p) {
-  if (std::isnan(p)) return "-";
-  return p < 1e-4 ? "<0.0001" : rounded(p, 4);
-}
-
-std::string signed_text(double value, int places) {
-  return str(value > 0 ? "+" : "", figure(value, places));
-}
-
 std::string with_std(double mean, double std) {
   return figure(100 * mean, 2) + " +- " + figure(100 * std, 2);
-}
-
-std::string interval(const std::array<double, 2>& ends) {
-  if (std::isnan(ends[0])) return "-";
-  return str("[", signed_text(ends[0], 2), ", ", signed_text(ends[1], 2), "]");
 }
 
 struct Column {
@@ -44,8 +32,11 @@ std::vector<Column> comparison(const std::string& to, Comparison TableRow::* of)
   };
   return {
       column("to " + to, [](const Comparison& c) { return signed_text(c.points, 2); }),
-      column("95 % CI", [](const Comparison& c) { return interval(c.ci95); }),
-      column("Wilcoxon p", [](const Comparison& c) { return p_text(c.wilcoxon_p); }),
+      column("95 % CI", [](const Comparison& c) { return interval_text(c.ci95, 2); }),
+      column("Wilcoxon p",
+             [](const Comparison& c) {
+               return p_text(c.wilcoxon_p, c.wilcoxon_exact.value_or(true));
+             }),
       column("(Holm)", [](const Comparison& c) { return p_text(c.wilcoxon_p_holm); }),
       column("t-test p", [](const Comparison& c) { return p_text(c.ttest_p); }),
       column("(Holm)", [](const Comparison& c) { return p_text(c.ttest_p_holm); }),
@@ -82,21 +73,23 @@ std::vector<std::vector<Column>> groups() {
           comparison("teacher", &TableRow::to_teacher), costs()};
 }
 
-std::vector<Line> lines_of(const Results& results, const std::vector<Column>& columns) {
+// The first of a line is a name, which `escape` writes as the format wants it.
+std::vector<Line> lines_of(const Results& results, const std::vector<Column>& columns,
+                           std::string (*escape)(std::string_view)) {
   std::vector<Line> lines = {{"cell"}};
   for (const Column& column : columns) lines[0].push_back(column.head);
   for (const TableRow& row : results.table) {
-    Line line = {row.cell};
+    Line line = {escape(row.cell)};
     for (const Column& column : columns) line.push_back(column.text(row, results.cell(row.cell)));
     lines.push_back(std::move(line));
   }
   return lines;
 }
 
-std::vector<Line> all_lines(const Results& results) {
+std::vector<Line> all_lines(const Results& results, std::string (*escape)(std::string_view)) {
   std::vector<Column> columns;
   for (const auto& group : groups()) columns.insert(columns.end(), group.begin(), group.end());
-  return lines_of(results, columns);
+  return lines_of(results, columns, escape);
 }
 
 std::string joined(const Line& line, const std::string& between) {
@@ -108,75 +101,63 @@ std::string joined(const Line& line, const std::string& between) {
 // What p-values and intervals are, in words.
 constexpr const char* kMethods =
     "Differences in points of Dice; p-values are two-sided, of paired tests over images: "
-    "Wilcoxon's "
-    "signed ranks (zeros by Pratt), Student's t; Holm's correction over the rows of a column; "
+    "Wilcoxon's signed ranks (zeros by Pratt; ~ marks the normal approximation), Student's t; "
+    "Holm's correction over the rows of a column; "
     "interval by bootstrap over images; d_z is Cohen's, mean over standard deviation of the "
     "differences.";
 
-// What stands below a table.
-std::string notes(const Results& results) {
-  std::string text = kMethods;
+// What stands below a table; machines and programs as `escape` writes them.
+std::string notes(const Results& results, std::string (*escape)(std::string_view)) {
+  std::string text = escape(kMethods);
   if (results.timed_on)
-    text += str(" Times are medians of single answers on ", *results.timed_on, ".");
-  const std::string programs = several_programs(results);
+    text += str(" Times are medians of single answers on ", escape(*results.timed_on), ".");
+  const std::string programs = escape(several_programs(results));
   return programs.empty() ? text : str(text, "\n", programs);
 }
 
 std::string text(const Results& results) {
-  std::string all = str(results.name, ". ", caption_of(results), "\n");
-  for (const auto& group : groups()) all += str("\n", columns_text(lines_of(results, group), 1));
-  return str(all, "\n", notes(results), "\n");
+  std::string all = str(plain_line(results.name), ". ", caption_of(results), "\n");
+  for (const auto& group : groups())
+    all += str("\n", columns_text(lines_of(results, group, plain_line), 1));
+  return str(all, "\n", notes(results, plain_line), "\n");
 }
 
 std::string markdown(const Results& results) {
-  const std::vector<Line> lines = all_lines(results);
+  const std::vector<Line> lines = all_lines(results, markdown_escaped);
   std::string all = str(caption_of(results), "\n\n");
   for (size_t i = 0; i < lines.size(); ++i) {
     all += str("| ", joined(lines[i], " | "), " |\n");
     if (i == 0) all += str("|", joined(Line(lines[0].size(), "---"), "|"), "|\n");
   }
-  return str(all, "\n", notes(results), "\n");
+  return str(all, "\n", notes(results, markdown_escaped), "\n");
 }
 
-std::string latex_word(const std::string& word) {
+// Words of our own and figures: "+-" is a sign of theirs.
+std::string latex_words(const std::string& words) {
   std::string text;
-  for (size_t i = 0; i < word.size(); ++i) {
-    if (word.compare(i, 2, "+-") == 0) {
-      text += "$\\pm$";
-      ++i;
-    } else if (word[i] == '<') {
-      text += "$<$";
-    } else {
-      if (std::string_view("_%&#").find(word[i]) != std::string_view::npos) text += '\\';
-      text += word[i];
-    }
-  }
-  return text;
+  size_t begin = 0;
+  for (size_t at = 0; (at = words.find("+-", begin)) != std::string::npos; begin = at + 2)
+    text += latex_escaped(std::string_view(words).substr(begin, at - begin)) + "$\\pm$";
+  return text + latex_escaped(std::string_view(words).substr(begin));
 }
 
 std::string latex(const Results& results) {
-  const std::vector<Line> lines = all_lines(results);
+  const std::vector<Line> lines = all_lines(results, latex_escaped);
   std::string all = "% needs the package booktabs\n\\begin{table}\n\\caption{" +
-                    latex_word(caption_of(results) + " " + notes(results)) +
+                    latex_words(caption_of(results)) + " " + notes(results, latex_escaped) +
                     "}\n\\begin{tabular}{l" + std::string(lines[0].size() - 1, 'r') +
                     "}\n\\toprule\n";
   for (size_t i = 0; i < lines.size(); ++i) {
-    Line words;
-    for (const std::string& word : lines[i]) words.push_back(latex_word(word));
+    Line words = {lines[i][0]};
+    for (size_t c = 1; c < lines[i].size(); ++c) words.push_back(latex_words(lines[i][c]));
     all += joined(words, " & ") + " \\\\\n" + (i == 0 ? "\\midrule\n" : "");
   }
   return all + "\\bottomrule\n\\end{tabular}\n\\end{table}\n";
 }
 
-// A field of CSV (RFC 4180).
 std::string csv_word(const Json& value) {
   if (value.is_null()) return "";
-  if (!value.is_string()) return value.dump();
-  std::string word = value.get<std::string>();
-  if (word.find_first_of(",\"\n") == std::string::npos) return word;
-  for (size_t at = 0; (at = word.find('"', at)) != std::string::npos; at += 2)
-    word.insert(at, 1, '"');
-  return str("\"", word, "\"");
+  return value.is_string() ? csv_field(value.get<std::string>()) : value.dump();
 }
 
 std::string csv(const Results& results) {

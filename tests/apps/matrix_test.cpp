@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
@@ -368,6 +369,67 @@ TEST_CASE("matrix: of many processes that want a lock at once, one has it") {
   }
 }
 
+TEST_CASE("matrix: who holds a lock is told from others of that name, and lives until known dead") {
+  Owner self = Owner::self();
+  CHECK(self.on_this_host());
+  CHECK(self.may_live());
+  Owner other = self;  // a machine of the same name
+  other.machine = "00000000000000000000000000000000";
+  other.boot = "another";
+  CHECK_FALSE(other.on_this_host());
+  CHECK(other.may_live());
+  other.machine.clear();  // or one that does not know its id: nothing says that it is this one
+  CHECK_FALSE(other.on_this_host());
+  Owner earlier = self;  // this machine before it was started again
+  earlier.boot = "another";
+  if (!self.machine.empty()) CHECK_FALSE(earlier.may_live());
+
+  // What /proc does not show (hidepid): alive while the system knows the number.
+  Owner hidden = self;
+  hidden.started = 0;
+  CHECK(hidden.may_live());
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  REQUIRE(wait_for(child) == 0);
+  hidden.pid = child;
+  CHECK_FALSE(hidden.may_live());
+}
+
+TEST_CASE("matrix: a file system without links has locks as well, and half of one is read again") {
+  const TemporaryFolder folder;
+  const fs::path file = folder.path() / "job.lock";
+  const auto no_links = [](const char*, const char*) {
+    errno = EPERM;
+    return -1;
+  };
+  {
+    const auto lock = JobLock::take(file, false, no_links);
+    REQUIRE(lock);
+    CHECK(JobLock::holder(file) == Owner::self());
+    CHECK_FALSE(JobLock::take(file, false, no_links));
+  }
+  CHECK_FALSE(fs::exists(file));
+  leave_lock(file, "");  // of a dead process
+  CHECK(JobLock::take(file, false, no_links));
+  CHECK(contents(folder.path()).size() == 1);  // the guard
+
+  leave_lock(file, "elsewhere");
+  const std::string whole = bytes_of(file);
+  write_bytes(file, "");
+  std::thread writer([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    write_bytes(file, whole.substr(0, 9));
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    write_bytes(file, whole);
+  });
+  CHECK_FALSE(JobLock::take(file, false, no_links));
+  writer.join();
+  write_bytes(file, "{\"host\"");
+  CHECK_THROWS_WITH_AS(JobLock::take(file, false),
+                       doctest::Contains("expected the lock of a job, got something else; where"),
+                       Error);
+}
+
 TEST_CASE("matrix: a job that fails is named, the others are done") {
   const TemporaryFolder folder;
   Json matrix = small_matrix();
@@ -436,6 +498,17 @@ TEST_CASE("matrix: job arrays for Slurm wait for the teachers of their split") {
                  "--dependency=afterok:${teachers}_2 "));
   CHECK(bytes_of(jobs + "/teachers.txt") == "split0/teacher_strong\nsplit1/teacher_strong\n");
   CHECK(contains(bytes_of(jobs + "/teachers.sbatch"), " --job "));
+
+  Json named = small_matrix();
+  named["name"] = "a_b & <c> %d|e\n#SBATCH --exclusive 'x'";
+  const std::string other = folder / "it's $HOME";
+  REQUIRE(decant::apps::decant({"matrix", "plan", write_matrix(folder, named), "--steps", "0",
+                                "--out", other, "--slurm", jobs})
+              .code == 0);
+  const std::string script = bytes_of(jobs + "/teachers.sbatch");
+  CHECK(contains(script, "\n#SBATCH --job-name=a_b----c---d-e--SBATCH---exclusive--x--teachers\n"));
+  CHECK_FALSE(contains(script, "\n#SBATCH --exclusive"));
+  CHECK(contains(script, " matrix run '" + folder.path().string() + "/it'\\''s $HOME' --job "));
 }
 
 TEST_CASE("tables: an image that was tested twice is one image; means by hand") {
@@ -489,7 +562,35 @@ TEST_CASE("tables: an image that was tested twice is one image; means by hand") 
   CHECK(contains(table_text(results, "markdown"), "| L_KLD | 50.00 +- 14.14 |"));
   CHECK(contains(table_text(results, "latex"), "L\\_KLD & 50.00 $\\pm$ 14.14 &"));
   CHECK(contains(table_text(results, "csv"), "cell,dice_images_mean,"));
+  CHECK(contains(table_text(results, "csv"), "wilcoxon_p,wilcoxon_exact,wilcoxon_p_holm"));
   CHECK(Json::parse(table_text(results, "json"))[2]["cell"] == "L_KLD");
   results.runs[0].chose_checkpoint = true;
   CHECK(contains(caption_of(results), "CHOSE THE CHECKPOINTS"));
+}
+
+TEST_CASE("tables: names of any letters stay names; what is approximated says so") {
+  const std::string name = "a_b & <c> %d|e";
+  Results results;
+  results.name = name + "\x1b[2J";
+  results.program = "1 build a";
+  results.timed_on = "node_1 & 50%";
+  results.splits = {"s"};
+  results.cells = {{.name = name, .role = "student", .network = "thin_unet"}};
+  results.runs = {{.cell = name, .split = "s", .program = "2 build b_"}};
+  results.table = {{.cell = name, .dice_images_mean = 0.5, .n_images = 3, .n_splits = 1}};
+  results.table[0].to_student = {.points = -0.001, .wilcoxon_p = 0.03, .wilcoxon_exact = false};
+  const std::string text = table_text(results, "text");
+  CHECK(contains(text, name + "\uFFFD[2J. Dice on"));
+  CHECK(contains(text, "~0.0300"));
+  CHECK(contains(text, "1 run is by decant 2 build b_."));
+  const std::string markdown = table_text(results, "markdown");
+  CHECK(contains(markdown, "| a_b \\& \\<c\\> %d\\|e | 50.00 +- - |"));
+  const std::string latex = table_text(results, "latex");
+  CHECK(contains(latex, "\na\\_b \\& $<$c$>$ \\%d$|$e & 50.00 $\\pm$ - &"));
+  CHECK(contains(latex, "& 0.00 & - & \\textasciitilde{}0.0300 &"));
+  CHECK(contains(latex, "answers on node\\_1 \\& 50\\%."));
+  CHECK(contains(latex, "Cohen's"));
+  CHECK(contains(latex, " d\\_z is"));
+  results.cells[0].name = results.runs[0].cell = results.table[0].cell = "a,\"b\"";
+  CHECK(contains(table_text(results, "csv"), "\n\"a,\"\"b\"\"\",0.5,"));
 }

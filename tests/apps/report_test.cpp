@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "apps/console.h"
+#include "apps/study/html.h"
 #include "apps/study/report_page.h"
 #include "tests/apps/page_reader.h"
 #include "tests/apps/program.h"
@@ -146,6 +147,22 @@ TEST_CASE("a page escapes whatever it is given, and asks the world for nothing")
   CHECK(page.find("For research, not for diagnosis.") != std::string::npos);
 }
 
+TEST_CASE("figures have the signs of print, names stay as they are") {
+  CHECK(typographic("-") == "–");
+  CHECK(typographic("[-1.5, +2.0]") == "[−1.5, +2.0]");
+  CHECK(typographic("0.5000 +- -") == "0.5000 ± –");
+  CHECK(typographic("~<0.0001") == "≈ < 0.0001");
+  CHECK(escaped("a_b & <c> %d|e") == "a_b &amp; &lt;c&gt; %d|e");
+  Results results = small_study("x");
+  results.cells[2].name = results.runs[2].cell = results.table[2].cell = "a-1 +- b & <c>";
+  results.table[2].to_student.wilcoxon_exact = false;
+  Report all{.results = results, .files = {}, .gallery = {}, .remarks = {}};
+  all.files.resize(results.runs.size());
+  const std::string page = report_page(all);
+  CHECK(row_of(page, "Against the student alone, paired over images", "a-1 +- b & <c>")[3] ==
+        "≈ 0.2500");
+}
+
 TEST_CASE("the page of a study shows the figures of its results.json") {
   const TemporaryFolder folder;
   const Results results = small_study("pretend");
@@ -247,6 +264,17 @@ TEST_CASE("a report of what is no run or no study is one line and exit code 2") 
   write_bytes(folder / "study/results.json", to_json(small_study("x")).dump());
   refused({folder / "study", trained()}, "expected one study, or several runs");
   refused({folder / "study", "--split", "val"}, "split: expected none for a study");
+  write_bytes(folder / "matrix.json", Json({{"data", phantoms()},
+                                            {"splits", "random:1:0.6:0.2"},
+                                            {"train", {{"epochs", 1}, {"data", {{"size", 32}}}}},
+                                            {"teacher", {{"model", "thin_unet"}}},
+                                            {"student", {{"model", "thin_unet"}}},
+                                            {"presets", {"L_KLD"}}})
+                                          .dump());
+  REQUIRE(apps::decant({"matrix", "plan", folder / "matrix.json", "--out", folder / "planned",
+                        "--steps", "0"})
+              .code == 0);
+  refused({folder / "planned"}, "expected a study with jobs that are done, got none");
   const Result nowhere = report({trained()}, folder / "none/page.html");
   CHECK(nowhere.code == 2);
   CHECK(nowhere.err.find("expected its folder to be there") != std::string::npos);
