@@ -171,15 +171,27 @@ std::vector<std::string> further_teachers(const std::vector<std::string>& runs) 
   return found;
 }
 
+// results.json is of the moment when somebody asked for the table.
+void remark_newer_jobs(Report& report, const Study& study) {
+  const auto done =
+      std::ranges::count_if(study.jobs, [&](const Job& job) { return study.done(job); });
+  const auto more = done - std::ssize(report.results.runs);
+  if (more > 0)
+    report.remarks.push_back(str("Since these results were collected ", more,
+                                 " more jobs are done: decant matrix table collects them too."));
+}
+
 }  // namespace
 
 bool is_study(const fs::path& path) {
-  return fs::exists(path / "results.json") || path.filename() == "results.json";
+  return fs::exists(path / "results.json") || path.filename() == "results.json" || is_begun(path);
 }
 
 Report report_of_study(const fs::path& path, const std::string& data) {
   const fs::path folder = fs::is_directory(path) ? path : path.parent_path();
-  Report report{.results = read_results(path)};
+  const bool collected = folder != path || fs::exists(folder / "results.json");
+  Report report{.results = collected ? read_results(path) : collect(open_study(folder))};
+  if (collected && is_begun(folder)) remark_newer_jobs(report, open_study(folder));
   add_files(report, folder, {.path = data});
   return report;
 }

@@ -10,6 +10,7 @@
 namespace decant::apps {
 
 /// The report of a study: what its results.json says, with what lies in the folders of its runs.
+/// Where nobody has collected results yet, that is done first. Throws Error where no job is done.
 /// A run or a data set that is not there any more is a remark on the page. `data`: where the images
 /// are now; "" where they were. Throws Error where results.json is not there or not such a file.
 Report report_of_study(const std::filesystem::path& folder, const std::string& data);
@@ -19,7 +20,7 @@ Report report_of_study(const std::filesystem::path& folder, const std::string& d
 /// Throws Error as measure_runs() does.
 Report report_of_runs(const std::vector<std::string>& runs, const MeasuredData& data);
 
-/// Whether results.json lies there.
+/// Whether a study has begun there, or its results.json lies there.
 bool is_study(const std::filesystem::path& path);
 
 }  // namespace decant::apps

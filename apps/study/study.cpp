@@ -164,9 +164,13 @@ TrainConfig Study::config_of(const Job& job) const {
   return config;
 }
 
+bool is_begun(const fs::path& folder) {
+  return fs::exists(folder / kMatrix);
+}
+
 Study open_study(const fs::path& folder) {
-  check(fs::exists(folder / kMatrix), folder.string(), ": expected the folder of a study, got no ",
-        kMatrix, " there; decant matrix plan FILE.json --out FOLDER begins one");
+  check(is_begun(folder), folder.string(), ": expected the folder of a study, got no ", kMatrix,
+        " there; decant matrix plan FILE.json --out FOLDER begins one");
   Study study;
   study.folder = folder;
   const std::string file = (folder / kMatrix).string();
@@ -190,11 +194,11 @@ Study begin_study(const std::string& file, const fs::path& folder) {
   matrix.data = fs::absolute(matrix.data).lexically_normal().string();
   cells_of(matrix, file);  // throws for what makes no sense, before there is a folder
   const data::Dataset dataset = data::open_dataset(matrix.data, matrix.layout);
-  const bool begun = fs::exists(folder / kMatrix);
+  const bool begun = is_begun(folder);
   if (!begun) data::require_masks(dataset);
   fs::create_directories(folder);
   const FolderGuard guard(folder);  // another process may be about to begin it as well
-  if (!fs::exists(folder / kMatrix)) write_beginning(matrix, dataset, folder);
+  if (!is_begun(folder)) write_beginning(matrix, dataset, folder);
   Study study = open_study(folder);
   check_same(study, matrix, file);
   check_data(study, dataset);

@@ -56,6 +56,9 @@ struct Study {
 /// the images have changed since.
 Study begin_study(const std::string& file, const std::filesystem::path& folder);
 
+/// Whether a study has begun in the folder.
+bool is_begun(const std::filesystem::path& folder);
+
 /// Opens a study that has begun. Nothing is written, and the images are not looked at. Throws Error
 /// where there is none.
 Study open_study(const std::filesystem::path& folder);
