@@ -576,7 +576,10 @@ TEST_CASE("tables: names of any letters stay names; what is approximated says so
   results.timed_on = "node_1 & 50%";
   results.splits = {"s"};
   results.cells = {{.name = name, .role = "student", .network = "thin_unet"}};
-  results.runs = {{.cell = name, .split = "s", .program = "2 build b_"}};
+  results.runs.resize(1);
+  results.runs[0].cell = name;
+  results.runs[0].split = "s";
+  results.runs[0].program = "2 build b_";
   results.table = {{.cell = name, .dice_images_mean = 0.5, .n_images = 3, .n_splits = 1}};
   results.table[0].to_student = {.points = -0.001, .wilcoxon_p = 0.03, .wilcoxon_exact = false};
   const std::string text = table_text(results, "text");
