@@ -5,7 +5,8 @@
 #   tests/gpu.sh STAGE ...          these stages, again where they were done
 #   tests/gpu.sh --list             their names
 # A stage takes less than 8 minutes and leaves DONE marks and figures in gpu-results/, so that all can
-# be done one by one, and what was stopped goes on. Needs nvcc, CMake, Ninja or make, and third-party
+# be done one by one, and what was stopped goes on: a row of figures is taken again only where it is
+# older than the program. Needs nvcc, CMake, Ninja or make, Python for the table, and third-party
 # headers: installed, or in third_party/bundled (third_party/bundle.sh makes it beforehand elsewhere).
 # Settings, by environment:
 #   GPU_RESULTS  folder of the results         (gpu-results)
@@ -22,14 +23,17 @@ self=$(pwd)/tests/gpu.sh
 stages="build optable training sanitize kernels resnet18 resnet34 mobilenet distill infer"
 results=${GPU_RESULTS:-gpu-results}
 build=${GPU_BUILD:-build/gpu}
-targets=${GPU_TARGETS:-decant test_engine test_cuda test_nn test_apps gpu_bench}
+targets=${GPU_TARGETS:-decant test_cuda test_nn test_data test_apps_cuda gpu_bench}
 steps=${GPU_STEPS:-30}
 python=${GPU_PYTHON:-python3}
 limit=${GPU_LIMIT:-470}
 
 command -v nvcc >/dev/null || PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin  # where the toolkit lies when nobody says
 
-card() { nvidia-smi --query-gpu="$1" --format=csv,noheader 2>/dev/null | head -1; }
+# The first card that CUDA shows: both count by bus.
+export CUDA_DEVICE_ORDER=PCI_BUS_ID
+device=${CUDA_VISIBLE_DEVICES:-0}
+card() { nvidia-smi --id="${device%%,*}" --query-gpu="$1" --format=csv,noheader 2>/dev/null | head -1; }
 
 stage_build() {
   arch=${GPU_ARCH:-$(card compute_cap | tr -d '.')-real}
@@ -55,40 +59,59 @@ stage_optable() {
 
 stage_training() {
   "$build/bin/test_nn" --test-case='*cuda*'
-  "$build/bin/test_apps" --test-case='*cuda*'
+  "$build/bin/test_data" --test-case='*device*'
+  "$build/bin/test_apps_cuda"
 }
 
-# Tiny shapes: a sanitizer makes everything a hundred times slower.
+# Tiny shapes: a sanitizer makes everything a hundred times slower, and is stopped after a while.
+# What CUDA's functions return the tests themselves judge (an event that is not reached is no error).
 stage_sanitize() {
   if ! command -v compute-sanitizer >/dev/null; then echo "not available" >"$results/sanitize.txt"; return 0; fi
   : >"$results/sanitize.txt"
-  for tool in memcheck racecheck; do
-    timeout 220 compute-sanitizer --tool "$tool" --error-exitcode 9 "$build/bin/test_cuda" >"$results/$tool.log" 2>&1 \
-      && verdict="no errors" || verdict="exit $?: $(tail -1 "$results/$tool.log")"
-    echo "$tool: $verdict" >>"$results/sanitize.txt"
+  failed=0
+  for tool in "memcheck --report-api-errors no" racecheck; do
+    log="$results/${tool%% *}.log"
+    code=0
+    # shellcheck disable=SC2086  # a tool and its options
+    timeout 220 compute-sanitizer --tool $tool --error-exitcode 9 "$build/bin/test_cuda" >"$log" 2>&1 || code=$?
+    case $code in
+      0) verdict="no errors" ;;
+      124) verdict="no errors in 220 s, then stopped" ;;
+      *) verdict="exit $code: $(tail -1 "$log")"; failed=1 ;;
+    esac
+    echo "${tool%% *}: $verdict" >>"$results/sanitize.txt"
   done
-  ! grep -q 'exit 9' "$results/sanitize.txt"
+  return $failed
 }
 
 stage_kernels() { "$build/bin/gpu_bench" --json "$results/kernels.json"; }
 
 has_pytorch() { "$python" -c 'import torch' 2>/dev/null; }
 
+# row FILE words...: the figures that a program writes to FILE, unless an earlier try of the stage has.
+row() {
+  file=$results/$1; shift
+  if [ -n "$(find "$file" -newer "$build/bin/decant" 2>/dev/null)" ]; then echo "$file: done before"; return 0; fi
+  echo "$file: $*"
+  "$@" --json "$file" >/dev/null || { echo "$file: exit $?"; failed=1; }
+}
+
 # measure NAME WHAT BATCHES SIZE words...: ours in every precision, eager and as a graph, then PyTorch's.
+# A row that fails, for memory say, leaves the others.
 measure() {
   name=$1; what=$2; batches=$3; size=$4; shift 4
+  failed=0
   for batch in $batches; do
     for precision in float32 tf32 bf16; do
-      echo "decant $what $name, batch $batch, $precision"
-      "$build/bin/decant" bench "$what" "$@" --size "$size" --batch "$batch" --device cuda --precision "$precision" \
-        --steps $((3 * steps)) --warmup 5 --json "$results/$name-$batch-$precision.json" >/dev/null
+      row "$name-$batch-$precision.json" "$build/bin/decant" bench "$what" "$@" --size "$size" --batch "$batch" \
+        --device cuda --precision "$precision" --steps $((3 * steps)) --warmup 5
     done
     if has_pytorch; then
-      echo "PyTorch $what $name, batch $batch"
-      "$python" tests/bench/gpu_pytorch.py "$what" "$@" --size "$size" --batch "$batch" --steps "$steps" \
-        --seconds $((180 / $(echo "$batches" | wc -w))) --json "$results/$name-$batch-pytorch.json"
+      row "$name-$batch-pytorch.json" "$python" tests/bench/gpu_pytorch.py "$what" "$@" --size "$size" \
+        --batch "$batch" --steps "$steps" --seconds $((180 / $(echo "$batches" | wc -w)))
     fi
   done
+  return $failed
 }
 
 stage_resnet18() { measure resnet18 train "16 64" 256 --model unet/resnet18; }
@@ -136,5 +159,9 @@ if [ $# -eq 0 ]; then
 else
   for stage in "$@"; do [ "$stage" = table ] || run "$stage" || failed="$failed $stage"; done
 fi
-"$python" tests/bench/gpu_table.py "$results"
+if command -v "$python" >/dev/null; then
+  "$python" tests/bench/gpu_table.py "$results"
+else
+  echo "gpu.sh: no $python here to print the table of $results"
+fi
 [ -z "$failed" ] || { echo "gpu.sh: failed:$failed" >&2; exit 1; }

@@ -219,8 +219,10 @@ void release(void* data, size_t /*bytes*/) noexcept {
   void* const start = static_cast<unsigned char*>(data) - kRedZone;
   Block& block = s.blocks.find(start)->second;
   if (!lift_red_zones(start, block)) s.damaged = true;
-  if (active_pool != nullptr) {
-    block.owner = active_pool;  // a graph that read it must find it as it is when it is replayed
+  // A graph that is recorded and read it must find it as it is when it is replayed. A block of
+  // another graph goes back to that one: nothing but its replays touches it there.
+  if (active_pool != nullptr && block.owner == &s.eager) {
+    block.owner = active_pool;
     active_pool->free[block.rounded];
   }
   block.owner->free[block.rounded].push_back(start);

@@ -2,6 +2,7 @@
 
 #include "engine/core/error.h"
 #include "engine/cuda/launch_count.h"
+#include "engine/cuda/stream.h"
 
 namespace decant::cuda {
 namespace {
@@ -23,6 +24,7 @@ void checked(ProductCall call) {
   check(p.k > 0, "product: expected a sum of products, got none: ", p.m, " x 0 x ", p.n);
   multiply(call);
   count_launch("product");
+  sync_if_asked("product");
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "engine/core/cuda_memory.h"
 #include "engine/core/error.h"
 #include "engine/cuda/blas.h"
+#include "engine/cuda/check.h"
 #include "engine/cuda/stream.h"
 
 namespace decant::cuda {
@@ -38,6 +39,13 @@ using Layout = std::unique_ptr<cublasLtMatrixLayoutOpaque_t, Destroy<cublasLtMat
 using Preference =
     std::unique_ptr<cublasLtMatmulPreferenceOpaque_t, Destroy<cublasLtMatmulPreferenceDestroy>>;
 
+// Device memory that is given back in the order of the stream.
+struct Release {
+  size_t bytes = 0;
+  void operator()(void* data) const { cuda_memory::release(data, bytes); }
+};
+using Temporary = std::unique_ptr<void, Release>;
+
 struct Plan {
   Description description;
   Layout first, second, result;
@@ -45,7 +53,7 @@ struct Plan {
 };
 
 // What an algorithm is chosen for.
-using Key = std::array<int64_t, 17>;
+using Key = std::array<int64_t, 16>;
 
 int64_t alignment_of(const void* pointer) {
   const auto address = reinterpret_cast<uintptr_t>(pointer);
@@ -69,8 +77,7 @@ Key key_of(const ProductCall& call) {
           call.bf16_operands + 2 * call.bf16_result,
           alignment_of(call.a),
           alignment_of(call.b),
-          alignment_of(call.y),
-          alignment_of(p.bias)};
+          alignment_of(call.y)};
 }
 
 cublasComputeType_t compute_type(const ProductCall& call) {
@@ -103,9 +110,19 @@ class Blas {
     return *blas;
   }
 
-  void multiply(const ProductCall& call) {
+  void multiply(ProductCall call) {
     const std::scoped_lock lock(mutex_);
-    const Product& p = call.product;
+    Product& p = call.product;
+    // No preference tells cublasLt how a bias is aligned: it may read 16 bytes at a time.
+    Temporary aligned;
+    if (p.bias != nullptr && alignment_of(p.bias) < 16) {
+      const size_t bytes = sizeof(float) * static_cast<size_t>(p.n);
+      aligned = Temporary(cuda_memory::allocate(bytes), Release{bytes});
+      cuda::ensure(
+          cudaMemcpyAsync(aligned.get(), p.bias, bytes, cudaMemcpyDeviceToDevice, compute_stream()),
+          "product");
+      p.bias = static_cast<const float*>(aligned.get());
+    }
     const Key key = key_of(call);
     auto plan = plans_.find(key);
     if (plan == plans_.end()) plan = plans_.emplace(key, choose(call)).first;
@@ -191,8 +208,9 @@ class Blas {
                                           plan.result.get(), plan.result.get(), created, 1, &best,
                                           &found),
            p);
-    check(found == 1, "product: cublasLt knows no algorithm for ", p.m, " x ", p.k, " x ", p.n,
-          ", ", p.precision);
+    check(found == 1 && best.state == CUBLAS_STATUS_SUCCESS,
+          "product: cublasLt knows no algorithm for ", p.m, " x ", p.k, " x ", p.n, ", ",
+          p.precision);
     plan.algorithm = best.algo;
     return plan;
   }

@@ -58,7 +58,7 @@ void launch(const Where& op, void (*kernel)(Parameters...), const Grid& grid, Ar
 #endif
   ensure(cudaGetLastError(), op);
   count_launch(op.op);
-  if (sync_mode() && !capturing()) ensure(cudaStreamSynchronize(compute_stream()), op);
+  sync_if_asked(op);
 }
 
 }  // namespace decant::cuda

@@ -35,6 +35,10 @@ void synchronize(const char* op) {
   ensure(cudaStreamSynchronize(compute_stream()), op);
 }
 
+void sync_if_asked(const Where& op) {
+  if (sync_mode() && !capturing()) ensure(cudaStreamSynchronize(compute_stream()), op);
+}
+
 Event::Event(Kind kind) {
   const unsigned flags = kind == Kind::timed ? cudaEventDefault : cudaEventDisableTiming;
   ensure(cudaEventCreateWithFlags(&event_, flags), "event");

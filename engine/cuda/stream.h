@@ -2,6 +2,8 @@
 
 #include <cuda_runtime.h>
 
+#include "engine/cuda/check.h"
+
 namespace decant::cuda {
 
 /// Where all kernels run, one after the other, and with them the allocator's promise that a block
@@ -15,6 +17,9 @@ cudaStream_t copy_stream();
 /// Waits until the device has done all that was queued. Throws Error naming `op` while a step graph
 /// is captured.
 void synchronize(const char* op);
+
+/// What queues work ends with this: it waits for the compute stream where sync_mode() says so.
+void sync_if_asked(const Where& op);
 
 /// A point in a stream that other streams, or the host, can wait for.
 ///   Event uploaded;

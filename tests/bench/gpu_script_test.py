@@ -52,9 +52,9 @@ class GpuScript(unittest.TestCase):
         self.path = pathlib.Path(self.folder.name)
         self.results = self.path / "results"
         for name, text in (("build/bin/decant", DECANT), ("build/bin/gpu_bench", BENCH),
-                           ("tools/nvidia-smi", "#!/bin/sh\ncase $1 in *compute_cap*) echo 9.0;; *) echo A card;; esac\n"),
+                           ("tools/nvidia-smi", "#!/bin/sh\ncase \"$*\" in *compute_cap*) echo 9.0;; *) echo A card;; esac\n"),
                            ("tools/cmake", "#!/bin/sh\necho cmake \"$@\" >>\"$CALLS\"\n"),
-                           *((f"build/bin/test_{room}", TEST) for room in ("engine", "cuda", "nn", "apps"))):
+                           *((f"build/bin/test_{room}", TEST) for room in ("cuda", "nn", "data", "apps_cuda"))):
             file = self.path / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
@@ -96,11 +96,32 @@ class GpuScript(unittest.TestCase):
 
         second = self.run_script()
         self.assertEqual(second.returncode, 0, second.stderr)
-        self.assertEqual(self.calls(), ["test_nn", "test_apps"])
+        self.assertEqual(self.calls(), ["test_nn", "test_data", "test_apps_cuda"])
         self.assertIn("kernels: done before", second.stdout)
 
         self.assertEqual(self.run_script("kernels").returncode, 0)
         self.assertEqual(self.calls(), ["bench"])
+
+    def test_notes_a_row_that_fails_and_measures_the_others(self):
+        program = self.path / "build/bin/decant"
+        whole = program.read_text()
+        program.write_text(whole.replace("#!/bin/sh\n", '#!/bin/sh\ncase "$*" in *"--batch 64"*float32*) exit 2;; esac\n'))
+        os.utime(program, (1, 1))
+        self.assertEqual(self.run_script("infer").returncode, 1)
+        self.assertEqual(len(self.calls()), 5)
+        self.assertFalse((self.results / "infer.done").exists())
+        program.write_text(whole)
+        os.utime(program, (1, 1))  # no newer build
+        self.assertEqual(self.run_script().returncode, 0)
+        self.assertEqual(sum(call.startswith("decant bench infer") for call in self.calls()), 1)
+
+    def test_judges_what_the_sanitizer_says(self):
+        tool = self.path / "tools/compute-sanitizer"
+        for code, passed in ((0, True), (9, False), (1, False)):
+            tool.write_text(f"#!/bin/sh\nexit {code}\n")
+            tool.chmod(0o755)
+            self.assertEqual(self.run_script("sanitize").returncode == 0, passed, code)
+            self.assertEqual((self.results / "sanitize.done").exists(), passed, code)
 
     def test_writes_the_table(self):
         self.assertEqual(self.run_script("kernels", "optable", "infer").returncode, 0)

@@ -100,6 +100,25 @@ TEST_CASE("products of every transposition, mode and epilogue agree with sums in
     }
 }
 
+TEST_CASE("a bias may lie anywhere") {
+  constexpr int64_t kM = 5;
+  constexpr int64_t kN = 16;
+  constexpr int64_t kK = 8;
+  const Tensor a = randn({kM, kK}, 1).to(DType::f32);
+  const Tensor b = randn({kK, kN}, 2).to(DType::f32);
+  const Tensor biases = randn({kN + 1}, 3).to(DType::f32);
+  Tensor shifted({kN});
+  for (int64_t i = 0; i < kN; ++i) shifted.mutable_data<float>()[i] = biases.data<float>()[i + 1];
+  const Tensor left = a.to(Device::cuda);
+  const Tensor right = b.to(Device::cuda);
+  const Tensor there = biases.to(Device::cuda);
+  Tensor y({kM, kN}, DType::f32, Device::cuda);
+  product({.m = kM, .n = kN, .k = kK, .bias = there.device_data<float>() + 1},
+          left.device_data<float>(), right.device_data<float>(), y.mutable_device_data<float>());
+  const double error = relative_error(y, {.a = a, .b = b, .bias = shifted});
+  CHECK(error < tolerance(kK, 1, {.values = kM * kN}));
+}
+
 TEST_CASE("products of bf16 operands round nothing but a bf16 result") {
   constexpr int64_t kM = 37;
   constexpr int64_t kN = 24;

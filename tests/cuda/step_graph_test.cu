@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "engine/autograd/variable.h"
 #include "engine/core/cuda_memory.h"
@@ -128,6 +130,28 @@ TEST_CASE("a tensor that outlives its graph keeps its memory") {
   }
   CHECK(same(training.loss, loss));
   training.loss = Tensor();
+}
+
+TEST_CASE(
+    "what one graph left is given back while another is recorded, and stays the first one's") {
+  Training one;
+  Training other;
+  StepGraph graph_of_one;
+  auto graph_of_other = std::make_unique<StepGraph>();
+  Tensor loss;  // of whichever ran last
+  const auto step = [&](Training& training) {
+    training.step();
+    loss = std::move(training.loss);
+  };
+  for (int i = 0; i < 2; ++i) {
+    graph_of_one.run([&] { step(one); });
+    graph_of_other->run([&] { step(other); });
+  }
+  graph_of_other.reset();
+  cuda_memory::release_cache();
+  const Tensor before = one.weights.clone();
+  graph_of_one.run([&] { step(one); });
+  CHECK_FALSE(same(one.weights, before));
 }
 
 TEST_CASE("a graph's memory is no cache: it is counted apart, and goes with the graph") {
