@@ -10,6 +10,7 @@ namespace {
 
 Conv2dSpec head_spec(const Decoder::Head& head, int64_t classes) {
   Conv2dSpec spec{.in = head.in_channels, .out = classes, .kernel = head.kernel, .bias = true};
+  if (head.torch_initialized) return torch_initialized(spec);
   spec.weight_init =
       glorot_uniform(static_cast<double>(spec.fan_in()), static_cast<double>(spec.fan_out()));
   return spec;
@@ -58,10 +59,10 @@ Output Network::forward(const Variable& x, const Pass& pass) {
   const Variable images = padded_to(as(x, stored_type(x)), stride());
   const std::vector<Variable> features = encoder_->forward(images, pass);
   Variable logits = as(head_.forward(decoder_->forward(features, pass)), x.dtype());
-  const int64_t upsampling = decoder_->head().upsampling;
-  if (upsampling > 1)
-    logits =
-        resize(logits, images.shape()[1], images.shape()[2], {.mode = Interpolation::bilinear});
+  const Decoder::Head& head = decoder_->head();
+  if (head.upsampling > 1)
+    logits = resize(logits, images.shape()[1], images.shape()[2],
+                    {.mode = Interpolation::bilinear, .align_corners = head.align_corners});
   return {.logits = cropped_to(logits, height, width),
           .hidden = as(features.back(), x.dtype()),
           .hidden_stride = hidden_stride(),

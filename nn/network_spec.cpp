@@ -1,10 +1,10 @@
 #include "nn/network_spec.h"
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
-#include <vector>
 
 #include "engine/core/nearest_name.h"
 #include "nn/registry.h"
@@ -13,8 +13,11 @@ namespace decant::nn {
 namespace {
 
 using Json = nlohmann::json;
+using Numbers = std::vector<int64_t>;
 
-// The numbers of a spec by name: for JSON, for text, for messages.
+constexpr int64_t kMostDepth = 16;
+
+// The numbers and the options of a spec by name: for JSON, for text, for messages.
 void visit_numbers(auto& spec, auto&& v) {
   v("in_channels", spec.in_channels);
   v("classes", spec.classes);
@@ -22,23 +25,126 @@ void visit_numbers(auto& spec, auto&& v) {
   v("depth", spec.depth);
 }
 
+void visit_options(auto& options, auto&& v) {
+  v("channels", options.channels);
+  v("norm", options.norm);
+  v("attention", options.attention);
+  v("attention_channels", options.attention_channels);
+  v("output_stride", options.output_stride);
+  v("rates", options.rates);
+  v("separable", options.separable);
+  v("dropout", options.dropout);
+}
+
+// f(name, an option of a, the same of b)
+void visit_both(auto& a, const DecoderOptions& b, auto&& f) {
+  visit_options(a, [&]<class A>(std::string_view name, A& of_a) {
+    visit_options(b, [&]<class B>(std::string_view other, const B& of_b) {
+      if constexpr (std::is_same_v<std::remove_const_t<A>, B>)
+        if (name == other) f(name, of_a, of_b);
+    });
+  });
+}
+
 bool is_thin(const NetworkSpec& spec) {
   return spec.encoder == "thin" || spec.decoder == "thin_unet";
 }
 
-[[noreturn]] void refuse_key(std::string_view key) {
-  const std::vector<std::string> keys = {"decoder", "encoder", "in_channels",
-                                         "classes", "width",   "depth"};
-  throw Error(str("network: there is no key \"", key, "\"; did you mean \"",
-                  nearest_name(key, keys), "\"?"));
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += str(text.empty() ? "" : ", ", name);
+  return text;
 }
 
-void set_number(NetworkSpec& spec, std::string_view key, int64_t value) {
+[[noreturn]] void refuse_key(std::string_view key) {
+  std::vector<std::string> keys = {"decoder", "encoder"};
+  const auto add = [&](std::string_view name, const auto&) { keys.emplace_back(name); };
+  const NetworkSpec spec;
+  visit_numbers(spec, add);
+  visit_options(spec.options, add);
+  throw Error(str("network: there is no key \"", key, "\"; did you mean \"",
+                  nearest_name(key, keys), "\"? Known: ", joined(keys)));
+}
+
+template <class T>
+constexpr const char* kWanted = "a name";
+template <>
+constexpr const char* kWanted<int64_t> = "a whole number";
+template <>
+constexpr const char* kWanted<double> = "a number";
+template <>
+constexpr const char* kWanted<bool> = "true or false";
+template <>
+constexpr const char* kWanted<Numbers> = "a list of whole numbers";
+
+// ---- values as JSON -----------------------------------------------------------------------------
+
+template <class T>
+bool is_a(const Json& value) {
+  if constexpr (std::is_same_v<T, bool>) return value.is_boolean();
+  if constexpr (std::is_same_v<T, double>) return value.is_number();
+  if constexpr (std::is_same_v<T, std::string>) return value.is_string();
+  if constexpr (std::is_same_v<T, Numbers>)
+    return value.is_array() && std::ranges::all_of(value, is_a<int64_t>);
+  return value.is_number_integer();
+}
+
+template <class T>
+void read(std::string_view key, const Json& value, T& to) {
+  check(is_a<T>(value), "network: expected ", kWanted<T>, " for \"", key, "\", got ", value.dump());
+  to = value.get<T>();
+}
+
+// ---- values as text: lists as 256-128-64 --------------------------------------------------------
+
+std::string text_of(const Numbers& numbers) {
+  std::string text;
+  for (const int64_t number : numbers) text += str(text.empty() ? "" : "-", number);
+  return text;
+}
+std::string text_of(const std::string& text) {
+  return text;
+}
+std::string text_of(const auto& number) {
+  return Json(number).dump();
+}
+
+template <class T>
+bool parse(std::string_view text, T& to) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), to);
+  return error == std::errc() && end == text.data() + text.size();
+}
+bool parse(std::string_view text, std::string& to) {
+  to = text;
+  return true;
+}
+bool parse(std::string_view text, bool& to) {
+  to = text == "true";
+  return to || text == "false";
+}
+bool parse(std::string_view text, Numbers& to) {
+  to.clear();
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find('-', begin), text.size());
+    if (!parse(text.substr(begin, end - begin), to.emplace_back())) return false;
+    begin = end + 1;
+  }
+  return true;
+}
+
+/// Calls set(value) with the number or option of this name, of its type. Throws Error where there
+/// is none.
+void with_key(NetworkSpec& spec, std::string_view key, auto&& set) {
   bool known = false;
   visit_numbers(spec, [&](std::string_view name, int64_t& number) {
     if (name != key) return;
-    number = value;
     known = true;
+    set(number);
+  });
+  visit_options(spec.options, [&](std::string_view name, auto& option) {
+    if (name != key) return;
+    known = true;
+    set(option.emplace());
   });
   if (!known) refuse_key(key);
 }
@@ -59,38 +165,94 @@ NetworkSpec read_json_file(const std::string& path) {
   return network_spec_from_json(parse_json(text.str(), path));
 }
 
+// ---- what is possible ---------------------------------------------------------------------------
+
+void expect_one_of(const NetworkSpec& spec, std::string_view key,
+                   const std::optional<std::string>& value, const std::vector<std::string>& names) {
+  check(!value || std::ranges::count(names, *value) != 0, spec.decoder, ": expected ", key, " of ",
+        joined(names), ", got \"", value.value_or(""), "\"; did you mean \"",
+        nearest_name(value.value_or(""), names), "\"?");
+}
+
+void expect_channels(const NetworkSpec& spec, std::string_view key,
+                     const std::optional<Numbers>& numbers, const Numbers& usual) {
+  constexpr int64_t kMost = 1 << 16;
+  check(!numbers || (numbers->size() == usual.size() &&
+                     std::ranges::all_of(*numbers, [](int64_t n) { return n >= 1 && n <= kMost; })),
+        spec.decoder, ": expected ", usual.size(), ' ', key, " of 1 to ", kMost, ", such as ",
+        text_of(usual), ", got ", numbers ? text_of(*numbers) : "");
+}
+
+/// Fills in what is absent. Throws Error for what the decoder does not take.
+void resolve_options(NetworkSpec& spec, const DecoderOptions& usual) {
+  std::vector<std::string> known;
+  visit_options(usual, [&](std::string_view name, const auto& option) {
+    if (option) known.emplace_back(name);
+  });
+  visit_both(spec.options, usual, [&](std::string_view name, auto& option, const auto& value) {
+    check(!option || value, "network: ", spec.decoder, " has no option ", name, "; it has ",
+          known.empty() ? "none" : joined(known));
+    if (!option) option = value;
+  });
+  const DecoderOptions& o = spec.options;
+  expect_one_of(spec, "norm", o.norm, {"batchnorm", "instancenorm", "identity"});
+  expect_one_of(spec, "attention", o.attention, {"none", "scse"});
+  expect_channels(spec, "channels", o.channels, usual.channels.value_or(Numbers{}));
+  expect_channels(spec, "rates", o.rates, usual.rates.value_or(Numbers{}));
+  check(o.attention_channels.value_or(1) >= 1, spec.decoder,
+        ": expected attention_channels of at least 1, got ", o.attention_channels.value_or(1));
+  check(!o.output_stride || *o.output_stride == 8 || *o.output_stride == 16, spec.decoder,
+        ": expected an output_stride of 8 or 16, got ", o.output_stride.value_or(0));
+  check(o.dropout.value_or(0) >= 0 && o.dropout.value_or(0) < 1, spec.decoder,
+        ": expected a dropout of at least 0 and below 1, got ", o.dropout.value_or(0));
+}
+
+/// Calls f(key, value) for the options of a resolved spec that are not as usual.
+void visit_unusual(const NetworkSpec& spec, auto&& f) {
+  visit_both(spec.options, decoder_kind(spec.decoder).usual_options(spec.depth),
+             [&](std::string_view key, const auto& option, const auto& value) {
+               if (option != value) f(key, *option);
+             });
+}
+
 }  // namespace
 
 NetworkSpec resolved(NetworkSpec spec) {
-  const std::string& own = own_encoder(spec.decoder);
-  if (spec.encoder.empty()) spec.encoder = own;
-  if (spec.encoder.empty()) {
-    std::string known;
-    for (const std::string& name : encoder_names()) known += (known.empty() ? "" : ", ") + name;
-    throw Error(str("network: expected an encoder for ", spec.decoder, ", as in ", spec.decoder,
-                    "/resnet18; got none. Known: ", known));
-  }
+  const DecoderKind& kind = decoder_kind(spec.decoder);
+  if (spec.encoder.empty()) spec.encoder = kind.own_encoder;
+  check(!spec.encoder.empty(), "network: expected an encoder for ", spec.decoder, ", as in ",
+        spec.decoder, "/resnet18; got none. Known: ", joined(encoder_names()));
+  if (spec.depth == 0) spec.depth = kind.usual_depth;
   visit_numbers(spec, [](std::string_view name, int64_t number) {
     check(number >= 1, "network: expected ", name, " of at least 1, got ", number);
   });
-  const NetworkSpec fresh;
-  check(is_thin(spec) || (spec.width == fresh.width && spec.depth == fresh.depth),
-        "network: width and depth are keys of thin_unet, ", spec.decoder, "/", spec.encoder,
-        " has neither; got width ", spec.width, " and depth ", spec.depth);
+  check(spec.depth <= kMostDepth, "network: expected depth of at most ", kMostDepth, ", got ",
+        spec.depth);
+  check(is_thin(spec) || spec.width == NetworkSpec().width,
+        "network: width is a key of thin_unet, ", spec.decoder, "/", spec.encoder,
+        " has none; got width ", spec.width);
+  resolve_options(spec, kind.usual_options(spec.depth));
   return spec;
 }
 
 std::string NetworkSpec::name() const {
-  std::string text = decoder;
-  if (!encoder.empty() && encoder != own_encoder(decoder)) text += '/' + encoder;
-  std::vector<int64_t> defaults;
-  const NetworkSpec fresh;
-  visit_numbers(fresh, [&](std::string_view, int64_t n) { defaults.push_back(n); });
+  const NetworkSpec full = resolved(*this);
+  const DecoderKind& kind = decoder_kind(full.decoder);
+  std::string text = full.decoder;
+  if (full.encoder != kind.own_encoder) text += '/' + full.encoder;
   char separator = ':';
+  const auto add = [&](std::string_view key, const auto& value) {
+    text += str(std::exchange(separator, ','), key, '=', text_of(value));
+  };
+  NetworkSpec fresh;
+  fresh.depth = kind.usual_depth;
+  std::vector<int64_t> defaults;
+  visit_numbers(fresh, [&](std::string_view, int64_t n) { defaults.push_back(n); });
   size_t i = 0;
-  visit_numbers(*this, [&](std::string_view key, int64_t number) {
-    if (number != defaults[i++]) text += str(std::exchange(separator, ','), key, '=', number);
+  visit_numbers(full, [&](std::string_view key, int64_t number) {
+    if (number != defaults[i++]) add(key, number);
   });
+  visit_unusual(full, add);
   return text;
 }
 
@@ -111,12 +273,10 @@ NetworkSpec parse_network(std::string_view text) {
     const size_t equals = item.find('=');
     check(equals != std::string_view::npos, "network: expected KEY=VALUE, got \"", item, "\" in ",
           text);
-    const std::string_view digits = item.substr(equals + 1);
-    int64_t value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    check(error == std::errc() && end == digits.data() + digits.size(),
-          "network: expected a whole number, got \"", item, "\" in ", text);
-    set_number(spec, item.substr(0, equals), value);
+    with_key(spec, item.substr(0, equals), [&]<class T>(T& value) {
+      check(parse(item.substr(equals + 1), value), "network: expected ", kWanted<T>, ", got \"",
+            item, "\" in ", text);
+    });
   }
   return resolved(spec);
 }
@@ -127,10 +287,10 @@ Json to_json(const NetworkSpec& spec) {
                {"encoder", full.encoder},
                {"in_channels", full.in_channels},
                {"classes", full.classes}};
-  if (is_thin(full)) {
-    json["width"] = full.width;
+  if (is_thin(full)) json["width"] = full.width;
+  if (is_thin(full) || full.depth != decoder_kind(full.decoder).usual_depth)
     json["depth"] = full.depth;
-  }
+  visit_unusual(full, [&](std::string_view key, const auto& value) { json[key] = value; });
   return json;
 }
 
@@ -138,16 +298,10 @@ NetworkSpec network_spec_from_json(const Json& json) {
   check(json.is_object(), "network: expected a JSON object, got ", json.type_name());
   NetworkSpec spec;
   for (const auto& [key, value] : json.items()) {
-    if (key == "decoder" || key == "encoder") {
-      check(value.is_string(), "network: expected a name for \"", key, "\", got ", value.dump());
-      (key == "decoder" ? spec.decoder : spec.encoder) = value.get<std::string>();
-    } else {
-      // An unknown key first: its value's type is not what is wrong with it.
-      if (!value.is_number_integer()) set_number(spec, key, 1);
-      check(value.is_number_integer(), "network: expected a whole number for \"", key, "\", got ",
-            value.dump());
-      set_number(spec, key, value.get<int64_t>());
-    }
+    if (key == "decoder" || key == "encoder")
+      read(key, value, key == "decoder" ? spec.decoder : spec.encoder);
+    else
+      with_key(spec, key, [&](auto& to) { read(key, value, to); });
   }
   return resolved(spec);
 }

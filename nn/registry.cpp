@@ -3,19 +3,11 @@
 #include <map>
 
 #include "engine/core/nearest_name.h"
-#include "nn/network_spec.h"
 
 namespace decant::nn {
 namespace {
 
 using MakeEncoder = std::function<std::unique_ptr<Encoder>(const NetworkSpec&)>;
-using MakeDecoder = std::function<std::unique_ptr<Decoder>(const std::vector<int64_t>& channels,
-                                                           const NetworkSpec&)>;
-
-struct DecoderEntry {
-  MakeDecoder make;
-  std::string own_encoder;
-};
 
 template <class Entry>
 using Table = std::map<std::string, Entry, std::less<>>;
@@ -25,8 +17,8 @@ Table<MakeEncoder>& encoders() {
   static Table<MakeEncoder> table;
   return table;
 }
-Table<DecoderEntry>& decoders() {
-  static Table<DecoderEntry> table;
+Table<DecoderKind>& decoders() {
+  static Table<DecoderKind> table;
   return table;
 }
 
@@ -54,10 +46,8 @@ bool register_encoder(std::string_view name, MakeEncoder make) {
   return encoders().emplace(std::string(name), std::move(make)).second;
 }
 
-bool register_decoder(std::string_view name, MakeDecoder make, std::string_view own) {
-  return decoders()
-      .emplace(std::string(name), DecoderEntry{std::move(make), std::string(own)})
-      .second;
+bool register_decoder(std::string_view name, DecoderKind kind) {
+  return decoders().emplace(std::string(name), std::move(kind)).second;
 }
 
 std::vector<std::string> encoder_names() {
@@ -73,11 +63,11 @@ std::unique_ptr<Encoder> make_encoder(const NetworkSpec& spec) {
 
 std::unique_ptr<Decoder> make_decoder(const NetworkSpec& spec,
                                       const std::vector<int64_t>& channels) {
-  return find(decoders(), spec.decoder, "decoder").make(channels, spec);
+  return decoder_kind(spec.decoder).make(channels, spec);
 }
 
-const std::string& own_encoder(std::string_view decoder) {
-  return find(decoders(), decoder, "decoder").own_encoder;
+const DecoderKind& decoder_kind(std::string_view decoder) {
+  return find(decoders(), decoder, "decoder");
 }
 
 }  // namespace decant::nn

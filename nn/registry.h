@@ -7,6 +7,7 @@
 
 #include "nn/decoders/decoder.h"
 #include "nn/encoders/encoder.h"
+#include "nn/network_spec.h"
 
 namespace decant::nn {
 
@@ -20,7 +21,6 @@ std::unique_ptr<Encoder> make_encoder(const NetworkSpec& spec);
 std::unique_ptr<Decoder> make_decoder(const NetworkSpec& spec,
                                       const std::vector<int64_t>& channels);
 
-/// The encoder of a spec that names none: "thin" for "thin_unet"; "" where there is no such.
-const std::string& own_encoder(std::string_view decoder);
+const DecoderKind& decoder_kind(std::string_view decoder);
 
 }  // namespace decant::nn

@@ -21,11 +21,18 @@ std::vector<OpRow> rows() {
       {"several tiles and parts", {101, 260}, {260, 83}, {}},
       {"several tiles, a transposed", {260, 101}, {260, 83}, {.transpose_a = true}},
       {"several tiles, b transposed", {101, 260}, {83, 260}, {.transpose_b = true}},
+      {"a batch", {2, 3, 4}, {2, 4, 5}, {}},
+      {"a batch, a transposed", {2, 4, 3}, {2, 4, 5}, {.transpose_a = true}},
+      {"a batch, b transposed", {3, 3, 4}, {3, 5, 4}, {.transpose_b = true}},
+      {"a large batch, both transposed",
+       {3, 49, 35},
+       {3, 49, 49},
+       {.transpose_a = true, .transpose_b = true}},
   };
   for (const Product& p : products) {
-    const int64_t m = p.a[p.options.transpose_a ? 1 : 0];
-    const int64_t k = p.a[p.options.transpose_a ? 0 : 1];
-    const int64_t n = p.b[p.options.transpose_b ? 0 : 1];
+    const int64_t m = p.a[p.options.transpose_a ? -1 : -2];
+    const int64_t k = p.a[p.options.transpose_a ? -2 : -1];
+    const int64_t n = p.b[p.options.transpose_b ? -2 : -1];
     table.push_back(
         {.op = "matmul",
          .variant = p.variant,
@@ -71,6 +78,14 @@ std::vector<RejectRow> rejects() {
        .what = "rank 3",
        .call = [] { matmul(zeros({2, 3, 4}), zeros({4, 5})); },
        .message = "got a [2, 3, 4] and b [4, 5]"},
+      {.op = "matmul",
+       .what = "batches of different size",
+       .call = [] { matmul(zeros({2, 3, 4}), zeros({3, 4, 5})); },
+       .message = "two batches of as many, got a [2, 3, 4] and b [3, 4, 5]"},
+      {.op = "matmul",
+       .what = "inner sizes in a batch",
+       .call = [] { matmul(zeros({2, 3, 4}), zeros({2, 3, 5})); },
+       .message = "matmul: inner sizes differ, a [2, 3, 4] and b [2, 3, 5]"},
       {.op = "matmul",
        .what = "two types",
        .call = [] { matmul(zeros({2, 3}), zeros({3, 2}, DType::f64)); },

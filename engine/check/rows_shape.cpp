@@ -1,5 +1,6 @@
 #include "engine/check/op_row.h"
 #include "engine/ops/dropout.h"
+#include "engine/ops/dropout2d.h"
 #include "engine/ops/shape_ops.h"
 
 namespace decant {
@@ -112,6 +113,13 @@ std::vector<OpRow> rows() {
            .inputs = {randn(large ? Shape{3, 9001} : Shape{5, 7})},
            .call = [p](const Inputs& x) { return dropout(x[0], p, RngKey::of(1, "dropout", 7)); },
            .large = large});
+  for (const Shape& shape : {Shape{3, 2, 3, 4}, Shape{2, 30, 31, 19}})
+    table.push_back(
+        {.op = "dropout2d",
+         .variant = str(shape),
+         .inputs = {randn(shape)},
+         .call = [](const Inputs& x) { return dropout2d(x[0], 0.4, RngKey::of(1, "drop", 7)); },
+         .large = shape.size() > 500});
   return table;
 }
 
@@ -162,6 +170,10 @@ std::vector<RejectRow> rejects() {
        .what = "a certain loss",
        .call = [] { dropout(zeros({2}), 1, {}); },
        .message = "got 1"},
+      {.op = "dropout2d",
+       .what = "rank 2",
+       .call = [] { dropout2d(zeros({2, 3}), 0.1, {}); },
+       .message = "dropout2d: expected [N, H, W, C], got [2, 3]"},
   };
 }
 

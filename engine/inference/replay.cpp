@@ -6,10 +6,13 @@
 #include "engine/inference/attributes.h"
 #include "engine/ops/arithmetic.h"
 #include "engine/ops/batch_norm.h"
+#include "engine/ops/group_norm.h"
+#include "engine/ops/matmul.h"
 #include "engine/ops/pointwise.h"
 #include "engine/ops/pool.h"
 #include "engine/ops/resize.h"
 #include "engine/ops/shape_ops.h"
+#include "engine/ops/softmax.h"
 
 namespace decant {
 namespace {
@@ -57,6 +60,30 @@ Function sliced(const Trace::Step& step) {
   return [axis = static_cast<int>(attribute<int64_t>(step, "axis")),
           begin = attribute<int64_t>(step, "begin"), end = attribute<int64_t>(step, "end")](
              const Inputs& in) { return slice(in[0], axis, begin, end); };
+}
+
+// The images' axis is as long as the input's, whatever the traced one.
+Function reshaped(const Trace::Step& step) {
+  return [extents = attribute<std::vector<int64_t>>(step, "shape")](const Inputs& in) {
+    std::vector<int64_t> shape = extents;
+    shape[0] = in[0].shape()[0];
+    return reshape(in[0], Shape(shape));
+  };
+}
+
+Function permuted(const Trace::Step& step) {
+  const auto& order = attribute<std::vector<int64_t>>(step, "order");
+  return [axes = std::vector<int>(order.begin(), order.end())](const Inputs& in) {
+    return permute(in[0], axes);
+  };
+}
+
+Function group_normalized(const Trace::Step& step) {
+  const GroupNormOptions options{.groups = attribute<int64_t>(step, "groups"),
+                                 .eps = attribute<double>(step, "eps")};
+  return [options, scales = step.inputs[1] != 0, shifts = step.inputs[2] != 0](const Inputs& in) {
+    return group_norm(in[0], scales ? in[1] : Variable(), shifts ? in.back() : Variable(), options);
+  };
 }
 
 // A batch norm that no convolution could take in. The moments are the traced ones.
@@ -112,6 +139,21 @@ const std::map<std::string_view, Maker>& makers() {
          };
        }},
       {"pad", padded},
+      {"reshape", reshaped},
+      {"permute", permuted},
+      {"group_norm", group_normalized},
+      {"softmax",
+       [](const Trace::Step& step) -> Function {
+         return [axis = static_cast<int>(attribute<int64_t>(step, "axis"))](const Inputs& in) {
+           return softmax(in[0], axis);
+         };
+       }},
+      {"matmul",
+       [](const Trace::Step& step) -> Function {
+         return [options = MatmulOptions{.transpose_a = attribute<bool>(step, "transpose_a"),
+                                         .transpose_b = attribute<bool>(step, "transpose_b")}](
+                    const Inputs& in) { return matmul(in[0], in[1], options); };
+       }},
       {"slice", sliced},
   };
   return kMakers;
@@ -123,6 +165,12 @@ bool changes_images(const Trace::Step& step) {
     const auto axis = attribute<int64_t>(step, "axis");
     return axis == 0 || axis == -step.output_shape.rank();
   }
+  if (step.op->name == "softmax") return attribute<int64_t>(step, "axis") == 0;
+  if (step.op->name == "permute") return attribute<std::vector<int64_t>>(step, "order")[0] != 0;
+  if (step.op->name == "matmul") return step.output_shape.rank() != 3;
+  if (step.op->name == "reshape")
+    return step.output_shape.rank() == 0 || step.input_shapes[0].rank() == 0 ||
+           step.output_shape[0] != step.input_shapes[0][0];
   if (step.op->name == "pad")
     return attribute<std::vector<int64_t>>(step, "before")[0] != 0 ||
            attribute<std::vector<int64_t>>(step, "after")[0] != 0;

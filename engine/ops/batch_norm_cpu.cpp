@@ -264,4 +264,17 @@ void batch_norm_backward(const BatchNormOperands& n, const Tensor& dy, BatchNorm
   with_real_type(n.x.dtype(), [&]<class T>() { backward<T>(n, dy, d); });
 }
 
+void batch_norm_sums(const BatchNormOperands& n, const Tensor& dy, Doubles& sum_dz,
+                     Doubles& sum_dz_x) {
+  Tensor none;
+  with_real_type(n.x.dtype(),
+                 [&]<class T>() { sums(n, gain_of<T>(n), dy, none, sum_dz, sum_dz_x); });
+}
+
+void batch_norm_input_gradient(const BatchNormOperands& n, const Tensor& dy, const Tensor& slope,
+                               const Tensor& offset, Tensor& dx) {
+  with_real_type(n.x.dtype(),
+                 [&]<class T>() { input_gradient(n, gain_of<T>(n), dy, slope, offset, dx); });
+}
+
 }  // namespace decant::cpu

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <vector>
+
 #include "engine/core/tensor.h"
 #include "engine/cpu/kernels.h"
 #include "engine/ops/batch_norm.h"
@@ -31,6 +33,14 @@ void batch_norm_moments(const Tensor& x, const BatchNormOptions& options, Tensor
 void batch_norm_inverse(const Tensor& var, double eps, Tensor& inverse);
 void batch_norm_forward(const BatchNormOperands& n, Tensor& y);
 void batch_norm_backward(const BatchNormOperands& n, const Tensor& dy, BatchNormGradients& d);
+
+/// The two passes of which backward consists, for whose moments belong to other sets of values.
+/// Adds to each channel's sums those of dz = dy act'(z) and of dz (x - mean).
+void batch_norm_sums(const BatchNormOperands& n, const Tensor& dy, std::vector<double>& sum_dz,
+                     std::vector<double>& sum_dz_x);
+/// dx = dz gain + (x - mean) slope + offset, slope and offset [C]
+void batch_norm_input_gradient(const BatchNormOperands& n, const Tensor& dy, const Tensor& slope,
+                               const Tensor& offset, Tensor& dx);
 
 }  // namespace cpu
 

@@ -72,9 +72,9 @@ __device__ inline Spot spot_of(const Tiles& t) {
 // What is reduced is three types. A State is what is known of some elements of a column:
 //   static State neutral();  void merge(const State& of_later_rows);
 // A Source is asked once by every thread for what adds up its kWidth columns, from `column` of
-// inner on, and may keep in registers what it knows of them; that adds one row at a time, the
-// elements from `at` on, to as many states:
-//   template <int kWidth> Columns columns(int64_t column) const;
+// inner on, of an image of outer, and may keep in registers what it knows of them; that adds one
+// row at a time, the elements from `at` on, to as many states:
+//   template <int kWidth> Columns columns(int64_t image, int64_t column) const;
 //   void Columns::add(State (&states)[kWidth], int64_t at);
 // A Sink gets the result of column `at` of [outer, inner]:
 //   void operator()(int64_t at, const State& state) const;
@@ -115,7 +115,7 @@ __global__ void reduce_columns(Tiles t, Source source, Sink sink, Shared<State> 
   State mine[kWidth];
   for (State& state : mine) state = State::neutral();
   if (s.inside) {
-    auto columns = source.template columns<kWidth>(s.column * kWidth);
+    auto columns = source.template columns<kWidth>(s.image, s.column * kWidth);
     int64_t at = ((s.image * t.length + s.first) * t.inner + s.column) * kWidth;
     const int64_t step = t.slots * t.inner * kWidth;
 #pragma unroll 4

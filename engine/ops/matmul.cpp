@@ -54,8 +54,23 @@ const OpInfo& kLinear = register_op({.name = "linear",
 
 Tensor product(DType type, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
                const Tensor& bias = {}) {
-  Tensor y({a.shape()[transpose_a ? 1 : 0], b.shape()[transpose_b ? 0 : 1]}, type, a.device());
-  ON_DEVICE(a, product, a, transpose_a, b, transpose_b, bias, y);
+  const int64_t m = a.shape()[transpose_a ? -1 : -2];
+  const int64_t n = b.shape()[transpose_b ? -2 : -1];
+  if (a.shape().rank() == 2) {
+    Tensor y({m, n}, type, a.device());
+    ON_DEVICE(a, product, a, transpose_a, b, transpose_b, bias, y);
+    return y;
+  }
+  const int64_t batch = a.shape()[0];
+  Tensor y({batch, m, n}, type, a.device());
+  const auto matrix = [](const Tensor& t, int64_t i) {
+    const Shape shape = {t.shape()[1], t.shape()[2]};
+    return t.view(i * shape.size(), shape);
+  };
+  for (int64_t i = 0; i < batch; ++i) {
+    Tensor of_pair = matrix(y, i);
+    ON_DEVICE(a, product, matrix(a, i), transpose_a, matrix(b, i), transpose_b, bias, of_pair);
+  }
   return y;
 }
 
@@ -66,9 +81,10 @@ Variable matmul(const Variable& a, const Variable& b, const MatmulOptions& optio
   const Shape& bs = b.shape();
   const bool ta = options.transpose_a;
   const bool tb = options.transpose_b;
-  check(as.rank() == 2 && bs.rank() == 2, "matmul: expected two matrices, got a ", as, " and b ",
-        bs);
-  check(as[ta ? 0 : 1] == bs[tb ? 1 : 0], "matmul: inner sizes differ, a ", as,
+  const bool batches = as.rank() == 3 && bs.rank() == 3 && as[0] == bs[0];
+  check(batches || (as.rank() == 2 && bs.rank() == 2),
+        "matmul: expected two matrices or two batches of as many, got a ", as, " and b ", bs);
+  check(as[ta ? -2 : -1] == bs[tb ? -1 : -2], "matmul: inner sizes differ, a ", as,
         ta ? " transposed" : "", " and b ", bs, tb ? " transposed" : "");
   check(is_stored(a.value()) && a.dtype() == b.dtype(), "matmul: expected one real type, got a ",
         a.dtype(), " and b ", b.dtype());

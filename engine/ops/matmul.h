@@ -14,11 +14,12 @@ struct MatmulOptions {
   }
 };
 
-/// Product of two matrices.
+/// Product of two matrices, or of each pair of two batches of them.
 ///   a [M, K] ([K, M] with transpose_a), b [K, N] ([N, K] with transpose_b) -> y [M, N]
+///   a [B, M, K], b [B, K, N] -> y [B, M, N], transposed as above
 ///   y = op(a) op(b)
-/// Throws Error unless both are matrices of one real type, on cuda perhaps bf16, whose inner sizes
-/// agree.
+/// Throws Error unless both are matrices, or batches of as many, of one real type, on cuda perhaps
+/// bf16, whose inner sizes agree.
 Variable matmul(const Variable& a, const Variable& b, const MatmulOptions& options = {});
 
 /// A fully connected layer.

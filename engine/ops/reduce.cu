@@ -31,7 +31,7 @@ template <class T>
 struct AddValues {
   const T* x;
   template <int kWidth>
-  __device__ AddValues columns(int64_t /*column*/) const {
+  __device__ AddValues columns(int64_t /*image*/, int64_t /*column*/) const {
     return *this;
   }
   template <int kWidth>
@@ -46,7 +46,7 @@ struct AddProducts {
   const T* a;
   const T* b;
   template <int kWidth>
-  __device__ AddProducts columns(int64_t /*column*/) const {
+  __device__ AddProducts columns(int64_t /*image*/, int64_t /*column*/) const {
     return *this;
   }
   template <int kWidth>
@@ -85,7 +85,7 @@ struct CompareFloats {
   const float* x;
   const int64_t* before;  // or null
   template <int kWidth>
-  __device__ CompareFloats columns(int64_t /*column*/) const {
+  __device__ CompareFloats columns(int64_t /*image*/, int64_t /*column*/) const {
     return *this;
   }
   template <int kWidth>

@@ -61,7 +61,7 @@ class LinknetBlock : public Module {
 
 class Linknet : public LevelDecoder<LinknetBlock> {
  public:
-  explicit Linknet(const std::vector<int64_t>& channels)
+  Linknet(const std::vector<int64_t>& channels, const NetworkSpec& /*spec*/)
       : LevelDecoder({.in_channels = kLastChannels, .kernel = 1}) {
     for (size_t level = channels.size() - 1; level > 0; --level) {
       check(channels[level] >= 4, "linknet: expected at least 4 channels at every level of the ",
@@ -72,10 +72,7 @@ class Linknet : public LevelDecoder<LinknetBlock> {
   }
 };
 
-const bool kRegistered =
-    register_decoder("linknet", [](const std::vector<int64_t>& channels, const NetworkSpec&) {
-      return std::make_unique<Linknet>(channels);
-    });
+const bool kRegistered = register_decoder("linknet", {.make = make_as<Linknet>});
 
 }  // namespace
 }  // namespace decant::nn

@@ -12,11 +12,14 @@ namespace {
 
 class ThinUnet : public Decoder {
  public:
-  ThinUnet(const std::vector<int64_t>& channels, int64_t width)
-      : Decoder({.in_channels = thin_decoder_channels(width, 1), .kernel = 1, .upsampling = 2}) {
+  ThinUnet(const std::vector<int64_t>& channels, const NetworkSpec& spec)
+      : Decoder({.in_channels = thin_decoder_channels(spec.width, 1),
+                 .kernel = 1,
+                 .upsampling = 2,
+                 .align_corners = false}) {
     int64_t in = channels.back();
     for (size_t level = channels.size() - 2; level >= 1; --level) {
-      const int64_t out = thin_decoder_channels(width, static_cast<int64_t>(level));
+      const int64_t out = thin_decoder_channels(spec.width, static_cast<int64_t>(level));
       convs_.push_back(std::make_unique<SeparableConv>(in + channels[level], out));
       in = out;
     }
@@ -38,12 +41,8 @@ class ThinUnet : public Decoder {
   std::vector<std::unique_ptr<SeparableConv>> convs_;
 };
 
-const bool kRegistered = register_decoder(
-    "thin_unet",
-    [](const std::vector<int64_t>& channels, const NetworkSpec& spec) {
-      return std::make_unique<ThinUnet>(channels, spec.width);
-    },
-    "thin");
+const bool kRegistered =
+    register_decoder("thin_unet", {.make = make_as<ThinUnet>, .own_encoder = "thin"});
 
 }  // namespace
 }  // namespace decant::nn

@@ -33,7 +33,7 @@ class UnetBlock : public Module {
 
 class Unet : public LevelDecoder<UnetBlock> {
  public:
-  explicit Unet(const std::vector<int64_t>& channels)
+  Unet(const std::vector<int64_t>& channels, const NetworkSpec& /*spec*/)
       : LevelDecoder({.in_channels = 16, .kernel = 3}) {
     int64_t in = channels.back();
     for (size_t level = channels.size() - 1; level-- > 0;) {
@@ -45,10 +45,7 @@ class Unet : public LevelDecoder<UnetBlock> {
   }
 };
 
-const bool kRegistered =
-    register_decoder("unet", [](const std::vector<int64_t>& channels, const NetworkSpec&) {
-      return std::make_unique<Unet>(channels);
-    });
+const bool kRegistered = register_decoder("unet", {.make = make_as<Unet>});
 
 }  // namespace
 }  // namespace decant::nn

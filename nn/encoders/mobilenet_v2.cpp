@@ -28,7 +28,7 @@ constexpr std::array<Stage, 7> kStages = {{{1, 16, 1, 1},
 /// y = project(depthwise(expand(x))), plus x where the shapes agree. The projection is linear.
 class InvertedResidual : public Module {
  public:
-  InvertedResidual(int64_t in, int64_t out, int expansion, int stride)
+  InvertedResidual(int64_t in, int64_t out, int expansion, int stride, int dilation)
       : has_shortcut_(stride == 1 && in == out),
         project_({.in = in * expansion, .out = out, .kernel = 1}),
         project_norm_(out) {
@@ -36,10 +36,10 @@ class InvertedResidual : public Module {
     if (expansion != 1)
       steps_.push_back(std::make_unique<ConvNormAct>(
           Conv2dSpec{.in = in, .out = middle, .kernel = 1}, Activation::relu6));
-    steps_.push_back(std::make_unique<ConvNormAct>(
-        Conv2dSpec{
-            .in = middle, .out = middle, .stride = stride, .groups = static_cast<int>(middle)},
-        Activation::relu6));
+    const Conv2dSpec depthwise = {
+        .in = middle, .out = middle, .stride = stride, .groups = static_cast<int>(middle)};
+    steps_.push_back(
+        std::make_unique<ConvNormAct>(dilated(depthwise, dilation), Activation::relu6));
   }
 
   Variable forward(const Variable& x, const Pass& pass) {
@@ -64,15 +64,17 @@ class InvertedResidual : public Module {
 
 class MobileNetV2 : public Encoder {
  public:
-  explicit MobileNetV2(int64_t in_channels)
-      : Encoder({in_channels, 16, 24, 32, 96, 1280}),
-        stem_({.in = in_channels, .out = 32, .stride = 2}, Activation::relu6),
+  explicit MobileNetV2(const NetworkSpec& network)
+      : Encoder({network.in_channels, 16, 24, 32, 96, 1280}, network, Dilates::yes),
+        stem_({.in = network.in_channels, .out = 32, .stride = 2}, Activation::relu6),
         last_({.in = 320, .out = 1280, .kernel = 1}, Activation::relu6) {
     int64_t in = 32;
+    int64_t stride = 2;  // of a stage's maps
     for (const Stage& stage : kStages) {
+      stride *= stage.stride;
       for (int i = 0; i < stage.blocks; ++i) {
-        blocks_.push_back(std::make_unique<InvertedResidual>(in, stage.out, stage.expansion,
-                                                             i == 0 ? stage.stride : 1));
+        blocks_.push_back(std::make_unique<InvertedResidual>(
+            in, stage.out, stage.expansion, i == 0 ? stage.stride : 1, dilation(stride)));
         in = stage.out;
       }
     }
@@ -82,12 +84,12 @@ class MobileNetV2 : public Encoder {
     const Trace::Scope scope(name());
     std::vector<Variable> features = {x};
     Variable y = stem_.forward(x, pass);
-    for (size_t i = 0; i < blocks_.size(); ++i) {
+    for (size_t i = 0; i < blocks_.size() && !is_complete(features); ++i) {
       y = blocks_[i]->forward(y, pass);
       const size_t index = i + 1;  // in torchvision's list of features, where the stem is number 0
       if (index == 1 || index == 3 || index == 6 || index == 13) features.push_back(y);
     }
-    features.push_back(last_.forward(y, pass));
+    if (!is_complete(features)) features.push_back(last_.forward(y, pass));
     return features;
   }
 
@@ -104,7 +106,7 @@ class MobileNetV2 : public Encoder {
 };
 
 const bool kRegistered = register_encoder("mobilenet_v2", [](const NetworkSpec& network) {
-  return std::make_unique<MobileNetV2>(network.in_channels);
+  return std::make_unique<MobileNetV2>(network);
 });
 
 }  // namespace

@@ -141,14 +141,15 @@ class InvertedResidual : public Module {
 
 class MobileNetV3Small : public Encoder {
  public:
-  MobileNetV3Small(double width, int64_t in_channels)
-      : Encoder({in_channels, scaled(16, width), scaled(16, width), scaled(24, width),
-                 scaled(48, width), scaled(576, width)}),
-        conv_stem_(timm_conv(in_channels, channels()[1], 3, 2)),
+  MobileNetV3Small(double width, const NetworkSpec& network)
+      : Encoder({network.in_channels, scaled(16, width), scaled(16, width), scaled(24, width),
+                 scaled(48, width), scaled(576, width)},
+                network),
+        conv_stem_(timm_conv(network.in_channels, channels()[1], 3, 2)),
         bn1_(channels()[1], kSwish, kEps),
         first_(channels()[2]),
-        last_(timm_conv(scaled(96, width), channels()[5], 1)),
-        last_norm_(channels()[5], kSwish, kEps) {
+        last_(timm_conv(scaled(96, width), scaled(576, width), 1)),
+        last_norm_(scaled(576, width), kSwish, kEps) {
     int64_t in = channels()[2];
     for (const BlockSpec& spec : kBlocks) {
       const int64_t middle = round_channels(static_cast<double>(in) * spec.expansion);
@@ -160,20 +161,20 @@ class MobileNetV3Small : public Encoder {
 
   /// At even sizes SAME pads a 3 x 3 by nothing before and a 5 x 5 by one: each of the five layers
   /// of stride 2 takes cell i to 2 i + 1, all of them together to 32 i + 31.
-  double offset() const override { return 31; }
+  double offset() const override { return static_cast<double>(stride() - 1); }
 
   std::vector<Variable> forward(const Variable& x, const Pass& pass) override {
     const Trace::Scope scope(name());
     std::vector<Variable> features = {x, bn1_.forward(conv_stem_.forward(x), pass)};
     features.push_back(first_.forward(features.back(), pass));
     Variable y = features.back();
-    for (size_t i = 0; i < blocks_.size(); ++i) {
+    for (size_t i = 0; i < blocks_.size() && !is_complete(features); ++i) {
       y = blocks_[i]->forward(y, pass);
       const size_t stage = kBlocks[i].stage;
       const bool ends = i + 1 == blocks_.size() || kBlocks[i + 1].stage != stage;
       if (ends && (stage == 1 || stage == 3)) features.push_back(y);
     }
-    features.push_back(last_norm_.forward(last_.forward(y), pass));
+    if (!is_complete(features)) features.push_back(last_norm_.forward(last_.forward(y), pass));
     return features;
   }
 
@@ -205,7 +206,7 @@ class MobileNetV3Small : public Encoder {
 
 bool register_small(std::string_view name, double width) {
   return register_encoder(name, [width](const NetworkSpec& network) {
-    return std::make_unique<MobileNetV3Small>(width, network.in_channels);
+    return std::make_unique<MobileNetV3Small>(width, network);
   });
 }
 

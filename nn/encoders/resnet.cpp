@@ -25,8 +25,12 @@ struct ResNetSpec {
 /// four times the channels in the end (bottleneck).
 class ResidualBlock : public Module {
  public:
-  ResidualBlock(const ResNetSpec& spec, int64_t in, int64_t planes, int stride)
+  ResidualBlock(const ResNetSpec& spec, int64_t in, int64_t planes, int stride, int dilation)
       : out_(spec.bottleneck ? 4 * planes : planes) {
+    const auto add = [&](const Conv2dSpec& conv) {
+      convs_.push_back(std::make_unique<Conv2d>(dilated(conv, dilation)));
+      norms_.push_back(std::make_unique<BatchNorm2d>(conv.out, Activation::relu));
+    };
     if (spec.bottleneck) {
       const int64_t middle = planes * spec.group_width / 64 * spec.groups;
       add({.in = in, .out = middle, .kernel = 1});
@@ -38,7 +42,8 @@ class ResidualBlock : public Module {
     }
     if (stride != 1 || in != out_)
       downsample_ = std::make_unique<ConvNormAct>(
-          Conv2dSpec{.in = in, .out = out_, .kernel = 1, .stride = stride}, Activation::none);
+          dilated({.in = in, .out = out_, .kernel = 1, .stride = stride}, dilation),
+          Activation::none);
   }
 
   Variable forward(const Variable& x, const Pass& pass) {
@@ -62,11 +67,6 @@ class ResidualBlock : public Module {
   int64_t out() const { return out_; }
 
  private:
-  void add(const Conv2dSpec& spec) {
-    convs_.push_back(std::make_unique<Conv2d>(spec));
-    norms_.push_back(std::make_unique<BatchNorm2d>(spec.out, Activation::relu));
-  }
-
   int64_t out_;
   std::vector<std::unique_ptr<Conv2d>> convs_;
   std::vector<std::unique_ptr<BatchNorm2d>> norms_;
@@ -75,16 +75,16 @@ class ResidualBlock : public Module {
 
 class ResNet : public Encoder {
  public:
-  ResNet(const ResNetSpec& spec, int64_t in_channels)
-      : Encoder(channels_of(spec, in_channels)),
-        conv1_({.in = in_channels, .out = 64, .kernel = 7, .stride = 2}),
+  ResNet(const ResNetSpec& spec, const NetworkSpec& network)
+      : Encoder(channels_of(spec, network.in_channels), network, Dilates::yes),
+        conv1_({.in = network.in_channels, .out = 64, .kernel = 7, .stride = 2}),
         bn1_(64, Activation::relu) {
     int64_t in = 64;
     for (size_t layer = 0; layer < 4; ++layer) {
       for (int i = 0; i < spec.blocks[layer]; ++i) {
         const int stride = layer > 0 && i == 0 ? 2 : 1;
-        layers_[layer].push_back(
-            std::make_unique<ResidualBlock>(spec, in, int64_t{64} << layer, stride));
+        layers_[layer].push_back(std::make_unique<ResidualBlock>(
+            spec, in, int64_t{64} << layer, stride, dilation(int64_t{4} << layer)));
         in = layers_[layer].back()->out();
       }
     }
@@ -95,6 +95,7 @@ class ResNet : public Encoder {
     std::vector<Variable> features = {x, bn1_.forward(conv1_.forward(x), pass)};
     Variable y = max_pool2d(features.back(), {.kernel = 3, .stride = 2, .padding = 1});
     for (const auto& layer : layers_) {
+      if (is_complete(features)) break;
       for (const auto& block : layer) y = block->forward(y, pass);
       features.push_back(y);
     }
@@ -121,9 +122,8 @@ class ResNet : public Encoder {
 };
 
 bool register_resnet(std::string_view name, const ResNetSpec& spec) {
-  return register_encoder(name, [spec](const NetworkSpec& network) {
-    return std::make_unique<ResNet>(spec, network.in_channels);
-  });
+  return register_encoder(
+      name, [spec](const NetworkSpec& network) { return std::make_unique<ResNet>(spec, network); });
 }
 
 const bool kRegistered[] = {

@@ -38,7 +38,7 @@ std::vector<int64_t> channels_of(const NetworkSpec& spec) {
 class ThinEncoder : public Encoder {
  public:
   explicit ThinEncoder(const NetworkSpec& spec)
-      : Encoder(channels_of(spec)),
+      : Encoder(channels_of(spec), spec),
         stem_({.in = spec.in_channels, .out = channels()[1], .stride = 2}) {
     for (size_t i = 2; i < channels().size(); ++i) {
       convs_.push_back(std::make_unique<SeparableConv>(channels()[i - 1], channels()[i], 2));

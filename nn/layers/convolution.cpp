@@ -17,10 +17,11 @@ Initializer upsampling_init(int64_t out) {
 
 // Zeros before and after `size` rows.
 std::pair<int, int> padding_of(const Conv2dSpec& spec, int64_t size) {
-  if (spec.padding == PaddingRule::centred) return {(spec.kernel - 1) / 2, (spec.kernel - 1) / 2};
+  const int reach = spec.dilation * (spec.kernel - 1);
+  if (spec.padding == PaddingRule::centred) return {reach / 2, reach / 2};
   const int64_t rows = (size + spec.stride - 1) / spec.stride;
   const auto total =
-      static_cast<int>(std::max<int64_t>(0, (rows - 1) * spec.stride + spec.kernel - size));
+      static_cast<int>(std::max<int64_t>(0, (rows - 1) * spec.stride + reach + 1 - size));
   return {total / 2, total - total / 2};
 }
 
@@ -39,6 +40,19 @@ Initializer torch_default(double fan_in) {
   return Initializer::uniform(1 / std::sqrt(fan_in));
 }
 
+Conv2dSpec dilated(Conv2dSpec spec, int dilation) {
+  if (dilation == 1) return spec;
+  spec.stride = 1;
+  spec.dilation = dilation;
+  return spec;
+}
+
+Conv2dSpec torch_initialized(Conv2dSpec spec) {
+  spec.weight_init = torch_default(static_cast<double>(spec.fan_in()));
+  spec.bias_init = *spec.weight_init;
+  return spec;
+}
+
 Conv2d::Conv2d(const Conv2dSpec& spec)
     : spec_(spec),
       weight_{
@@ -54,9 +68,11 @@ Variable Conv2d::forward(const Variable& x) const {
   check(x.shape().rank() == 4, "Conv2d: expected [N, H, W, C], got ", x.shape());
   const auto [top, bottom] = padding_of(spec_, x.shape()[1]);
   const auto [left, right] = padding_of(spec_, x.shape()[2]);
-  return conv2d(
-      x, weight_.variable, spec_.bias ? bias_.variable : Variable{},
-      {.stride = spec_.stride, .padding = {top, bottom, left, right}, .groups = spec_.groups});
+  return conv2d(x, weight_.variable, spec_.bias ? bias_.variable : Variable{},
+                {.stride = spec_.stride,
+                 .padding = {top, bottom, left, right},
+                 .dilation = spec_.dilation,
+                 .groups = spec_.groups});
 }
 
 void Conv2d::visit(Visitor& v) {

@@ -16,15 +16,16 @@ Initializer he_uniform(double fan_in);                      ///< U(+-sqrt(6 / fa
 Initializer glorot_uniform(double fan_in, double fan_out);  ///< U(+-sqrt(6 / (fan_in + fan_out)))
 Initializer torch_default(double fan_in);  ///< U(+-1 / sqrt(fan_in)), PyTorch's own, biases too
 
-/// Zeros around the input. centred: (kernel - 1) / 2 on each side. same_up: so many that the output
-/// has ceil(size / stride) rows, the odd one of them below and to the right; TensorFlow's SAME,
-/// where they depend on the input's size.
+/// Zeros around the input. centred: dilation (kernel - 1) / 2 on each side. same_up: so many that
+/// the output has ceil(size / stride) rows, the odd one of them below and to the right;
+/// TensorFlow's SAME, where they depend on the input's size.
 enum class PaddingRule : uint8_t { centred, same_up };
 
 struct Conv2dSpec {
   int64_t in = 0, out = 0;
   int kernel = 3;
   int stride = 1;
+  int dilation = 1;
   int groups = 1;
   bool bias = false;
   PaddingRule padding = PaddingRule::centred;
@@ -35,6 +36,13 @@ struct Conv2dSpec {
   int64_t fan_in() const { return in / groups * kernel * kernel; }
   int64_t fan_out() const { return out * kernel * kernel; }
 };
+
+/// The convolution of a stage that keeps its maps large (Encoder::dilation): stride 1 and the
+/// dilation in its place. The spec itself where the dilation is 1.
+Conv2dSpec dilated(Conv2dSpec spec, int dilation);
+
+/// The spec with PyTorch's default initial values.
+Conv2dSpec torch_initialized(Conv2dSpec spec);
 
 /// A convolution with its weight [out, kernel, kernel, in / groups] and bias [out]. Named as
 /// PyTorch's Conv2d: "weight", "bias".

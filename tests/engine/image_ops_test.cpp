@@ -9,6 +9,7 @@
 #include "engine/ops/affine_warp.h"
 #include "engine/ops/arithmetic.h"
 #include "engine/ops/dropout.h"
+#include "engine/ops/dropout2d.h"
 #include "engine/ops/pool.h"
 #include "engine/ops/reduce.h"
 #include "engine/ops/resize.h"
@@ -218,4 +219,22 @@ TEST_CASE("dropout keeps the mean, and the key alone decides which elements go")
   CHECK(std::abs(kept / 200'000 - 0.75) < 5 * std::sqrt(0.25 * 0.75 / 200'000));
   CHECK(equal(y, dropout(x, 0.25, key)));
   CHECK_FALSE(equal(y, dropout(x, 0.25, key.part("other"))));
+}
+
+TEST_CASE("dropout2d takes whole channels of an image") {
+  const Variable x(Tensor::full({50, 3, 2, 40}, 1, DType::f64));
+  const RngKey key = RngKey::of(3, "dropout");
+  const Variable y = dropout2d(x, 0.25, key);
+  const double* values = y.value().data<double>();
+  double kept = 0;
+  for (int64_t n = 0; n < 50; ++n)
+    for (int64_t c = 0; c < 40; ++c) {
+      const double first = values[n * 240 + c];
+      CHECK_MESSAGE((first == 0 || first == 1 / 0.75), first);
+      for (int64_t pixel = 1; pixel < 6; ++pixel) CHECK(values[n * 240 + pixel * 40 + c] == first);
+      kept += first != 0 ? 1 : 0;
+    }
+  CHECK(std::abs(kept / 2000 - 0.75) < 5 * std::sqrt(0.25 * 0.75 / 2000));
+  CHECK(equal(y, dropout2d(x, 0.25, key)));
+  CHECK_FALSE(equal(y, dropout2d(x, 0.25, key.part("other"))));
 }

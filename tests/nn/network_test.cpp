@@ -123,6 +123,30 @@ TEST_CASE("one input channel takes one third of the first convolution") {
   CHECK(parameter_count(mobilenet) == 4'319'859 - 576);
 }
 
+TEST_CASE("an encoder may be taken for its first maps, with all of its parameters") {
+  const NoGrad no_grad;
+  const Variable x(Tensor::zeros({1, 64, 48, 3}));
+  for (const char* encoder : {"resnet18", "mobilenet_v2", "mobilenet_v3_small_075"})
+    for (const int64_t depth : {3, 4, 5}) {
+      CAPTURE(encoder);
+      CAPTURE(depth);
+      const auto network = make_network({.decoder = "linknet", .encoder = encoder, .depth = depth});
+      Network whole({.decoder = "linknet", .encoder = encoder});
+      CHECK(parameter_count(network->encoder()) == parameter_count(whole.encoder()));
+      CHECK(network->stride() == int64_t{1} << depth);
+      const Output y = network->forward(x);
+      CHECK(y.logits.shape() == Shape{1, 64, 48, 1});
+      CHECK(y.hidden.shape()[1] * network->stride() == 64);
+      CHECK(y.hidden.shape()[3] == network->hidden_channels());
+      CHECK(y.hidden_offset ==
+            (std::string_view(encoder).starts_with("mobilenet_v3") ? y.hidden_stride - 1 : 0));
+    }
+  CHECK_THROWS_WITH_AS(Network({.decoder = "unet", .encoder = "resnet18", .depth = 2}),
+                       "resnet18: expected a depth of 3 to 5, got 2", Error);
+  CHECK_THROWS_WITH_AS(Network({.decoder = "unet", .encoder = "resnet18", .depth = 6}),
+                       "resnet18: expected a depth of 3 to 5, got 6", Error);
+}
+
 TEST_CASE("the thin U-Net is a hundred times smaller than its teacher, with the same hidden grid") {
   const auto thin = allocated("thin_unet");
   const auto teacher = allocated("unet/resnet18");
