@@ -163,7 +163,7 @@ Command convert_command() {
       "convert", "weights from PyTorch, SMP or numpy, and to them",
       "  decant convert unet.pth unet.safetensors --model unet/resnet18 --strip module.\n"
       "  decant convert runs/L_KLD student.pt\n"
-      "  decant convert runs/L_KLD smp_model       (smp.from_pretrained(\"smp_model\") loads it)\n"
+      "  decant convert runs/teacher smp_model     (smp.from_pretrained(\"smp_model\") loads it)\n"
       "  decant convert smp_model teacher.safetensors --size 256\n",
       run);
 }
