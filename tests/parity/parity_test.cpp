@@ -250,7 +250,8 @@ TEST_CASE("networks agree with segmentation_models.pytorch") {
                         << " parameters)");
   }
   CHECK_MESSAGE(compared > 0, "no fixture of a known network in " << folder.string());
-  if (other == nullptr) CHECK(compared == 20);  // of the project's own files none may be passed over
+  if (other == nullptr)
+    CHECK(compared == 20);  // of the project's own files none may be passed over
 }
 
 }  // namespace
