@@ -281,16 +281,20 @@ NetworkSpec parse_network(std::string_view text) {
   return resolved(spec);
 }
 
-Json to_json(const NetworkSpec& spec) {
+Json to_json(const NetworkSpec& spec, bool all) {
   const NetworkSpec full = resolved(spec);
   Json json = {{"decoder", full.decoder},
                {"encoder", full.encoder},
                {"in_channels", full.in_channels},
                {"classes", full.classes}};
   if (is_thin(full)) json["width"] = full.width;
-  if (is_thin(full) || full.depth != decoder_kind(full.decoder).usual_depth)
+  if (all || is_thin(full) || full.depth != decoder_kind(full.decoder).usual_depth)
     json["depth"] = full.depth;
   visit_unusual(full, [&](std::string_view key, const auto& value) { json[key] = value; });
+  if (all)
+    visit_options(full.options, [&](std::string_view key, const auto& option) {
+      if (option) json[key] = *option;
+    });
   return json;
 }
 

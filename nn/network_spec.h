@@ -55,9 +55,9 @@ NetworkSpec parse_network(std::string_view text);
 
 /// {"decoder": "linknet", "encoder": "mobilenet_v3_small_075", "in_channels": 3, "classes": 1};
 /// width and depth stand there where the network is thin, depth and options where they are not as
-/// usual. Reading takes defaults for missing keys and throws Error for unknown ones and for what
-/// resolved() refuses.
-nlohmann::json to_json(const NetworkSpec& spec);
+/// usual, or `all` of them. Reading takes defaults for missing keys and throws Error for unknown
+/// ones and for what resolved() refuses.
+nlohmann::json to_json(const NetworkSpec& spec, bool all = false);
 NetworkSpec network_spec_from_json(const nlohmann::json& json);
 
 /// The spec with its encoder, depth and options filled in. Throws Error naming the nearest known

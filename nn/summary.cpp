@@ -32,8 +32,7 @@ int64_t macs_of(const Trace::Step& step) {
   if (op == "conv_transpose2d")
     return step.input_shapes.at(0).size() * (weight().size() / weight()[0]);
   if (op == "linear") return step.output_shape.size() * weight()[1];
-  if (op == "matmul")
-    return step.output_shape.size() * (step.input_shapes.at(0).size() / step.output_shape[0]);
+  if (op == "matmul") return step.input_shapes.at(0).size() * step.output_shape[-1];
   return 0;
 }
 
@@ -73,6 +72,11 @@ Summary summarize(Network& network, int64_t height, int64_t width) {
     layer.macs += macs_of(step);
     layer.activation_bytes += step.output_shape.size() * element;
   }
+  int64_t idle = 0;  // of later stages of an encoder, say
+  for (const auto& [module, count] : parameters) idle += count;
+  if (idle > 0)
+    summary.layers.push_back(
+        {.name = "(not run)", .op = {}, .output_shape = {}, .parameters = idle});
   for (const LayerSummary& layer : summary.layers) {
     summary.macs += layer.macs;
     summary.activation_bytes += layer.activation_bytes;

@@ -19,8 +19,10 @@ struct LayerSummary {
 };
 
 struct Summary {
-  std::vector<LayerSummary> layers;  ///< in the order they ran
-  int64_t parameters = 0;            ///< of the whole network, used or not
+  /// In the order they ran; last, where there are such, "(not run)" with parameters that no op
+  /// read.
+  std::vector<LayerSummary> layers;
+  int64_t parameters = 0;  ///< of the whole network, used or not
   int64_t macs = 0;
   int64_t activation_bytes = 0;
   Shape input_shape;

@@ -47,7 +47,7 @@ Trace::Scope::Scope(std::string_view name) {
   if (active_trace == nullptr) return;
   std::string& scope = active_trace->scope_;
   previous_length_ = scope.size();
-  if (!scope.empty()) scope += '.';
+  if (!scope.empty() && !name.empty()) scope += '.';
   scope += name;
 }
 

@@ -3,19 +3,19 @@
 // level goes to 32 channels and has no skip. Source: Chaurasia & Culurciello 2017, "LinkNet".
 
 #include "engine/ops/arithmetic.h"
+#include "nn/decoders/decoder_conv.h"
 #include "nn/decoders/level_decoder.h"
-#include "nn/layers/conv_norm_act.h"
-#include "nn/network.h"
 
 namespace decant::nn {
 namespace {
 
 constexpr int64_t kLastChannels = 32;
 
-/// ConvTranspose2d ("0"), batch norm ("1"), ReLU.
+/// ConvTranspose2d ("0"), norm ("1"), ReLU.
 class Upsample : public Module {
  public:
-  explicit Upsample(int64_t channels) : conv_(channels, channels), norm_(channels, kRelu) {}
+  Upsample(int64_t channels, std::string_view norm)
+      : conv_(channels, channels), norm_(channels, norm) {}
 
   Variable forward(const Variable& x, const Pass& pass) {
     const Trace::Scope scope(name());
@@ -28,18 +28,14 @@ class Upsample : public Module {
   }
 
  private:
-  static constexpr Activation kRelu = Activation::relu;
-
   ConvTranspose2d conv_;
-  BatchNorm2d norm_;
+  DecoderNorm norm_;
 };
 
 class LinknetBlock : public Module {
  public:
-  LinknetBlock(int64_t in, int64_t out)
-      : reduce_(decoder_conv(in, in / 4, 1)),
-        upsample_(in / 4),
-        expand_(decoder_conv(in / 4, out, 1)) {}
+  LinknetBlock(int64_t in, int64_t out, std::string_view norm)
+      : reduce_(in, in / 4, 1, norm), upsample_(in / 4, norm), expand_(in / 4, out, 1, norm) {}
 
   Variable forward(const Variable& x, const Variable& skip, const Pass& pass) {
     const Trace::Scope scope(name());
@@ -54,25 +50,27 @@ class LinknetBlock : public Module {
   }
 
  private:
-  ConvNormAct reduce_;
+  DecoderConv reduce_;
   Upsample upsample_;
-  ConvNormAct expand_;
+  DecoderConv expand_;
 };
 
 class Linknet : public LevelDecoder<LinknetBlock> {
  public:
-  Linknet(const std::vector<int64_t>& channels, const NetworkSpec& /*spec*/)
+  Linknet(const std::vector<int64_t>& channels, const NetworkSpec& spec)
       : LevelDecoder({.in_channels = kLastChannels, .kernel = 1}) {
     for (size_t level = channels.size() - 1; level > 0; --level) {
       check(channels[level] >= 4, "linknet: expected at least 4 channels at every level of the ",
             "encoder, of which blocks take a quarter, got ", channels[level]);
       blocks_.push_back(std::make_unique<LinknetBlock>(
-          channels[level], level > 1 ? channels[level - 1] : kLastChannels));
+          channels[level], level > 1 ? channels[level - 1] : kLastChannels, *spec.options.norm));
     }
   }
 };
 
-const bool kRegistered = register_decoder("linknet", {.make = make_as<Linknet>});
+const bool kRegistered = register_decoder(
+    "linknet", {.make = make_as<Linknet>,
+                .usual_options = [](int64_t) { return DecoderOptions{.norm = "batchnorm"}; }});
 
 }  // namespace
 }  // namespace decant::nn

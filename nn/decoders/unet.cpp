@@ -1,51 +1,39 @@
 // SMP's Unet decoder: per level a nearest enlargement to the skip's size, the skip beside it, and
-// two 3x3 convolutions; the last level has no skip. Channels 256, 128, 64, 32, 16. Source:
-// Ronneberger et al. 2015, "U-Net". Differs as SMP does: batch norm, padded convolutions, nearest
-// enlargement in place of transposed convolutions.
+// two 3x3 convolutions; the last level has no skip. Source: Ronneberger et al. 2015, "U-Net".
+// Differs as SMP does: batch norm, padded convolutions, nearest enlargement in place of transposed
+// convolutions.
 
-#include "engine/ops/resize.h"
-#include "nn/decoders/level_decoder.h"
-#include "nn/layers/conv_norm_act.h"
-#include "nn/network.h"
+#include "nn/decoders/unet_block.h"
 
 namespace decant::nn {
 namespace {
 
-class UnetBlock : public Module {
+class Unet : public LevelDecoder<UnetBlock> {
  public:
-  UnetBlock(int64_t in, int64_t skip, int64_t out)
-      : conv1_(decoder_conv(in + skip, out)), conv2_(decoder_conv(out, out)) {}
-
-  Variable forward(const Variable& x, const Variable& skip, const Pass& pass) {
-    const Trace::Scope scope(name());
-    return conv2_.forward(conv1_.forward(upsample_concat(x, skip), pass), pass);
+  Unet(const std::vector<int64_t>& channels, const NetworkSpec& spec)
+      : LevelDecoder({.in_channels = spec.options.channels->back(), .kernel = 3}),
+        centre_(centre_of(spec, channels.back())) {
+    for_levels(channels, *spec.options.channels, [&](int64_t in, int64_t skip, int64_t out) {
+      blocks_.push_back(std::make_unique<UnetBlock>(in, skip, out, spec.options));
+    });
   }
 
   void visit(Visitor& v) override {
-    v("conv1", conv1_);
-    v("conv2", conv2_);
+    if (centre_) v("center", *centre_);
+    LevelDecoder::visit(v);
+  }
+
+ protected:
+  Variable centre(const Variable& x, const Pass& pass) override {
+    return centre_ ? centre_->forward(x, pass) : x;
   }
 
  private:
-  ConvNormAct conv1_;
-  ConvNormAct conv2_;
+  std::unique_ptr<CentreBlock> centre_;
 };
 
-class Unet : public LevelDecoder<UnetBlock> {
- public:
-  Unet(const std::vector<int64_t>& channels, const NetworkSpec& /*spec*/)
-      : LevelDecoder({.in_channels = 16, .kernel = 3}) {
-    int64_t in = channels.back();
-    for (size_t level = channels.size() - 1; level-- > 0;) {
-      const int64_t skip = level > 0 ? channels[level] : 0;
-      const int64_t out = int64_t{16} << level;
-      blocks_.push_back(std::make_unique<UnetBlock>(in, skip, out));
-      in = out;
-    }
-  }
-};
-
-const bool kRegistered = register_decoder("unet", {.make = make_as<Unet>});
+const bool kRegistered =
+    register_decoder("unet", {.make = make_as<Unet>, .usual_options = unet_options});
 
 }  // namespace
 }  // namespace decant::nn

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 
 #include "engine/core/nearest_name.h"
 #include "engine/io/atomic_file.h"
@@ -17,24 +19,82 @@ using Json = nlohmann::json;
 constexpr const char* kConfig = "config.json";
 constexpr int kMostDepth = 32;  // a run of ours has a config.json too, of six
 
-/// A class of SMP, our decoder of that structure, and the arguments that make it so.
-struct SmpClass {
-  const char* name;
-  const char* decoder;
-  const char* arguments;
+/// How a value of SMP's reads here.
+enum class Form : uint8_t {
+  same,
+  list,       ///< a number for a list of one
+  first,      ///< a number for the first of two
+  second,     ///< for the second
+  attention,  ///< null for "none"
+  norm,       ///< true and false for "batchnorm" and "identity"; {"type": NAME}; see kInstanceNorm
 };
 
-constexpr SmpClass kClasses[] = {
-    {"Unet", "unet",
-     R"({"encoder_depth": 5, "decoder_use_norm": "batchnorm", "decoder_interpolation": "nearest",
-         "decoder_channels": [256, 128, 64, 32, 16], "decoder_attention_type": null})"},
-    {"Linknet", "linknet", R"({"encoder_depth": 5, "decoder_use_norm": "batchnorm"})"},
+/// How SMP says "instancenorm". Its plain name asks for one without parameters, which SMP then
+/// fails to initialize.
+constexpr const char* kInstanceNorm = R"({"type": "instancenorm", "affine": true})";
+
+/// An argument of SMP's and what we call it.
+struct Argument {
+  std::string_view smp;
+  std::string_view own;
+  Form form = Form::same;
 };
+
+/// Arguments by the names of now and of before; the first of several is the one written.
+constexpr Argument kDepth = {"encoder_depth", "depth"};
+constexpr Argument kStride = {"encoder_output_stride", "output_stride"};
+constexpr Argument kNorm = {"decoder_use_norm", "norm", Form::norm};
+constexpr Argument kOldNorm = {"decoder_use_batchnorm", "norm", Form::norm};
+constexpr Argument kChannels = {"decoder_channels", "channels"};
+constexpr Argument kWidth = {"decoder_channels", "channels", Form::list};
+constexpr Argument kAttention = {"decoder_attention_type", "attention", Form::attention};
+constexpr Argument kRates = {"decoder_atrous_rates", "rates"};
+constexpr Argument kSeparable = {"decoder_aspp_separable", "separable"};
+constexpr Argument kAsppDropout = {"decoder_aspp_dropout", "dropout"};
+
+/// A class of SMP, our decoder of that structure, the arguments that it lets one choose, and those
+/// that must be as they are.
+struct SmpClass {
+  std::string_view name;
+  std::string_view decoder;
+  std::vector<Argument> arguments;
+  const char* fixed = "{}";
+};
+
+const std::vector<SmpClass>& classes() {
+  constexpr const char* kNearest = R"({"decoder_interpolation": "nearest"})";
+  static const std::vector<SmpClass> table = {
+      {"Unet", "unet", {kDepth, kNorm, kOldNorm, kChannels, kAttention}, kNearest},
+      {"UnetPlusPlus", "unetplusplus", {kDepth, kNorm, kOldNorm, kChannels, kAttention}, kNearest},
+      {"MAnet",
+       "manet",
+       {kDepth, kNorm, kOldNorm, kChannels, {"decoder_pab_channels", "attention_channels"}},
+       kNearest},
+      {"Linknet", "linknet", {kDepth, kNorm, kOldNorm}},
+      {"FPN",
+       "fpn",
+       {kDepth,
+        {"decoder_pyramid_channels", "channels", Form::first},
+        {"decoder_segmentation_channels", "channels", Form::second},
+        {"decoder_dropout", "dropout"}},
+       R"({"decoder_interpolation": "nearest", "decoder_merge_policy": "add"})"},
+      {"PSPNet",
+       "pspnet",
+       {kDepth,
+        {"psp_out_channels", "channels", Form::list},
+        kNorm,
+        {"psp_use_batchnorm", "norm", Form::norm},
+        {"psp_dropout", "dropout"}}},
+      {"DeepLabV3", "deeplabv3", {kDepth, kStride, kWidth, kRates, kSeparable, kAsppDropout}},
+      {"DeepLabV3Plus",
+       "deeplabv3plus",
+       {kDepth, kStride, kWidth, kRates, kSeparable, kAsppDropout}},
+  };
+  return table;
+}
 
 /// What every class takes: logits come out as they are, and nothing beside them.
 constexpr const char* kCommonArguments = R"({"activation": null, "aux_params": null})";
-/// Older names of the arguments above. Read, not written.
-constexpr const char* kOldArguments = R"({"decoder_use_batchnorm": true})";
 
 /// Encoders that SMP calls otherwise; all others have one name here and there.
 struct SmpEncoder {
@@ -51,7 +111,7 @@ constexpr SmpEncoder kEncoders[] = {
 
 std::string class_names() {
   std::string names;
-  for (const SmpClass& c : kClasses) names += str(names.empty() ? "" : ", ", c.name);
+  for (const SmpClass& c : classes()) names += str(names.empty() ? "" : ", ", c.name);
   return names;
 }
 
@@ -78,20 +138,74 @@ bool expect_argument(const char* arguments, const std::string& key, const Json& 
   return true;
 }
 
-void read_argument(const SmpClass& smp, const std::string& key, const Json& value,
-                   NetworkSpec& spec) {
-  if (key == "in_channels" || key == "classes") {
-    check(value.is_number_integer(), "expected a whole number for ", key, ", got ",
-          shown(value.dump()));
-    (key == "classes" ? spec.classes : spec.in_channels) = value.get<int64_t>();
-  } else if (key == "encoder_name") {
+/// A value of SMP's as ours; `before` is what the key holds already.
+Json own_value(const Argument& argument, const Json& value, const Json& before) {
+  switch (argument.form) {
+    case Form::same:
+      return value;
+    case Form::list:
+      return Json::array({value});
+    case Form::first:
+    case Form::second: {
+      Json both = before;
+      both[argument.form == Form::second ? 1 : 0] = value;
+      return both;
+    }
+    case Form::attention:
+      return value.is_null() ? Json("none") : value;
+    case Form::norm:
+      if (value.is_boolean()) return value.get<bool>() ? "batchnorm" : "identity";
+      if (value == Json::parse(kInstanceNorm)) return "instancenorm";
+      return value.is_object() && value.size() == 1 ? value.value("type", value) : value;
+  }
+  return value;
+}
+
+Json smp_value(const Argument& argument, const Json& own) {
+  switch (argument.form) {
+    case Form::list:
+    case Form::first:
+      return own.at(0);
+    case Form::second:
+      return own.at(1);
+    case Form::attention:
+      return own == "none" ? Json() : own;
+    case Form::norm:
+      return own == "instancenorm" ? Json::parse(kInstanceNorm) : own;
+    case Form::same:
+      return own;
+  }
+  return own;
+}
+
+/// By how much the head enlarges its logits, where SMP's class asks: so that they are as large as
+/// the image.
+std::optional<int64_t> upsampling_of(const NetworkSpec& spec) {
+  const int64_t whole = int64_t{1} << spec.depth;
+  if (spec.decoder == "fpn") return whole / 8;
+  if (spec.decoder == "pspnet") return whole;
+  if (spec.decoder == "deeplabv3") return std::min(whole, *spec.options.output_stride);
+  if (spec.decoder == "deeplabv3plus") return 4;
+  return {};
+}
+
+/// Puts an argument into our JSON of a network, `own`, which has everything that is usual.
+void read_argument(const SmpClass& smp, const std::string& key, const Json& value, Json& own) {
+  if (key == "encoder_name") {
     check(value.is_string(), "expected a name for encoder_name, got ", shown(value.dump()));
-    spec.encoder = own_encoder_name(value.get<std::string>());
-  } else if (key != "encoder_weights" && !key.starts_with("_")) {
-    check(expect_argument(smp.arguments, key, value) ||
-              expect_argument(kCommonArguments, key, value) ||
-              expect_argument(kOldArguments, key, value),
-          "expected arguments of ", smp.name, " that are known here, got \"", shown(key), '"');
+    own["encoder"] = own_encoder_name(value.get<std::string>());
+  } else if (key == "in_channels" || key == "classes") {
+    own[key] = value;
+  } else if (const auto found = std::ranges::find(smp.arguments, key, &Argument::smp);
+             found != smp.arguments.end()) {
+    Json& place = own[std::string(found->own)];
+    place = own_value(*found, value, place);
+  } else if (key != "encoder_weights" && key != "upsampling" && !key.starts_with("_")) {
+    std::vector<std::string> known = {"encoder_name", "in_channels", "classes"};
+    for (const Argument& argument : smp.arguments) known.emplace_back(argument.smp);
+    check(expect_argument(smp.fixed, key, value) || expect_argument(kCommonArguments, key, value),
+          "expected arguments of ", smp.name, " that are known here, got \"", shown(key),
+          "\"; did you mean \"", nearest_name(key, known), "\"?");
   }
 }
 
@@ -128,24 +242,36 @@ NetworkSpec spec_from_smp(const Json& config) {
   check(config.is_object() && config.contains("_model_class") && config["_model_class"].is_string(),
         "expected the arguments of a model of SMP with its _model_class");
   const auto name = config["_model_class"].get<std::string>();
-  const auto* smp =
-      std::ranges::find_if(kClasses, [&](const SmpClass& c) { return name == c.name; });
-  check(smp != std::end(kClasses), "expected one of ", class_names(), ", got \"", shown(name), '"');
-  NetworkSpec spec;
-  spec.decoder = smp->decoder;
-  spec.encoder = "resnet34";  // as everywhere in SMP, where none is named
-  for (const auto& [key, value] : config.items()) read_argument(*smp, key, value, spec);
-  return resolved(spec);
+  const auto smp = std::ranges::find(classes(), name, &SmpClass::name);
+  check(smp != classes().end(), "expected one of ", class_names(), ", got \"", shown(name), '"');
+  // As everywhere in SMP, where no encoder is named; and what is usual depends on the depth.
+  NetworkSpec usual = {.decoder = std::string(smp->decoder), .encoder = "resnet34"};
+  const auto depth = config.find("encoder_depth");
+  if (depth != config.end() && depth->is_number_integer()) usual.depth = depth->get<int64_t>();
+  Json own = to_json(usual, true);
+  for (const auto& [key, value] : config.items()) read_argument(*smp, key, value, own);
+  const NetworkSpec spec = network_spec_from_json(own);
+  const std::optional<int64_t> upsampling = upsampling_of(spec);
+  const Json asked = config.value("upsampling", Json());
+  check(asked.is_null() || (upsampling && asked == *upsampling), "expected upsampling ",
+        upsampling.value_or(1), ", so that the logits are as large as the image, got ",
+        shown(asked.dump()));
+  return spec;
 }
 
 Json smp_config(const NetworkSpec& spec) {
   const NetworkSpec full = resolved(spec);
-  const auto* smp =
-      std::ranges::find_if(kClasses, [&](const SmpClass& c) { return full.decoder == c.decoder; });
-  check(smp != std::end(kClasses), "smp: expected a decoder that SMP has (", class_names(),
-        "), got ", full.decoder);
-  Json config = Json::parse(smp->arguments);
+  const auto smp = std::ranges::find(classes(), full.decoder, &SmpClass::decoder);
+  check(smp != classes().end(), "smp: expected a decoder that SMP has (", class_names(), "), got ",
+        full.decoder);
+  Json config = Json::parse(smp->fixed);
   config.update(Json::parse(kCommonArguments));
+  const Json own = to_json(full, true);
+  std::set<std::string_view> written;  // of the first two, both
+  for (const Argument& argument : smp->arguments)
+    if (written.insert(argument.own).second || argument.form == Form::second)
+      config[std::string(argument.smp)] = smp_value(argument, own.at(std::string(argument.own)));
+  if (const auto upsampling = upsampling_of(full)) config["upsampling"] = *upsampling;
   config["_model_class"] = smp->name;
   config["encoder_name"] = smp_encoder_name(full.encoder);
   config["encoder_weights"] = nullptr;

@@ -15,10 +15,4 @@ void ConvNormAct::visit(Visitor& v) {
   v("1", norm_);
 }
 
-Conv2dSpec decoder_conv(int64_t in, int64_t out, int kernel) {
-  Conv2dSpec spec{.in = in, .out = out, .kernel = kernel};
-  spec.weight_init = he_uniform(static_cast<double>(spec.fan_in()));
-  return spec;
-}
-
 }  // namespace decant::nn

@@ -19,7 +19,4 @@ class ConvNormAct : public Module {
   BatchNorm2d norm_;
 };
 
-/// A spec with SMP's initial values for decoders: he_uniform of the fan-in.
-Conv2dSpec decoder_conv(int64_t in, int64_t out, int kernel = 3);
-
 }  // namespace decant::nn

@@ -26,11 +26,16 @@ int64_t integer(const Step& step, std::string_view name) {
   throw Error(str("onnx: ", step.op->name, " in ", step.scope, ": ", reason));
 }
 
-/// Where an axis of [N, H, W, C] lies in [N, C, H, W].
+constexpr int64_t kThere[] = {0, 2, 3, 1};  // where axes of [N, H, W, C] lie in [N, C, H, W]
+constexpr int64_t kHere[] = {0, 3, 1, 2};   // and the other way round
+
+/// Values of four axes are maps; others have their own order there too.
+bool is_map(const Shape& shape) {
+  return shape.rank() == 4;
+}
+
 int64_t axis_there(const Step& step, int64_t axis) {
-  constexpr int64_t kThere[] = {0, 2, 3, 1};
-  if (step.input_shapes.at(0).rank() != 4) refuse(step, "expected a map of four axes");
-  return kThere[axis];
+  return is_map(step.input_shapes.at(0)) ? kThere[axis] : axis;
 }
 
 std::vector<int64_t> square(int64_t n) {
@@ -250,6 +255,72 @@ void softmax(Lowering& to, const Step& step) {
                       {{"axis", axis_there(step, integer(step, "axis"))}}));
 }
 
+std::string transposed(Lowering& to, const Step& step, const std::string& x,
+                       std::vector<int64_t> order) {
+  return to.add(step, "Transpose", {x}, {{"perm", std::move(order)}});
+}
+
+void reshape(Lowering& to, const Step& step) {
+  const Shape& in = step.input_shapes.at(0);
+  const Shape& out = step.output_shape;
+  std::string x = to.input(step, 0);
+  if (is_map(in)) x = transposed(to, step, x, {std::begin(kThere), std::end(kThere)});
+  std::vector<int64_t> extents(out.extents().begin(), out.extents().end());
+  if (in.rank() > 0 && out.rank() > 1 && in[0] == out[0]) {
+    extents[0] = 0;  // as many images as there are
+    extents[1] = -1;
+  }
+  x = to.add(step, "Reshape", {x, to.graph().constant(step.scope + "/extents", extents)});
+  to.set(step, is_map(out) ? transposed(to, step, x, {std::begin(kHere), std::end(kHere)}) : x);
+}
+
+void permute(Lowering& to, const Step& step) {
+  const auto& order = attribute<std::vector<int64_t>>(step, "order");
+  std::vector<int64_t> there = order;
+  if (is_map(step.output_shape))
+    for (size_t i = 0; i < there.size(); ++i)
+      there[i] = kThere[order[static_cast<size_t>(kHere[i])]];
+  to.set(step, transposed(to, step, to.input(step, 0), there));
+}
+
+void matmul(Lowering& to, const Step& step) {
+  const int rank = step.output_shape.rank();
+  const auto operand = [&](size_t i, const char* option) {
+    if (!attribute<bool>(step, option)) return to.input(step, i);
+    const std::vector<int64_t> order =
+        rank == 3 ? std::vector<int64_t>{0, 2, 1} : std::vector<int64_t>{1, 0};
+    return transposed(to, step, to.input(step, i), order);
+  };
+  const std::string a = operand(0, "transpose_a");
+  to.set(step, to.add(step, "MatMul", {a, operand(1, "transpose_b")}));
+}
+
+/// Instance normalization of [N, groups, rest] without parameters, then these.
+void group_norm(Lowering& to, const Step& step) {
+  const int64_t groups = integer(step, "groups");
+  const int64_t channels = step.output_shape[3];
+  const auto constant = [&](const char* name, const auto& value) {
+    return to.graph().constant(str(step.scope, '/', name), value);
+  };
+  const std::string& x = to.input(step, 0);
+  const std::string grouped =
+      to.add(step, "Reshape", {x, constant("grouped", std::vector<int64_t>{0, groups, -1})});
+  std::string y = to.add(step, "InstanceNormalization",
+                         {grouped, constant("one", Tensor::full({groups}, 1)),
+                          constant("zero", Tensor::zeros({groups}))},
+                         {{"epsilon", attribute<double>(step, "eps")}});
+  y = to.add(step, "Reshape", {y, to.add(step, "Shape", {x})});
+  const auto with = [&](const char* op, size_t i) {
+    if (!to.has_input(step, i)) return;
+    const auto& [path, value] = to.parameter(step, i);
+    const Tensor shaped = on_host(value).to(DType::f32).reshape({1, channels, 1, 1});
+    y = to.add(step, op, {y, to.graph().constant(path, shaped)});
+  };
+  with("Mul", 1);
+  with("Add", 2);
+  to.set(step, y);
+}
+
 struct Mapping {
   std::string_view op;
   void (*lower)(Lowering&, const Step&);
@@ -289,6 +360,10 @@ constexpr Mapping kMappings[] = {
     {"mean", reduce},
     {"max", reduce},
     {"softmax", softmax},
+    {"reshape", reshape},
+    {"permute", permute},
+    {"matmul", matmul},
+    {"group_norm", group_norm},
 };
 
 }  // namespace

@@ -33,6 +33,42 @@ Tensor left_half() {
 
 }  // namespace
 
+TEST_CASE("hidden maps of any two networks meet: those kept large by an output stride among them") {
+  const std::pair<const char*, const char*> pairs[] = {
+      {"deeplabv3plus/resnet18", "deeplabv3/mobilenet_v2:output_stride=16"},
+      {"fpn/resnet18", "manet/mobilenet_v2"},
+      {"pspnet/resnet18", "unetplusplus/resnet18:depth=3,channels=32-16-16"}};
+  for (const auto& [teacher_name, student_name] : pairs) {
+    CAPTURE(teacher_name);
+    CAPTURE(student_name);
+    const std::shared_ptr<nn::Network> network =
+        nn::make_network(nn::parse_network(teacher_name), 1, DType::f32, "teacher");
+    const DistillSpec spec = preset("HReg_MSE");
+    FrozenTeacher teacher(network, spec.teacher_batch_norm);
+    const auto student = nn::make_network(nn::parse_network(student_name), 2);
+    Distiller distiller(spec, {.classes = 1, .hidden_channels = student->hidden_channels()},
+                        {.classes = 1, .hidden_channels = network->hidden_channels()}, 0);
+    nn::ParameterSet parameters({{"", student.get()}, {"distiller", &distiller}});
+    const auto optimizer = nn::make_optimizer(parameters, {.name = "adam"});
+    const Variable view(images(3));
+    double first = 0;
+    double last = 0;
+    for (uint64_t step = 0; step < 8; ++step) {
+      parameters.zero_gradients();
+      const nn::Output said = teacher.forward(view);
+      const nn::Output answer =
+          student->forward(view, {.training = true, .key = RngKey::of(0, "dropout", step)});
+      const Losses losses =
+          distiller.loss(answer, said, bce_with_logits(answer.logits, left_half()), {});
+      backward(losses.total);
+      optimizer->step(1e-3);
+      last = losses.total.value().item();
+      if (step == 0) first = last;
+    }
+    CHECK(last < 0.9 * first);
+  }
+}
+
 TEST_CASE("every preset trains a student, its regressor with it, and leaves the teacher alone") {
   const std::shared_ptr<nn::Network> network = nn::make_network(
       {.decoder = "thin_unet", .encoder = "", .width = 8, .depth = 3}, 1, DType::f32, "teacher");

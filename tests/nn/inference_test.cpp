@@ -55,9 +55,20 @@ bool same_bits(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && std::ranges::equal(a.values<float>(), b.values<float>());
 }
 
-constexpr const char* kNetworks[] = {
-    "unet/resnet18",     "linknet/resnet18",         "linknet/mobilenet_v3_small_075",
-    "unet/mobilenet_v2", "linknet/resnext101_32x8d", "thin_unet"};
+constexpr const char* kNetworks[] = {"unet/resnet18",
+                                     "linknet/resnet18",
+                                     "linknet/mobilenet_v3_small_075",
+                                     "unet/mobilenet_v2",
+                                     "linknet/resnext101_32x8d",
+                                     "thin_unet",
+                                     "unetplusplus/resnet18:attention=scse",
+                                     "manet/mobilenet_v2",
+                                     "fpn/resnet18",
+                                     "pspnet/resnet18",
+                                     "deeplabv3/resnet18",
+                                     "deeplabv3plus/mobilenet_v2",
+                                     "unet/resnet18:norm=instancenorm,depth=3",
+                                     "linknet/resnet18:norm=identity,depth=4"};
 
 // Half of what the parity test allows between a network and PyTorch's: two float32 passes of one
 // network that round differently, by direct sums and by Winograd's.
@@ -70,6 +81,12 @@ TEST_CASE("a plan answers as the network does, at any size and for any number of
     const auto network = seasoned(name);
     for (const bool exact : {true, false}) {
       cpu::set_exact_convolutions(exact);
+      {
+        const NoGrad no_grad;
+        const Trace trace;
+        network->forward(Variable(images(1, 64, 64, network->spec().in_channels, 9)));
+        CHECK(InferencePlan::knows_all(trace));
+      }
       Inference inference(*network);
       for (const auto& [h, w] : {std::pair<int64_t, int64_t>{64, 64}, {75, 50}}) {
         const Variable x(images(3, h, w, network->spec().in_channels, 9));

@@ -111,7 +111,9 @@ struct Model {
 
 TEST_CASE("onnx: every value is made before it is read, and batch norms are folded") {
   for (const char* name : {"unet/resnet18", "linknet/resnet18", "linknet/mobilenet_v2",
-                           "linknet/mobilenet_v3_small_075:classes=3", "thin_unet:width=4"}) {
+                           "linknet/mobilenet_v3_small_075:classes=3", "thin_unet:width=4",
+                           "unetplusplus/mobilenet_v2:attention=scse", "fpn/resnet18",
+                           "unet/resnet18:norm=instancenorm"}) {
     CAPTURE(name);
     const auto network = make_network(parse_network(name));
     const Model model(export_onnx(*network, {.metadata = {{"threshold", "0.5"}}}).bytes());
@@ -121,11 +123,30 @@ TEST_CASE("onnx: every value is made before it is read, and batch norms are fold
     CHECK(model.metadata.at("threshold") == "0.5");
     CHECK(model.ops.count("BatchNormalization") == 0);
     CHECK(model.ops.at("Pad") == 1);
-    const std::set<std::string> known = {
-        "Add",         "Clip",    "Concat", "Conv", "ConvTranspose", "GlobalAveragePool",
-        "HardSigmoid", "MaxPool", "Mod",    "Mul",  "Neg",           "Pad",
-        "Relu",        "Resize",  "Shape",  "Slice"};
+    const std::set<std::string> known = {"Add",           "Clip",
+                                         "Concat",        "Conv",
+                                         "ConvTranspose", "GlobalAveragePool",
+                                         "HardSigmoid",   "InstanceNormalization",
+                                         "MaxPool",       "Mod",
+                                         "Mul",           "Neg",
+                                         "Pad",           "Relu",
+                                         "Reshape",       "Resize",
+                                         "Shape",         "Sigmoid",
+                                         "Slice"};
     for (const auto& [op, count] : model.ops) CHECK_MESSAGE(known.contains(op), op);
+  }
+}
+
+TEST_CASE("onnx: networks whose steps depend on the size ask for one") {
+  for (const char* name : {"manet/resnet18", "pspnet/resnet18", "deeplabv3/resnet18:separable=true",
+                           "deeplabv3plus/mobilenet_v2"}) {
+    CAPTURE(name);
+    const auto network = make_network(parse_network(name));
+    const Model model(export_onnx(*network, {.size = 96}).bytes());
+    CHECK(model.input == "image [batch, 3, 96, 96]");
+    CHECK(model.ops.count("BatchNormalization") == 0);
+    CHECK_THROWS_WITH_AS(export_onnx(*network, {}), doctest::Contains("give it one (--size)"),
+                         Error);
   }
 }
 
