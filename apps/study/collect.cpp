@@ -20,14 +20,14 @@ namespace {
 namespace fs = std::filesystem;
 
 // One value per image (or per split).
-std::vector<double> values_by(const Scores& scores, std::string ImageAndSplit::* half) {
+std::vector<double> values_by(const Scores& scores, std::string Measured::* half) {
   std::vector<double> values;
   for (const auto& [name, value] : means_by(scores, half)) values.push_back(value);
   return values;
 }
 
 Comparison compare(const Scores& mine, const Scores& other) {
-  const std::vector<double> points = values_by(points_between(mine, other), &ImageAndSplit::first);
+  const std::vector<double> points = values_by(points_between(mine, other), &Measured::image);
   const Wilcoxon wilcoxon = wilcoxon_signed_rank(points);
   return {.points = mean_std(points).mean,
           .wilcoxon_p = wilcoxon.p,
@@ -84,8 +84,8 @@ std::vector<TableRow> table_of(const Results& results) {
   std::vector<TableRow> table;
   for (const Cell& cell : results.cells) {
     const Scores& mine = scores[cell.name];
-    const std::vector<double> images = values_by(mine, &ImageAndSplit::first);
-    const std::vector<double> splits = values_by(mine, &ImageAndSplit::second);
+    const std::vector<double> images = values_by(mine, &Measured::image);
+    const std::vector<double> splits = values_by(mine, &Measured::split);
     TableRow row{.cell = cell.name,
                  .dice_images_mean = mean_std(images).mean,
                  .dice_images_std = mean_std(images).std,
@@ -109,6 +109,7 @@ Results collect(const Study& study) {
   Results results{.program = study.program,
                   .name = study.matrix.name,
                   .data = study.data,
+                  .jobs = std::ssize(study.jobs),
                   .splits = study.splits};
   for (const Job& job : study.jobs) {
     if (!study.done(job)) continue;
@@ -118,6 +119,7 @@ Results collect(const Study& study) {
           ": expected the results of one run, got ", one.runs.size());
     const MatrixCell& planned = study.cell_of(job);
     if (planned.student != planned.name) one.cells[0].student = planned.student;
+    one.cells[0].jobs = std::ranges::count(study.jobs, job.cell, &Job::cell);
     if (const std::string programs = programs_of(study, job); !programs.empty())
       one.runs[0].program = programs;
     merge(results, std::move(one));

@@ -166,6 +166,7 @@ std::string provenance_section(const Report& report) {
                                                  {"data", results.data.path},
                                                  {"layout", results.data.layout},
                                                  {"images", str(results.data.images)},
+                                                 {"jobs", jobs_text(results)},
                                                  {"checksum", results.data.checksum}};
   std::erase_if(facts, [](const auto& fact) { return fact[1].empty(); });
   return table("Where the figures come from", {"what", "value"}, facts, 2) +

@@ -189,6 +189,10 @@ std::string several_programs(const Results& results) {
   return line + ".";
 }
 
+std::string jobs_text(const Results& results) {
+  return results.jobs ? str(results.runs.size(), " of ", *results.jobs, " jobs done") : "";
+}
+
 Json to_json(const Results& results) {
   Json json = {{"schema", kSchema}};
   json.update(Writer::of(results));

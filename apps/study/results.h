@@ -53,6 +53,7 @@ struct Cell {
       {};                                ///< logits, hidden or regressor, where there is one term
   std::optional<std::string> loss = {};  ///< mse or kld, where there is one term
   std::optional<std::string> teacher_augment = {};
+  std::optional<int64_t> jobs = {};  ///< of the study that are runs of it, done or not
 
   void visit(auto&& v) {
     v("name", name);
@@ -68,6 +69,7 @@ struct Cell {
     v("pathway", pathway);
     v("loss", loss);
     v("teacher_augment", teacher_augment);
+    v("jobs", jobs);
   }
 };
 
@@ -180,6 +182,7 @@ struct Results {
   std::string name;
   StudyData data;
   std::optional<std::string> timed_on = {};  ///< machine_text() of where latencies were measured
+  std::optional<int64_t> jobs = {};          ///< of the study; those that are done are `runs`
   std::vector<std::string> splits = {};
   std::vector<Cell> cells = {};
   std::vector<RunResult> runs = {};
@@ -190,6 +193,7 @@ struct Results {
     v("name", name);
     v("data", data);
     v("timed_on", timed_on);
+    v("jobs", jobs);
     v("splits", splits);
     v("cells", cells);
     v("runs", runs);
@@ -203,6 +207,9 @@ struct Results {
 /// One line where not all runs are of the program that began the study, "" otherwise: figures of
 /// several builds stand beside each other then.
 std::string several_programs(const Results& results);
+
+/// "5 of 12 jobs done"; "" where the results are of no study, or of before it was noted.
+std::string jobs_text(const Results& results);
 
 Json to_json(const Results& results);
 
