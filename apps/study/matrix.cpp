@@ -44,6 +44,38 @@ void apply(TrainConfig& config, const Json& settings, const std::string& where) 
   read_json(keys_of(config), settings, where);
 }
 
+// Settings that a study decides for each job, and what sets them: given as a network's own they
+// would have no effect.
+struct Decided {
+  std::string_view key;
+  std::string_view instead;
+};
+constexpr Decided kDecided[] = {
+    {"data.path", "the study's key \"data\""},
+    {"data.layout", "the study's key \"layout\""},
+    {"data.split", "the study's key \"splits\""},
+    {"data.fold", "the study's key \"splits\", of which every fold is trained"},
+    {"data.split_seed", "the study's key \"split_seed\""},
+    {"seed", "the study's key \"seeds\""},
+    {"threads", "--threads of matrix run"},
+    {"distill.teacher", "the study's key \"teacher\""},
+};
+
+void refuse_decided(std::string_view key, const std::string& where) {
+  for (const Decided& decided : kDecided)
+    check(key != decided.key, where, ": expected ", decided.instead, " to set it, got ", key);
+}
+
+// Every key of a section, "data.size" say.
+void refuse_decided(const Json& settings, const std::string& where,
+                    const std::string& before = "") {
+  if (!settings.is_object()) return;  // whoever reads it says what it should be
+  for (const auto& [name, value] : settings.items()) {
+    refuse_decided(before + name, where);
+    refuse_decided(value, where, str(before, name, "."));
+  }
+}
+
 // Part of a cell's name, which names files.
 std::string word_of(const Setting& setting) {
   const Json& value = setting.value;
@@ -100,8 +132,10 @@ Axis read_axis(const std::string& key, const Json& json, const std::string& wher
 std::vector<Axis> read_axes(const Json& json, const std::string& where) {
   check(json.is_object(), where, ": expected {KEY: [values]}, got ", json.dump());
   std::vector<Axis> axes;
-  for (const auto& [key, value] : json.items())
+  for (const auto& [key, value] : json.items()) {
+    refuse_decided(key, where);
     axes.push_back(read_axis(key, value, where + "." + key));
+  }
   return axes;
 }
 
@@ -163,6 +197,9 @@ void check_axes(const std::vector<Axis>& axes, const std::vector<Distilled>& dis
 class CellMaker {
  public:
   CellMaker(const Matrix& matrix, const std::string& where) : matrix_(matrix), where_(where) {
+    refuse_decided(matrix.train, where + ": train");
+    refuse_decided(matrix.teacher, where + ": teacher");
+    refuse_decided(matrix.student, where + ": student");
     axes_ = read_axes(matrix.axes, where + ": axes");
     distilled_ = read_presets(matrix.presets, where + ": presets");
     check_axes(axes_, distilled_, where + ": axes");

@@ -466,6 +466,25 @@ TEST_CASE("matrix: what is wrong in a study's file is one clear line") {
   bad = small_matrix();
   bad["seeds"] = {1, 1};
   CHECK(contains(refused(folder, bad), "seeds: expected different"));
+  bad = small_matrix();
+  bad["train"]["data"]["split"] = "kfold:5";  // each job has a split of the study's
+  CHECK(
+      contains(refused(folder, bad),
+               "study.json: train: expected the study's key \"splits\" to set it, got data.split"));
+  bad = small_matrix();
+  bad["teacher"]["seed"] = 3;
+  CHECK(contains(refused(folder, bad),
+                 "teacher: expected the study's key \"seeds\" to set it, got seed"));
+  bad = small_matrix();
+  bad["student"]["distill"]["teacher"] = "runs/teacher";
+  CHECK(contains(refused(folder, bad),
+                 "student: expected the study's key \"teacher\" to set it, got distill.teacher"));
+  bad = small_matrix();
+  bad["axes"] = {{"seed", {1, 2}}};
+  CHECK(contains(refused(folder, bad),
+                 "axes: expected the study's key \"seeds\" to set it, got seed"));
+  bad["axes"] = {{"threads", {1, 2}}};
+  CHECK(contains(refused(folder, bad), "axes: expected --threads of matrix run to set it"));
   CHECK_FALSE(fs::exists(folder / "out"));  // nothing was begun
 
   const std::string file = write_matrix(folder, small_matrix());
