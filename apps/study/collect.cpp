@@ -59,11 +59,24 @@ void merge(Results& into, Results&& one) {
   into.cells.push_back(std::move(one.cells[0]));
 }
 
+Json read_latencies(const fs::path& file) {
+  Json known = fs::exists(file) ? read_json_file(file.string()) : Json::object();
+  bool fits = known.is_object();
+  for (const Json& machine : known) {
+    fits = fits && machine.is_object();
+    if (fits)
+      for (const Json& time : machine) fits = fits && time.is_number();
+  }
+  check(fits, file.string(), ": expected {\"machine\": {\"cell\": milliseconds}}, got ",
+        known.dump().substr(0, 60), "; where it is removed, times are measured again");
+  return known;
+}
+
 // latency.json holds for each machine and program what a cell's answer takes: times of another
 // machine, or of a program with other kernels, are no times of this one.
 void add_latencies(const Study& study, Results& results) {
   const fs::path file = study.folder / "latency.json";
-  Json known = fs::exists(file) ? read_json_file(file.string()) : Json::object();
+  Json known = read_latencies(file);
   results.timed_on = machine_text();
   Json& here = known[str(*results.timed_on, ", decant ", program_build())];
   if (here.is_null()) here = Json::object();
@@ -113,10 +126,7 @@ Results collect(const Study& study) {
                   .splits = study.splits};
   for (const Job& job : study.jobs) {
     if (!study.done(job)) continue;
-    const std::string file = study.file(job, ".json").string();
-    Results one = results_from_json(read_json_file(file), file);
-    check(one.runs.size() == 1 && one.cells.size() == 1, file,
-          ": expected the results of one run, got ", one.runs.size());
+    Results one = read_one_run(study.file(job, ".json").string());
     const MatrixCell& planned = study.cell_of(job);
     if (planned.student != planned.name) one.cells[0].student = planned.student;
     one.cells[0].jobs = std::ranges::count(study.jobs, job.cell, &Job::cell);

@@ -164,7 +164,7 @@ Distilled read_distilled(const Json& json, const std::string& where) {
   check(!given.name.empty(), where, ": expected a name for this cell, got none");
   const std::string ending = std::filesystem::path(given.name).extension().string();
   check(given.name == file_word(given.name) && given.name.front() != '.' && ending != ".json" &&
-            ending != ".lock" && ending != ".log",
+            ending != ".lock" && ending != ".log" && ending != ".provenance",
         where, ": expected a cell's name of letters, digits and _ = - . that is no file's, got \"",
         given.name, "\"");
   return given;

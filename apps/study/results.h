@@ -216,8 +216,12 @@ Json to_json(const Results& results);
 /// Reads what to_json writes. What may be null may also be missing, as in files of before it was
 /// noted. Throws Error that begins with `where` (a file's name) and names the key, as in
 /// "runs[3].images[0].dice": missing, not known, of another kind, or a run or row of a cell or
-/// split that is not listed.
+/// split that is not listed, an image with a lesion and without a Dice.
 Results results_from_json(const Json& json, const std::string& where);
+
+/// Reads what a study keeps beside a run, "L_KLD.json". Throws Error naming it where it is anything
+/// else than the results of one run.
+Results read_one_run(const std::string& file);
 
 /// Reads results.json: the file itself, or in the folder of a study. Throws Error naming it.
 Results read_results(const std::filesystem::path& path);

@@ -266,6 +266,16 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
   json["runs"][0]["images"][0]["dice"] = 2;
   write_bytes(run + ".json", json.dump());
   CHECK(decant::apps::decant({"verify", run}).code == 1);
+  json["runs"] = Json::array();
+  write_bytes(run + ".json", json.dump());
+  CHECK(
+      contains(refused({"verify", run}),
+               "L_KLD.json: expected the results of one run of one cell, got 0 runs and 1 cells"));
+  CHECK(contains(refused({"matrix", "table", out}), "L_KLD.json: expected the results of one run"));
+  write_bytes(run + ".json", recorded);
+  write_bytes(out + "/latency.json", "[]");
+  CHECK(contains(refused({"matrix", "table", out}),
+                 "latency.json: expected {\"machine\": {\"cell\": milliseconds}}, got []"));
   write_bytes(run + ".json", "{}");
   CHECK(contains(refused({"verify", run}), "schema: expected \"decant-results-1\""));
 }
@@ -485,6 +495,9 @@ TEST_CASE("matrix: what is wrong in a study's file is one clear line") {
                  "axes: expected the study's key \"seeds\" to set it, got seed"));
   bad["axes"] = {{"threads", {1, 2}}};
   CHECK(contains(refused(folder, bad), "axes: expected --threads of matrix run to set it"));
+  bad = small_matrix();
+  bad["presets"] = Json::array({{{"name", "L.provenance"}, {"preset", "L_KLD"}}});
+  CHECK(contains(refused(folder, bad), "that is no file's, got \"L.provenance\""));
   CHECK_FALSE(fs::exists(folder / "out"));  // nothing was begun
 
   const std::string file = write_matrix(folder, small_matrix());
