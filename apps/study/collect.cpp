@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 #include <utility>
 
 #include "apps/checkpoint_notes.h"
@@ -106,6 +107,13 @@ std::vector<TableRow> table_of(const Results& results) {
                  .dice_splits_std = mean_std(splits).std,
                  .n_images = static_cast<int64_t>(images.size()),
                  .n_splits = static_cast<int64_t>(splits.size())};
+    std::set<std::string> parts;
+    for (const RunResult& run : results.runs) {
+      if (run.cell != cell.name) continue;
+      parts.insert(run.part);
+      row.chose_checkpoint = row.chose_checkpoint.value_or(false) || run.chose_checkpoint;
+    }
+    for (const std::string& part : parts) row.part = row.part ? *row.part + "+" + part : part;
     const std::string teacher = teacher_of(results, cell);
     if (teacher != cell.name) row.to_teacher = compare(mine, scores[teacher]);
     if (cell.student) row.to_student = compare(mine, scores[*cell.student]);

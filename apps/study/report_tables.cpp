@@ -88,8 +88,9 @@ std::string runs_table(const Results& results) {
       if (image.lesion && std::isfinite(image.dice)) dice.push_back(image.dice);
     const MeanStd found = mean_std(dice);
     rows.push_back({run.cell, run.split, str(run.seed), run.part,
-                    run.chose_checkpoint ? "chose it" : "new to it", str(dice.size()),
-                    spread(found.mean, found.std), str(run.epochs), str(run.best_epoch)});
+                    run.label.value_or(run.chose_checkpoint ? "chose it" : "new to it"),
+                    str(dice.size()), spread(found.mean, found.std), str(run.epochs),
+                    str(run.best_epoch)});
   }
   return table("Every run",
                {"name", "split", "seed", "part", "its images", "with a lesion", "Dice", "epochs",

@@ -108,6 +108,7 @@ struct RunResult {
   std::string folder;            ///< relative to the study's
   std::string part;              ///< of the split: test, or val where there is no test part
   bool chose_checkpoint = true;  ///< whether these images chose it: expect less on new ones
+  std::optional<std::string> label = {};  ///< Selection::label: what they were to it
   int64_t epochs = 0;
   int64_t best_epoch = 0;
   std::optional<std::string> program = {};  ///< that trained it: program_build(), of several all
@@ -120,6 +121,7 @@ struct RunResult {
     v("folder", folder);
     v("part", part);
     v("chose_checkpoint", chose_checkpoint);
+    v("label", label);
     v("epochs", epochs);
     v("best_epoch", best_epoch);
     v("program", program);
@@ -147,6 +149,8 @@ struct TableRow {
   double dice_splits_std = kNoFigure;
   int64_t n_images = 0;
   int64_t n_splits = 0;
+  std::optional<std::string> part = {};       ///< of its runs: "test", "val"; of several "test+val"
+  std::optional<bool> chose_checkpoint = {};  ///< whether images of any of them did
   Comparison to_teacher = {};  ///< a distilled cell's own; otherwise the study's first
   Comparison to_student = {};  ///< that learns alone
 
@@ -158,6 +162,8 @@ struct TableRow {
     v("dice_splits_std", dice_splits_std);
     v("n_images", n_images);
     v("n_splits", n_splits);
+    v("part", part);
+    v("chose_checkpoint", chose_checkpoint);
     v("to_teacher_points", to_teacher.points);
     v("to_student_points", to_student.points);
     v("wilcoxon_p", to_student.wilcoxon_p);

@@ -596,8 +596,15 @@ TEST_CASE("tables: an image that was tested twice is one image; means by hand") 
   CHECK(contains(table_text(results, "csv"), "cell,dice_images_mean,"));
   CHECK(contains(table_text(results, "csv"), "wilcoxon_p,wilcoxon_exact,wilcoxon_p_holm"));
   CHECK(Json::parse(table_text(results, "json"))[2]["cell"] == "L_KLD");
+  CHECK(Json::parse(table_text(results, "json"))[2]["part"] == "test");
+  CHECK(contains(table_text(results, "csv"), ",n_splits,part,chose_checkpoint,"));
+  CHECK(contains(table_text(results, "csv"), ",test,false,"));
   results.runs[0].chose_checkpoint = true;
   CHECK(contains(caption_of(results), "CHOSE THE CHECKPOINTS"));
+  results.runs[1].part = "val";
+  results.table = table_of(results);
+  CHECK(results.table[0].part == "test+val");
+  CHECK(results.table[0].chose_checkpoint == true);
 }
 
 TEST_CASE("tables: names of any letters stay names; what is approximated says so") {
