@@ -266,15 +266,17 @@ class CellMaker {
     return {name, Role::distilled, teacher(augment), alone, std::move(config)};
   }
 
-  // The teacher of an augmentation; "" is that of the settings.
+  // The teacher of an augmentation, by which it is called; "" is that of the settings, which stands
+  // first. Where both are one, there is one teacher.
   std::string teacher(const std::string& augment) {
-    const std::string name = str("teacher_", augment.empty() ? "strong" : augment);
-    if (std::ranges::find(teachers_, name, &MatrixCell::name) != teachers_.end()) return name;
     TrainConfig config = base(matrix_.teacher, "teacher");
+    const bool by_settings = augment.empty() || config.augment == Json(augment);
     if (!augment.empty()) config.augment = augment;
-    teachers_.push_back(
-        {name, Role::teacher, "", "", resolved(std::move(config), {}, name, false)});
-    std::ranges::sort(teachers_, {}, &MatrixCell::name);  // strong before weak
+    config = resolved(std::move(config), {}, "teacher", false);
+    const std::string name = "teacher_" + augment_name(config);
+    if (std::ranges::find(teachers_, name, &MatrixCell::name) != teachers_.end()) return name;
+    teachers_.insert(by_settings ? teachers_.begin() : teachers_.end(),
+                     {name, Role::teacher, "", "", std::move(config)});
     return name;
   }
 
@@ -294,6 +296,7 @@ class CellMaker {
 TrainConfig paper_settings() {
   TrainConfig config;
   config.data.size = 224;
+  config.augment = "strong";  // what nobody sets mirrors nothing, as the paper
   config.loss = "ce";
   config.optim.lr = 1e-4;
   config.schedule.name = "constant";

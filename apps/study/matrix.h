@@ -38,7 +38,8 @@ struct Matrix {
 };
 
 /// The paper's training: 224 x 224, Adam 1e-4, batch 64, 500 epochs, stop after 50 without a better
-/// validation loss, which also chooses the checkpoint; cross-entropy. What it does not tell
+/// validation loss, which also chooses the checkpoint; cross-entropy; the augmentation `strong`,
+/// which mirrors nothing. What it does not tell
 /// (schedule: constant) is in apps/README.md.
 TrainConfig paper_settings();
 

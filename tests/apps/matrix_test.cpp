@@ -110,6 +110,9 @@ TEST_CASE("matrix: the plan has each split's teachers once, before what they tea
   const TrainConfig config = study.config_of(weak);
   CHECK(config.distill.teacher == (folder.path() / "study/runs/split1/teacher_weak").string());
   CHECK(config.optim.lr == 1e-4);  // the paper's, where nobody says otherwise
+  CHECK(config.augment == "strong");
+  CHECK(study.cell_of(study.job(weak.needs)).config.augment == "weak");
+  CHECK(study.cell_of(study.job("split1/teacher_strong")).config.augment == "strong");
   CHECK(config.epochs == 2);
   const data::Dataset dataset = data::open_dataset(phantoms());
   CHECK(study.split_of(weak, dataset).test.size() == 4);
@@ -132,6 +135,22 @@ TEST_CASE("matrix: an axis multiplies the cells that it is for") {
   CHECK(students.at("L_KLD.temperature=4" + small) == "student" + small);
   CHECK(students.at("L_MSE" + small) == "student" + small);
   CHECK(students.at("teacher_strong") == "student" + small);  // the first
+}
+
+TEST_CASE("matrix: a teacher is called by its augmentation, and is one where two would be equal") {
+  const TemporaryFolder folder;
+  const auto teachers = [&](const Json& augment) {
+    Json matrix = small_matrix();
+    matrix["presets"] = {"L_KLD_WAug", "L_KLD"};
+    matrix["train"]["augment"] = augment;
+    std::string order;
+    for (const MatrixCell& cell : cells_of(read_matrix(write_matrix(folder, matrix)), "study.json"))
+      if (cell.role == Role::teacher) order += cell.name + " ";
+    return order;
+  };
+  CHECK(teachers("strong") == "teacher_strong teacher_weak ");  // that of the settings is first
+  CHECK(teachers("strong_flip") == "teacher_strong_flip teacher_weak ");
+  CHECK(teachers("weak") == "teacher_weak ");
 }
 
 TEST_CASE("matrix: jobs are of one kind only where they take the same time") {
