@@ -53,6 +53,14 @@ data::Dataset open_data(const std::string& path, const std::string& layout,
   return data::open_dataset(origin->config.data.path, origin->config.data.layout);
 }
 
+std::string label_of_part(const std::string& part) {
+  if (part == "train") return "the images it was trained on";
+  if (part == "val") return "val chose the checkpoint: expect less on new images";
+  if (part == "test") return "images that neither trained nor chose it";
+  if (part == "all") return "all images, those it was trained on among them";
+  return "";
+}
+
 Selection select_images(const data::Dataset& dataset, const TrainedNetwork& trained,
                         const std::optional<Origin>& origin, const std::string& asked) {
   const std::optional<data::Split> own = own_split(dataset, trained, origin);
@@ -60,10 +68,8 @@ Selection select_images(const data::Dataset& dataset, const TrainedNetwork& trai
   if (own) {
     s.part = !asked.empty() ? asked : own->test.empty() ? "val" : "test";
     s.ids = own->part(s.part);
-    if (s.part == "train") s.label = "the images it was trained on";
-    if (s.part == "val") s.label = "val chose the checkpoint: expect less on new images";
-    if (s.part == "test") s.label = "images that neither trained nor chose it";
-    if (s.part == "all") s.label = "all images, those it was trained on among them";
+    s.label = label_of_part(s.part);
+    s.chose = s.part == "val" || s.part == "all";
     check(!s.ids.empty(), "split: expected images, got none in \"", s.part, "\"");
     return s;
   }

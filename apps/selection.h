@@ -28,9 +28,13 @@ data::Dataset open_data(const std::string& path, const std::string& layout,
 /// The images to evaluate a checkpoint on, and what they were to it.
 struct Selection {
   std::vector<std::string> ids;
-  std::string part;   ///< train, val, test or all
-  std::string label;  ///< "images that neither trained nor chose it"
+  std::string part;    ///< train, val, test or all
+  std::string label;   ///< "images that neither trained nor chose it"
+  bool chose = false;  ///< whether those that chose it are known to be among them
 };
+
+/// What a part of its own split was to a network: "images that neither trained nor chose it".
+std::string label_of_part(const std::string& part);
 
 /// The part `asked` (train, val, test, all) of the data set. "" takes test where the run has one,
 /// else val; of data that is not the run's own (wherever it lies now, the images that chose the

@@ -77,8 +77,7 @@ void verify_validation(Verdict& verdict, const TrainedNetwork& trained, const Tr
 // The figures image by image that a study keeps beside its run, where it is one of a study.
 void verify_study(Verdict& verdict, const TrainedNetwork& trained, const std::string& results_file,
                   const data::Dataset& dataset) {
-  const RunResult recorded =
-      results_from_json(read_json_file(results_file), results_file).runs.at(0);
+  const RunResult recorded = read_one_run(results_file).runs[0];
   std::vector<std::string> ids;
   for (const ImageResult& image : recorded.images) ids.push_back(image.name);
   const data::MetricsReport found = measure(trained, dataset, ids);

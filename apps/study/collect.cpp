@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 #include <utility>
 
 #include "apps/checkpoint_notes.h"
@@ -20,14 +21,14 @@ namespace {
 namespace fs = std::filesystem;
 
 // One value per image (or per split).
-std::vector<double> values_by(const Scores& scores, std::string ImageAndSplit::* half) {
+std::vector<double> values_by(const Scores& scores, std::string Measured::* half) {
   std::vector<double> values;
   for (const auto& [name, value] : means_by(scores, half)) values.push_back(value);
   return values;
 }
 
 Comparison compare(const Scores& mine, const Scores& other) {
-  const std::vector<double> points = values_by(points_between(mine, other), &ImageAndSplit::first);
+  const std::vector<double> points = values_by(points_between(mine, other), &Measured::image);
   const Wilcoxon wilcoxon = wilcoxon_signed_rank(points);
   return {.points = mean_std(points).mean,
           .wilcoxon_p = wilcoxon.p,
@@ -59,11 +60,24 @@ void merge(Results& into, Results&& one) {
   into.cells.push_back(std::move(one.cells[0]));
 }
 
+Json read_latencies(const fs::path& file) {
+  Json known = fs::exists(file) ? read_json_file(file.string()) : Json::object();
+  bool fits = known.is_object();
+  for (const Json& machine : known) {
+    fits = fits && machine.is_object();
+    if (fits)
+      for (const Json& time : machine) fits = fits && time.is_number();
+  }
+  check(fits, file.string(), ": expected {\"machine\": {\"cell\": milliseconds}}, got ",
+        known.dump().substr(0, 60), "; where it is removed, times are measured again");
+  return known;
+}
+
 // latency.json holds for each machine and program what a cell's answer takes: times of another
 // machine, or of a program with other kernels, are no times of this one.
 void add_latencies(const Study& study, Results& results) {
   const fs::path file = study.folder / "latency.json";
-  Json known = fs::exists(file) ? read_json_file(file.string()) : Json::object();
+  Json known = read_latencies(file);
   results.timed_on = machine_text();
   Json& here = known[str(*results.timed_on, ", decant ", program_build())];
   if (here.is_null()) here = Json::object();
@@ -84,8 +98,8 @@ std::vector<TableRow> table_of(const Results& results) {
   std::vector<TableRow> table;
   for (const Cell& cell : results.cells) {
     const Scores& mine = scores[cell.name];
-    const std::vector<double> images = values_by(mine, &ImageAndSplit::first);
-    const std::vector<double> splits = values_by(mine, &ImageAndSplit::second);
+    const std::vector<double> images = values_by(mine, &Measured::image);
+    const std::vector<double> splits = values_by(mine, &Measured::split);
     TableRow row{.cell = cell.name,
                  .dice_images_mean = mean_std(images).mean,
                  .dice_images_std = mean_std(images).std,
@@ -93,6 +107,13 @@ std::vector<TableRow> table_of(const Results& results) {
                  .dice_splits_std = mean_std(splits).std,
                  .n_images = static_cast<int64_t>(images.size()),
                  .n_splits = static_cast<int64_t>(splits.size())};
+    std::set<std::string> parts;
+    for (const RunResult& run : results.runs) {
+      if (run.cell != cell.name) continue;
+      parts.insert(run.part);
+      row.chose_checkpoint = row.chose_checkpoint.value_or(false) || run.chose_checkpoint;
+    }
+    for (const std::string& part : parts) row.part = row.part ? *row.part + "+" + part : part;
     const std::string teacher = teacher_of(results, cell);
     if (teacher != cell.name) row.to_teacher = compare(mine, scores[teacher]);
     if (cell.student) row.to_student = compare(mine, scores[*cell.student]);
@@ -109,15 +130,14 @@ Results collect(const Study& study) {
   Results results{.program = study.program,
                   .name = study.matrix.name,
                   .data = study.data,
+                  .jobs = std::ssize(study.jobs),
                   .splits = study.splits};
   for (const Job& job : study.jobs) {
     if (!study.done(job)) continue;
-    const std::string file = study.file(job, ".json").string();
-    Results one = results_from_json(read_json_file(file), file);
-    check(one.runs.size() == 1 && one.cells.size() == 1, file,
-          ": expected the results of one run, got ", one.runs.size());
+    Results one = read_one_run(study.file(job, ".json").string());
     const MatrixCell& planned = study.cell_of(job);
     if (planned.student != planned.name) one.cells[0].student = planned.student;
+    one.cells[0].jobs = std::ranges::count(study.jobs, job.cell, &Job::cell);
     if (const std::string programs = programs_of(study, job); !programs.empty())
       one.runs[0].program = programs;
     merge(results, std::move(one));

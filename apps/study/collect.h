@@ -18,9 +18,10 @@ Results collect(const Study& study);
 /// Dice is that of images with a lesion. An image that was tested several times (in several random
 /// splits, from several seeds) is one image: its mean over splits of its means over seeds. So the
 /// values of a test are of different images. The figure of a split is the mean over its images.
-/// Cells are compared on the pairs of image and split that both have: a distilled cell to its own
-/// teacher, others to the first teacher; each to its student. Holm's correction is over the rows of
-/// one column.
+/// Cells are compared on what both have of image, split and seed, and averaged then (scores.h),
+/// also where a study is not done: a distilled cell to its own teacher, which serves every seed of
+/// its split, others to the first teacher; each to its student. Holm's correction is over the rows
+/// of one column.
 std::vector<TableRow> table_of(const Results& results);
 
 }  // namespace decant::apps

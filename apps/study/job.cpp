@@ -7,6 +7,7 @@
 #include "apps/evaluate.h"
 #include "apps/run_folder.h"
 #include "apps/runs.h"
+#include "apps/selection.h"
 #include "apps/study/cell.h"
 #include "apps/study/job_lock.h"
 #include "engine/core/parallel.h"
@@ -61,6 +62,7 @@ RunResult result_of(const Study& study, const Job& job, const TrainedNetwork& tr
                    .folder = "runs/" + job.name,
                    .part = part,
                    .chose_checkpoint = part == "val",
+                   .label = label_of_part(part),
                    .epochs = epochs_of(study.run_folder(job)),
                    .best_epoch = trained.notes.epoch};
   for (const data::ImageMetrics& m : measure(trained, dataset, split.part(part)).images)

@@ -44,6 +44,38 @@ void apply(TrainConfig& config, const Json& settings, const std::string& where) 
   read_json(keys_of(config), settings, where);
 }
 
+// Settings that a study decides for each job, and what sets them: given as a network's own they
+// would have no effect.
+struct Decided {
+  std::string_view key;
+  std::string_view instead;
+};
+constexpr Decided kDecided[] = {
+    {"data.path", "the study's key \"data\""},
+    {"data.layout", "the study's key \"layout\""},
+    {"data.split", "the study's key \"splits\""},
+    {"data.fold", "the study's key \"splits\", of which every fold is trained"},
+    {"data.split_seed", "the study's key \"split_seed\""},
+    {"seed", "the study's key \"seeds\""},
+    {"threads", "--threads of matrix run"},
+    {"distill.teacher", "the study's key \"teacher\""},
+};
+
+void refuse_decided(std::string_view key, const std::string& where) {
+  for (const Decided& decided : kDecided)
+    check(key != decided.key, where, ": expected ", decided.instead, " to set it, got ", key);
+}
+
+// Every key of a section, "data.size" say.
+void refuse_decided(const Json& settings, const std::string& where,
+                    const std::string& before = "") {
+  if (!settings.is_object()) return;  // whoever reads it says what it should be
+  for (const auto& [name, value] : settings.items()) {
+    refuse_decided(before + name, where);
+    refuse_decided(value, where, str(before, name, "."));
+  }
+}
+
 // Part of a cell's name, which names files.
 std::string word_of(const Setting& setting) {
   const Json& value = setting.value;
@@ -100,8 +132,10 @@ Axis read_axis(const std::string& key, const Json& json, const std::string& wher
 std::vector<Axis> read_axes(const Json& json, const std::string& where) {
   check(json.is_object(), where, ": expected {KEY: [values]}, got ", json.dump());
   std::vector<Axis> axes;
-  for (const auto& [key, value] : json.items())
+  for (const auto& [key, value] : json.items()) {
+    refuse_decided(key, where);
     axes.push_back(read_axis(key, value, where + "." + key));
+  }
   return axes;
 }
 
@@ -130,7 +164,7 @@ Distilled read_distilled(const Json& json, const std::string& where) {
   check(!given.name.empty(), where, ": expected a name for this cell, got none");
   const std::string ending = std::filesystem::path(given.name).extension().string();
   check(given.name == file_word(given.name) && given.name.front() != '.' && ending != ".json" &&
-            ending != ".lock" && ending != ".log",
+            ending != ".lock" && ending != ".log" && ending != ".provenance",
         where, ": expected a cell's name of letters, digits and _ = - . that is no file's, got \"",
         given.name, "\"");
   return given;
@@ -163,6 +197,9 @@ void check_axes(const std::vector<Axis>& axes, const std::vector<Distilled>& dis
 class CellMaker {
  public:
   CellMaker(const Matrix& matrix, const std::string& where) : matrix_(matrix), where_(where) {
+    refuse_decided(matrix.train, where + ": train");
+    refuse_decided(matrix.teacher, where + ": teacher");
+    refuse_decided(matrix.student, where + ": student");
     axes_ = read_axes(matrix.axes, where + ": axes");
     distilled_ = read_presets(matrix.presets, where + ": presets");
     check_axes(axes_, distilled_, where + ": axes");
@@ -229,15 +266,17 @@ class CellMaker {
     return {name, Role::distilled, teacher(augment), alone, std::move(config)};
   }
 
-  // The teacher of an augmentation; "" is that of the settings.
+  // The teacher of an augmentation, by which it is called; "" is that of the settings, which stands
+  // first. Where both are one, there is one teacher.
   std::string teacher(const std::string& augment) {
-    const std::string name = str("teacher_", augment.empty() ? "strong" : augment);
-    if (std::ranges::find(teachers_, name, &MatrixCell::name) != teachers_.end()) return name;
     TrainConfig config = base(matrix_.teacher, "teacher");
+    const bool by_settings = augment.empty() || config.augment == Json(augment);
     if (!augment.empty()) config.augment = augment;
-    teachers_.push_back(
-        {name, Role::teacher, "", "", resolved(std::move(config), {}, name, false)});
-    std::ranges::sort(teachers_, {}, &MatrixCell::name);  // strong before weak
+    config = resolved(std::move(config), {}, "teacher", false);
+    const std::string name = "teacher_" + augment_name(config);
+    if (std::ranges::find(teachers_, name, &MatrixCell::name) != teachers_.end()) return name;
+    teachers_.insert(by_settings ? teachers_.begin() : teachers_.end(),
+                     {name, Role::teacher, "", "", std::move(config)});
     return name;
   }
 
@@ -257,6 +296,7 @@ class CellMaker {
 TrainConfig paper_settings() {
   TrainConfig config;
   config.data.size = 224;
+  config.augment = "strong";  // what nobody sets mirrors nothing, as the paper
   config.loss = "ce";
   config.optim.lr = 1e-4;
   config.schedule.name = "constant";

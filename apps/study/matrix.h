@@ -38,7 +38,8 @@ struct Matrix {
 };
 
 /// The paper's training: 224 x 224, Adam 1e-4, batch 64, 500 epochs, stop after 50 without a better
-/// validation loss, which also chooses the checkpoint; cross-entropy. What it does not tell
+/// validation loss, which also chooses the checkpoint; cross-entropy; the augmentation `strong`,
+/// which mirrors nothing. What it does not tell
 /// (schedule: constant) is in apps/README.md.
 TrainConfig paper_settings();
 
@@ -61,7 +62,7 @@ struct MatrixCell {
 /// Teachers that some cell needs first, then students alone, then distilled ones. Axes that begin
 /// with "distill.", or name presets, multiply those cells only; others the student alone as well.
 /// Throws Error beginning with `where`: an unknown key, preset or value, an axis without values, a
-/// combination that makes no sense.
+/// combination that makes no sense, a setting that the study decides by a key of its own.
 std::vector<MatrixCell> cells_of(const Matrix& matrix, const std::string& where);
 
 }  // namespace decant::apps

@@ -107,6 +107,10 @@ std::string summary_section(const Report& report, const StudyView& view) {
     html +=
         "<p class=\"note\">Validation images chose the checkpoints, and figures here stand on "
         "them: expect less on new images.</p>\n";
+  if (report.results.jobs && std::cmp_less(report.results.runs.size(), *report.results.jobs))
+    html += str("<p class=\"note\">This study is not finished: ", jobs_text(report.results),
+                ". Networks are compared on the images, splits and seeds that both have; only one "
+                "whose runs are all done is called the best.</p>\n");
   const std::string programs = several_programs(report.results);
   if (!programs.empty()) html += str("<p class=\"note\">", escaped(programs), "</p>\n");
   for (const std::string& remark : report.remarks)

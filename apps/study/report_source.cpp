@@ -91,7 +91,8 @@ RunResult result_of(const MeasuredRun& run, const std::string& folder) {
                    .seed = run.notes.seed,
                    .folder = folder,
                    .part = run.selection.part,
-                   .chose_checkpoint = run.selection.part == "val",
+                   .chose_checkpoint = run.selection.chose,
+                   .label = run.selection.label,
                    .epochs = run.notes.epoch,
                    .best_epoch = run.notes.epoch,
                    .images = {}};

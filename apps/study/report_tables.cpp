@@ -88,8 +88,9 @@ std::string runs_table(const Results& results) {
       if (image.lesion && std::isfinite(image.dice)) dice.push_back(image.dice);
     const MeanStd found = mean_std(dice);
     rows.push_back({run.cell, run.split, str(run.seed), run.part,
-                    run.chose_checkpoint ? "chose it" : "new to it", str(dice.size()),
-                    spread(found.mean, found.std), str(run.epochs), str(run.best_epoch)});
+                    run.label.value_or(run.chose_checkpoint ? "chose it" : "new to it"),
+                    str(dice.size()), spread(found.mean, found.std), str(run.epochs),
+                    str(run.best_epoch)});
   }
   return table("Every run",
                {"name", "split", "seed", "part", "its images", "with a lesion", "Dice", "epochs",
@@ -166,6 +167,7 @@ std::string provenance_section(const Report& report) {
                                                  {"data", results.data.path},
                                                  {"layout", results.data.layout},
                                                  {"images", str(results.data.images)},
+                                                 {"jobs", jobs_text(results)},
                                                  {"checksum", results.data.checksum}};
   std::erase_if(facts, [](const auto& fact) { return fact[1].empty(); });
   return table("Where the figures come from", {"what", "value"}, facts, 2) +

@@ -151,6 +151,10 @@ void check_names(const Results& results, const std::string& where) {
   for (size_t i = 0; i < results.runs.size(); ++i) {
     check_name(at("runs", i, "cell"), results.runs[i].cell, cells);
     check_name(at("runs", i, "split"), results.runs[i].split, results.splits);
+    const std::vector<ImageResult>& images = results.runs[i].images;
+    for (size_t m = 0; m < images.size(); ++m)
+      check(!images[m].lesion || !std::isnan(images[m].dice), where, ": runs[", i, "].images[", m,
+            "].dice: expected a number for an image with a lesion, got null");
   }
   for (size_t i = 0; i < results.table.size(); ++i)
     check_name(at("table", i, "cell"), results.table[i].cell, cells);
@@ -189,6 +193,10 @@ std::string several_programs(const Results& results) {
   return line + ".";
 }
 
+std::string jobs_text(const Results& results) {
+  return results.jobs ? str(results.runs.size(), " of ", *results.jobs, " jobs done") : "";
+}
+
 Json to_json(const Results& results) {
   Json json = {{"schema", kSchema}};
   json.update(Writer::of(results));
@@ -206,6 +214,14 @@ Results results_from_json(const Json& json, const std::string& where) {
   Reader::read(rest, results, where, ": ");
   check_names(results, where);
   return results;
+}
+
+Results read_one_run(const std::string& file) {
+  Results one = results_from_json(read_json_file(file), file);
+  check(one.runs.size() == 1 && one.cells.size() == 1, file,
+        ": expected the results of one run of one cell, got ", one.runs.size(), " runs and ",
+        one.cells.size(), " cells");
+  return one;
 }
 
 Results read_results(const std::filesystem::path& path) {

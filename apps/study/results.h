@@ -53,6 +53,7 @@ struct Cell {
       {};                                ///< logits, hidden or regressor, where there is one term
   std::optional<std::string> loss = {};  ///< mse or kld, where there is one term
   std::optional<std::string> teacher_augment = {};
+  std::optional<int64_t> jobs = {};  ///< of the study that are runs of it, done or not
 
   void visit(auto&& v) {
     v("name", name);
@@ -68,6 +69,7 @@ struct Cell {
     v("pathway", pathway);
     v("loss", loss);
     v("teacher_augment", teacher_augment);
+    v("jobs", jobs);
   }
 };
 
@@ -106,6 +108,7 @@ struct RunResult {
   std::string folder;            ///< relative to the study's
   std::string part;              ///< of the split: test, or val where there is no test part
   bool chose_checkpoint = true;  ///< whether these images chose it: expect less on new ones
+  std::optional<std::string> label = {};  ///< Selection::label: what they were to it
   int64_t epochs = 0;
   int64_t best_epoch = 0;
   std::optional<std::string> program = {};  ///< that trained it: program_build(), of several all
@@ -118,6 +121,7 @@ struct RunResult {
     v("folder", folder);
     v("part", part);
     v("chose_checkpoint", chose_checkpoint);
+    v("label", label);
     v("epochs", epochs);
     v("best_epoch", best_epoch);
     v("program", program);
@@ -145,6 +149,8 @@ struct TableRow {
   double dice_splits_std = kNoFigure;
   int64_t n_images = 0;
   int64_t n_splits = 0;
+  std::optional<std::string> part = {};       ///< of its runs: "test", "val"; of several "test+val"
+  std::optional<bool> chose_checkpoint = {};  ///< whether images of any of them did
   Comparison to_teacher = {};  ///< a distilled cell's own; otherwise the study's first
   Comparison to_student = {};  ///< that learns alone
 
@@ -156,6 +162,8 @@ struct TableRow {
     v("dice_splits_std", dice_splits_std);
     v("n_images", n_images);
     v("n_splits", n_splits);
+    v("part", part);
+    v("chose_checkpoint", chose_checkpoint);
     v("to_teacher_points", to_teacher.points);
     v("to_student_points", to_student.points);
     v("wilcoxon_p", to_student.wilcoxon_p);
@@ -180,6 +188,7 @@ struct Results {
   std::string name;
   StudyData data;
   std::optional<std::string> timed_on = {};  ///< machine_text() of where latencies were measured
+  std::optional<int64_t> jobs = {};          ///< of the study; those that are done are `runs`
   std::vector<std::string> splits = {};
   std::vector<Cell> cells = {};
   std::vector<RunResult> runs = {};
@@ -190,6 +199,7 @@ struct Results {
     v("name", name);
     v("data", data);
     v("timed_on", timed_on);
+    v("jobs", jobs);
     v("splits", splits);
     v("cells", cells);
     v("runs", runs);
@@ -204,13 +214,20 @@ struct Results {
 /// several builds stand beside each other then.
 std::string several_programs(const Results& results);
 
+/// "5 of 12 jobs done"; "" where the results are of no study, or of before it was noted.
+std::string jobs_text(const Results& results);
+
 Json to_json(const Results& results);
 
 /// Reads what to_json writes. What may be null may also be missing, as in files of before it was
 /// noted. Throws Error that begins with `where` (a file's name) and names the key, as in
 /// "runs[3].images[0].dice": missing, not known, of another kind, or a run or row of a cell or
-/// split that is not listed.
+/// split that is not listed, an image with a lesion and without a Dice.
 Results results_from_json(const Json& json, const std::string& where);
+
+/// Reads what a study keeps beside a run, "L_KLD.json". Throws Error naming it where it is anything
+/// else than the results of one run.
+Results read_one_run(const std::string& file);
 
 /// Reads results.json: the file itself, or in the folder of a study. Throws Error naming it.
 Results read_results(const std::filesystem::path& path);

@@ -37,8 +37,7 @@ int64_t epochs_written(const fs::path& run) {
 }
 
 std::string figures_of(const Study& study, const Job& job) {
-  const std::string file = study.file(job, ".json").string();
-  const RunResult run = results_from_json(read_json_file(file), file).runs.at(0);
+  const RunResult run = read_one_run(study.file(job, ".json").string()).runs[0];
   std::vector<double> dice;
   for (const ImageResult& image : run.images)
     if (image.lesion) dice.push_back(image.dice);

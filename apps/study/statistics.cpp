@@ -133,7 +133,9 @@ MeanStd mean_std(std::span<const double> values) {
 }
 
 Wilcoxon wilcoxon_signed_rank(std::span<const double> differences, int64_t most_work) {
-  if (differences.empty()) return {kNan, kNan, true};
+  if (differences.empty() ||
+      std::ranges::any_of(differences, [](double d) { return std::isnan(d); }))
+    return {kNan, kNan, true};  // what has no rank
   const SignedRanks ranks = rank(differences);
   const bool exact = work_of(ranks) <= most_work;
   return {0.5 * static_cast<double>(ranks.positive), exact ? exact_p(ranks) : normal_p(ranks),

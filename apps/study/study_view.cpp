@@ -12,7 +12,7 @@ StudyView::StudyView(const Results& r) : results(r) {
   const auto best_of = [&](const std::string& role) {
     const Cell* found = nullptr;
     for (const Cell& cell : results.cells)
-      if (cell.role == role && std::isfinite(dice(cell.name)) &&
+      if (cell.role == role && complete(cell) && std::isfinite(dice(cell.name)) &&
           (found == nullptr || dice(cell.name) > dice(found->name)))
         found = &cell;
     return found;
@@ -41,6 +41,10 @@ const Cell* StudyView::student_of(const Cell& cell) const {
   return found == results.cells.end() ? nullptr : &*found;
 }
 
+bool StudyView::complete(const Cell& cell) const {
+  return !cell.jobs || std::cmp_greater_equal(runs_of(cell.name).size(), *cell.jobs);
+}
+
 std::vector<size_t> StudyView::runs_of(const std::string& cell) const {
   std::vector<size_t> found;
   for (size_t i = 0; i < results.runs.size(); ++i)
@@ -49,14 +53,14 @@ std::vector<size_t> StudyView::runs_of(const std::string& cell) const {
 }
 
 std::map<std::string, double> StudyView::dice_by_image(const Cell& cell) const {
-  return means_by(dice_of(results, cell.name), &ImageAndSplit::first);
+  return means_by(dice_of(results, cell.name), &Measured::image);
 }
 
 std::map<std::string, double> StudyView::points_by_image(const Cell& cell,
                                                          const Cell& reference) const {
   const Scores points =
       points_between(dice_of(results, cell.name), dice_of(results, reference.name));
-  return means_by(points, &ImageAndSplit::first);
+  return means_by(points, &Measured::image);
 }
 
 bool StudyView::chose_checkpoints() const {

@@ -14,7 +14,9 @@ class StudyView {
   explicit StudyView(const Results& results);
 
   const Results& results;
-  const Cell* best = nullptr;  ///< the distilled cell of the highest Dice; or student, or teacher
+  /// The distilled cell of the highest Dice; or student, or teacher. Only of those whose runs are
+  /// all done: others would win or lose by the splits and seeds that they have not met.
+  const Cell* best = nullptr;
 
   /// nullptr for a cell without runs.
   const TableRow* row(const std::string& cell) const;
@@ -24,13 +26,15 @@ class StudyView {
   const Cell* teacher_of(const Cell& cell) const;
   /// The student alone that a cell is compared with; nullptr without one, or before it is done.
   const Cell* student_of(const Cell& cell) const;
+  /// Whether all runs of a cell are done, as far as the results tell.
+  bool complete(const Cell& cell) const;
   /// Runs of a cell, in the results' order: indices into results.runs.
   std::vector<size_t> runs_of(const std::string& cell) const;
 
   /// Dice of every image with a lesion, as the table has it: an image that was tested in several
   /// splits, from several seeds, is one image, the mean over splits of its means over seeds.
   std::map<std::string, double> dice_by_image(const Cell& cell) const;
-  /// The same of differences, in points, over the pairs of image and split that both have.
+  /// The same of differences, in points, over what both have of image, split and seed.
   std::map<std::string, double> points_by_image(const Cell& cell, const Cell& reference) const;
   /// Whether any figure stands on images that chose a checkpoint.
   bool chose_checkpoints() const;

@@ -194,7 +194,9 @@ std::string caption_of(const Results& results) {
   int64_t images = 0;
   for (const TableRow& row : results.table) images = std::max(images, row.n_images);
   const bool chose = std::ranges::any_of(results.runs, &RunResult::chose_checkpoint);
+  const std::string jobs = jobs_text(results);
   return str("Dice on ", images, " images with a lesion, of ", results.splits.size(), " splits; ",
+             jobs, jobs.empty() ? "" : "; ",
              chose ? "THESE IMAGES CHOSE THE CHECKPOINTS (val): expect less on new ones."
                    : "images that neither trained nor chose a checkpoint (test).",
              " Mean +- standard deviation over images, and over splits of their means.");

@@ -110,6 +110,9 @@ TEST_CASE("matrix: the plan has each split's teachers once, before what they tea
   const TrainConfig config = study.config_of(weak);
   CHECK(config.distill.teacher == (folder.path() / "study/runs/split1/teacher_weak").string());
   CHECK(config.optim.lr == 1e-4);  // the paper's, where nobody says otherwise
+  CHECK(config.augment == "strong");
+  CHECK(study.cell_of(study.job(weak.needs)).config.augment == "weak");
+  CHECK(study.cell_of(study.job("split1/teacher_strong")).config.augment == "strong");
   CHECK(config.epochs == 2);
   const data::Dataset dataset = data::open_dataset(phantoms());
   CHECK(study.split_of(weak, dataset).test.size() == 4);
@@ -132,6 +135,22 @@ TEST_CASE("matrix: an axis multiplies the cells that it is for") {
   CHECK(students.at("L_KLD.temperature=4" + small) == "student" + small);
   CHECK(students.at("L_MSE" + small) == "student" + small);
   CHECK(students.at("teacher_strong") == "student" + small);  // the first
+}
+
+TEST_CASE("matrix: a teacher is called by its augmentation, and is one where two would be equal") {
+  const TemporaryFolder folder;
+  const auto teachers = [&](const Json& augment) {
+    Json matrix = small_matrix();
+    matrix["presets"] = {"L_KLD_WAug", "L_KLD"};
+    matrix["train"]["augment"] = augment;
+    std::string order;
+    for (const MatrixCell& cell : cells_of(read_matrix(write_matrix(folder, matrix)), "study.json"))
+      if (cell.role == Role::teacher) order += cell.name + " ";
+    return order;
+  };
+  CHECK(teachers("strong") == "teacher_strong teacher_weak ");  // that of the settings is first
+  CHECK(teachers("strong_flip") == "teacher_strong_flip teacher_weak ");
+  CHECK(teachers("weak") == "teacher_weak ");
 }
 
 TEST_CASE("matrix: jobs are of one kind only where they take the same time") {
@@ -266,6 +285,16 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
   json["runs"][0]["images"][0]["dice"] = 2;
   write_bytes(run + ".json", json.dump());
   CHECK(decant::apps::decant({"verify", run}).code == 1);
+  json["runs"] = Json::array();
+  write_bytes(run + ".json", json.dump());
+  CHECK(
+      contains(refused({"verify", run}),
+               "L_KLD.json: expected the results of one run of one cell, got 0 runs and 1 cells"));
+  CHECK(contains(refused({"matrix", "table", out}), "L_KLD.json: expected the results of one run"));
+  write_bytes(run + ".json", recorded);
+  write_bytes(out + "/latency.json", "[]");
+  CHECK(contains(refused({"matrix", "table", out}),
+                 "latency.json: expected {\"machine\": {\"cell\": milliseconds}}, got []"));
   write_bytes(run + ".json", "{}");
   CHECK(contains(refused({"verify", run}), "schema: expected \"decant-results-1\""));
 }
@@ -466,6 +495,28 @@ TEST_CASE("matrix: what is wrong in a study's file is one clear line") {
   bad = small_matrix();
   bad["seeds"] = {1, 1};
   CHECK(contains(refused(folder, bad), "seeds: expected different"));
+  bad = small_matrix();
+  bad["train"]["data"]["split"] = "kfold:5";  // each job has a split of the study's
+  CHECK(
+      contains(refused(folder, bad),
+               "study.json: train: expected the study's key \"splits\" to set it, got data.split"));
+  bad = small_matrix();
+  bad["teacher"]["seed"] = 3;
+  CHECK(contains(refused(folder, bad),
+                 "teacher: expected the study's key \"seeds\" to set it, got seed"));
+  bad = small_matrix();
+  bad["student"]["distill"]["teacher"] = "runs/teacher";
+  CHECK(contains(refused(folder, bad),
+                 "student: expected the study's key \"teacher\" to set it, got distill.teacher"));
+  bad = small_matrix();
+  bad["axes"] = {{"seed", {1, 2}}};
+  CHECK(contains(refused(folder, bad),
+                 "axes: expected the study's key \"seeds\" to set it, got seed"));
+  bad["axes"] = {{"threads", {1, 2}}};
+  CHECK(contains(refused(folder, bad), "axes: expected --threads of matrix run to set it"));
+  bad = small_matrix();
+  bad["presets"] = Json::array({{{"name", "L.provenance"}, {"preset", "L_KLD"}}});
+  CHECK(contains(refused(folder, bad), "that is no file's, got \"L.provenance\""));
   CHECK_FALSE(fs::exists(folder / "out"));  // nothing was begun
 
   const std::string file = write_matrix(folder, small_matrix());
@@ -564,8 +615,15 @@ TEST_CASE("tables: an image that was tested twice is one image; means by hand") 
   CHECK(contains(table_text(results, "csv"), "cell,dice_images_mean,"));
   CHECK(contains(table_text(results, "csv"), "wilcoxon_p,wilcoxon_exact,wilcoxon_p_holm"));
   CHECK(Json::parse(table_text(results, "json"))[2]["cell"] == "L_KLD");
+  CHECK(Json::parse(table_text(results, "json"))[2]["part"] == "test");
+  CHECK(contains(table_text(results, "csv"), ",n_splits,part,chose_checkpoint,"));
+  CHECK(contains(table_text(results, "csv"), ",test,false,"));
   results.runs[0].chose_checkpoint = true;
   CHECK(contains(caption_of(results), "CHOSE THE CHECKPOINTS"));
+  results.runs[1].part = "val";
+  results.table = table_of(results);
+  CHECK(results.table[0].part == "test+val");
+  CHECK(results.table[0].chose_checkpoint == true);
 }
 
 TEST_CASE("tables: names of any letters stay names; what is approximated says so") {

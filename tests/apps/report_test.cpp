@@ -241,6 +241,28 @@ TEST_CASE("the page of a distilled run shows the figures of evaluate and of metr
   CHECK(select(elements, "img").size() == 5 * std::min<size_t>(3, lesions));
 }
 
+TEST_CASE("the page of a report says what the images were to a run") {
+  const TemporaryFolder folder;
+  const auto label = [&](const Words& words) {
+    const Result result = report(Words{trained()} + words, folder / "page.html");
+    CAPTURE(result.err);
+    REQUIRE(result.code == 0);
+    return row_of(bytes_of(folder / "page.html"), "Every run", "trained")[4];
+  };
+  CHECK(label({"--split", "train"}) == "the images it was trained on");
+  CHECK(label({"--split", "all"}) == "all images, those it was trained on among them");
+  const auto chose = [&] {
+    return bytes_of(folder / "page.html").find("Validation images chose the checkpoints") !=
+           std::string::npos;
+  };
+  CHECK(chose());
+  const Words phantom = {"phantom", folder / "foreign", "--count", "6", "--size", "48"};
+  REQUIRE(apps::decant(phantom + Words{"--seed", "4"}).code == 0);
+  CHECK(label({"--data", folder / "foreign"}) ==
+        "not the data of its run: whether it has seen these images is not known");
+  CHECK_FALSE(chose());
+}
+
 TEST_CASE("a report of what is no run or no study is one line and exit code 2") {
   const TemporaryFolder folder;
   const auto refused = [&](const Words& words, const char* message) {

@@ -85,6 +85,14 @@ TEST_CASE("results: what is wrong is named by file and key") {
   bad["runs"][0]["epochs"] = -1;
   CHECK(message_of(bad).starts_with("results.json: runs[0].epochs: expected a whole number"));
   bad = good;
+  bad["runs"][0]["images"][0]["dice"] = nullptr;  // of a lesion
+  CHECK(message_of(bad) ==
+        "results.json: runs[0].images[0].dice: expected a number for an image with a lesion, got "
+        "null");
+  bad = good;
+  bad["runs"][0]["images"][1]["dice"] = nullptr;  // of none
+  CHECK(message_of(bad).empty());
+  bad = good;
   bad["schema"] = "decant-results-2";
   CHECK(message_of(bad).starts_with("results.json: schema: expected \"decant-results-1\""));
   bad = good;

@@ -197,3 +197,8 @@ TEST_CASE("statistics: the bootstrap's interval is that of all samples") {
   CHECK(bootstrap_ci95(values, 3) == bootstrap_ci95(values, 3));
   CHECK(bootstrap_ci95(kForty, 3) != bootstrap_ci95(kForty, 4));
 }
+
+TEST_CASE("statistics: a difference that is no number has no rank, and the test none") {
+  const std::vector<double> differences = {1, std::numeric_limits<double>::quiet_NaN(), -2};
+  CHECK(std::isnan(wilcoxon_signed_rank(differences).p));
+}
