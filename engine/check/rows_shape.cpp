@@ -120,6 +120,16 @@ std::vector<OpRow> rows() {
          .inputs = {randn(shape)},
          .call = [](const Inputs& x) { return dropout2d(x[0], 0.4, RngKey::of(1, "drop", 7)); },
          .large = shape.size() > 500});
+  for (const DropoutOf of : {DropoutOf::channels, DropoutOf::samples})
+    for (const Shape& shape : {Shape{5, 7}, Shape{3, 2, 3, 5}, Shape{4, 41, 41, 12}})
+      table.push_back({.op = "dropout",
+                       .variant = str(name_of(of), " of ", shape),
+                       .inputs = {randn(shape)},
+                       .call =
+                           [of](const Inputs& x) {
+                             return dropout(x[0], 0.4, RngKey::of(1, "dropout", 3), of);
+                           },
+                       .large = shape.size() > 1000});
   return table;
 }
 
@@ -174,6 +184,10 @@ std::vector<RejectRow> rejects() {
        .what = "rank 2",
        .call = [] { dropout2d(zeros({2, 3}), 0.1, {}); },
        .message = "dropout2d: expected [N, H, W, C], got [2, 3]"},
+      {.op = "dropout",
+       .what = "channels of a list",
+       .call = [] { dropout(zeros({2}), 0.5, {}, DropoutOf::channels); },
+       .message = "channels of, got [2]"},
   };
 }
 
