@@ -117,8 +117,8 @@ std::string plain_name(std::string_view name) {
 }
 
 bool is_of_classifier(std::string_view plain) {
-  return plain.starts_with("fc.") || plain.starts_with("classifier.") ||
-         plain.starts_with("conv_head.");
+  return plain.starts_with("fc.") || plain.starts_with("_fc.") ||
+         plain.starts_with("classifier.") || plain.starts_with("conv_head.");
 }
 
 /// The first convolution for another number of input channels, [O, I, kH, kW]: SMP's rule.

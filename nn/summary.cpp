@@ -73,6 +73,11 @@ Summary summarize(Network& network, int64_t height, int64_t width) {
     layer.macs += macs_of(step);
     layer.activation_bytes += step.output_shape.size() * element;
   }
+  // What no step read: an EfficientNet's classifier keeps a convolution in every file of weights.
+  for (const auto& [name, count] : parameters)
+    if (count > 0)
+      summary.layers.push_back(
+          {.name = name, .op = "unused", .output_shape = {0}, .parameters = count});
   for (const LayerSummary& layer : summary.layers) {
     summary.macs += layer.macs;
     summary.activation_bytes += layer.activation_bytes;

@@ -1,7 +1,8 @@
 // SMP's Unet decoder: per level a nearest enlargement to the skip's size, the skip beside it, and
-// two 3x3 convolutions; the last level has no skip. Channels 256, 128, 64, 32, 16. Source:
-// Ronneberger et al. 2015, "U-Net". Differs as SMP does: batch norm, padded convolutions, nearest
-// enlargement in place of transposed convolutions.
+// two 3x3 convolutions; the last level has no skip. On a VGG,
+// whose last map has just been pooled, two more come first ("center"). Channels 256, 128, 64,
+// 32, 16. Source: Ronneberger et al. 2015, "U-Net". Differs as SMP does: batch norm, padded
+// convolutions, nearest enlargement in place of transposed convolutions.
 
 #include "engine/ops/resize.h"
 #include "nn/decoders/level_decoder.h"
@@ -33,8 +34,12 @@ class UnetBlock : public Module {
 
 class Unet : public LevelDecoder<UnetBlock> {
  public:
-  Unet(const std::vector<int64_t>& channels, const NetworkSpec& /*spec*/)
+  Unet(const std::vector<int64_t>& channels, const NetworkSpec& network)
       : LevelDecoder({.in_channels = 16, .kernel = 3}) {
+    const bool has_center = network.encoder.starts_with("vgg");
+    for (int i = 0; has_center && i < 2; ++i)
+      center_.push_back(
+          std::make_unique<ConvNormAct>(decoder_conv(channels.back(), channels.back())));
     int64_t in = channels.back();
     for (size_t level = channels.size() - 1; level-- > 0;) {
       const int64_t skip = level > 0 ? channels[level] : 0;
@@ -43,6 +48,24 @@ class Unet : public LevelDecoder<UnetBlock> {
       in = out;
     }
   }
+
+  Variable forward(const std::vector<Variable>& features, const Pass& pass) override {
+    if (center_.empty()) return LevelDecoder::forward(features, pass);
+    std::vector<Variable> centred = features;
+    {
+      const Trace::Scope scope(name());
+      for (const auto& conv : center_) centred.back() = conv->forward(centred.back(), pass);
+    }
+    return LevelDecoder::forward(centred, pass);
+  }
+
+  void visit(Visitor& v) override {
+    for (size_t i = 0; i < center_.size(); ++i) v(str("center.", i), *center_[i]);
+    LevelDecoder::visit(v);
+  }
+
+ private:
+  std::vector<std::unique_ptr<ConvNormAct>> center_;
 };
 
 const bool kRegistered = register_decoder("unet", {.make = make_as<Unet>});

@@ -55,9 +55,15 @@ bool same_bits(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && std::ranges::equal(a.values<float>(), b.values<float>());
 }
 
-constexpr const char* kNetworks[] = {
-    "unet/resnet18",     "linknet/resnet18",         "linknet/mobilenet_v3_small_075",
-    "unet/mobilenet_v2", "linknet/resnext101_32x8d", "thin_unet"};
+constexpr const char* kNetworks[] = {"unet/resnet18",
+                                     "linknet/resnet18",
+                                     "linknet/mobilenet_v3_small_075",
+                                     "unet/mobilenet_v2",
+                                     "linknet/resnext101_32x8d",
+                                     "thin_unet",
+                                     "unet/efficientnet-b1",
+                                     "linknet/mobilenet_v3_large_075",
+                                     "linknet/vgg11_bn"};
 
 // Half of what the parity test allows between a network and PyTorch's: two float32 passes of one
 // network that round differently, by direct sums and by Winograd's.

@@ -110,8 +110,10 @@ struct Model {
 };
 
 TEST_CASE("onnx: every value is made before it is read, and batch norms are folded") {
-  for (const char* name : {"unet/resnet18", "linknet/resnet18", "linknet/mobilenet_v2",
-                           "linknet/mobilenet_v3_small_075:classes=3", "thin_unet:width=4"}) {
+  for (const char* name :
+       {"unet/resnet18", "linknet/resnet18", "linknet/mobilenet_v2",
+        "linknet/mobilenet_v3_small_075:classes=3", "thin_unet:width=4", "linknet/efficientnet-b1",
+        "unet/vgg11_bn", "linknet/mobilenet_v3_large_minimal_100"}) {
     CAPTURE(name);
     const auto network = make_network(parse_network(name));
     const Model model(export_onnx(*network, {.metadata = {{"threshold", "0.5"}}}).bytes());
@@ -122,9 +124,9 @@ TEST_CASE("onnx: every value is made before it is read, and batch norms are fold
     CHECK(model.ops.count("BatchNormalization") == 0);
     CHECK(model.ops.at("Pad") == 1);
     const std::set<std::string> known = {
-        "Add",         "Clip",    "Concat", "Conv", "ConvTranspose", "GlobalAveragePool",
-        "HardSigmoid", "MaxPool", "Mod",    "Mul",  "Neg",           "Pad",
-        "Relu",        "Resize",  "Shape",  "Slice"};
+        "Add",         "Clip",    "Concat", "Conv",    "ConvTranspose", "GlobalAveragePool",
+        "HardSigmoid", "MaxPool", "Mod",    "Mul",     "Neg",           "Pad",
+        "Relu",        "Resize",  "Shape",  "Sigmoid", "Slice"};
     for (const auto& [op, count] : model.ops) CHECK_MESSAGE(known.contains(op), op);
   }
 }
