@@ -37,37 +37,67 @@ std::string shown_value(const Json& json) {
   return shown(json.dump(-1, ' ', true, Json::error_handler_t::replace));
 }
 
+/// Walks a header's text before anything is made of it, and refuses what JSON lets pass: a name
+/// that stands there twice, and nesting beyond a header's, which all that walks the values by
+/// recursion would have to survive. (The library's own callback would do, but for each object it
+/// looks through all before it.)
+struct HeaderWalk : nlohmann::json_sax<Json> {
+  explicit HeaderWalk(std::string_view file) : what(file) {}
+
+  bool open() {
+    check(++depth <= kMaxDepth, what, ": expected a header nested at most ", kMaxDepth,
+          " deep, got a deeper one");
+    return true;
+  }
+  bool start_object(size_t) override {
+    names.emplace_back();
+    return open();
+  }
+  bool end_object() override {
+    names.pop_back();
+    --depth;
+    return true;
+  }
+  bool start_array(size_t) override { return open(); }
+  bool end_array() override {
+    --depth;
+    return true;
+  }
+  bool key(std::string& name) override {
+    if (!names.back().insert(name).second && twice.empty()) twice = name;
+    if (names.size() == 1) order.push_back(name);
+    return true;
+  }
+  bool parse_error(size_t, const std::string&, const Json::exception& error) override {
+    throw Error(str(what, ": expected a header of JSON, got something else (",
+                    shown(error.what(), 200), ")"));
+  }
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(int64_t) override { return true; }
+  bool number_unsigned(uint64_t) override { return true; }
+  bool number_float(double, const std::string&) override { return true; }
+  bool string(std::string&) override { return true; }
+  bool binary(Json::binary_t&) override { return true; }
+
+  std::string_view what;
+  int depth = 0;
+  std::vector<std::set<std::string>> names;  ///< of each object that is open
+  std::vector<std::string> order;            ///< the outermost object's names as they come
+  std::string twice;
+};
+
 struct Header {
   Json json;
   std::vector<std::string> names;  ///< of its outermost object, in the file's order
 };
 
-/// Parses the header, refusing what JSON lets pass: a name that stands there twice, and nesting
-/// beyond a header's, which all that walks the values by recursion would have to survive.
 Header parse_header(std::string_view text, std::string_view what) {
-  Header header;
-  std::vector<std::set<std::string>> names;  // of each object that is open
-  std::string twice;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start)
-      check(depth < kMaxDepth, what, ": expected a header nested at most ", kMaxDepth,
-            " deep, got a deeper one");
-    if (event == Json::parse_event_t::object_start) names.emplace_back();
-    if (event == Json::parse_event_t::object_end) names.pop_back();
-    if (event != Json::parse_event_t::key) return true;
-    auto name = parsed.get<std::string>();
-    if (!names.back().insert(name).second && twice.empty()) twice = name;
-    if (names.size() == 1) header.names.push_back(std::move(name));
-    return true;
-  };
-  try {
-    header.json = Json::parse(text, watch);
-    check(twice.empty(), what, ": the name \"", shown(twice), "\" stands twice in the header");
-    return header;
-  } catch (const Json::exception& error) {
-    throw Error(str(what, ": expected a header of JSON, got something else (",
-                    shown(error.what(), 200), ")"));
-  }
+  HeaderWalk walk(what);
+  Json::sax_parse(text, &walk);
+  check(walk.twice.empty(), what, ": the name \"", shown(walk.twice),
+        "\" stands twice in the header");
+  return {Json::parse(text), std::move(walk.order)};
 }
 
 struct Entry {
