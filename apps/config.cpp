@@ -9,6 +9,7 @@
 #include "data/augment.h"
 #include "engine/core/nearest_name.h"
 #include "nn/checkpoint.h"
+#include "nn/losses.h"
 #include "nn/registry.h"
 
 namespace decant::apps {
@@ -57,7 +58,7 @@ void validate(const TrainConfig& c, bool distilling) {
   check_count("data.cache_mb", c.data.cache_mb, 0);
   check_choice("data.augment_on", c.data.augment_on, {"device", "cpu"});
   check_count("data.device_mb", c.data.device_mb, 0);
-  check_choice("loss", c.loss, {"ce", "dice", "ce_dice"});
+  nn::loss_terms(c.loss);  // throws where it knows one of them not
   check_choice("optim.name", c.optim.name, {"adam", "adamw", "sgd"});
   check(c.optim.lr >= 0 && std::isfinite(c.optim.lr),
         "optim.lr: expected a number above 0, or 0 for the default, got ", c.optim.lr);

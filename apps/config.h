@@ -122,7 +122,10 @@ struct TrainConfig {
       "--model");
     v.section("data", data);
     v("augment", augment, "none, weak, strong, strong_flip or FILE.json", "--augment");
-    v("loss", loss, "supervised: ce, dice or ce_dice", "--loss");
+    v("loss", loss,
+      "supervised: ce, dice, jaccard, tversky, focal, soft_bce, soft_ce, a sum such as "
+      "focal+dice, or ce_dice",
+      "--loss");
     v.section("optim", optim);
     v.section("schedule", schedule);
     v("epochs", epochs, "passes over the training images", "--epochs");

@@ -118,12 +118,17 @@ void apply_override(std::span<const Key> keys, std::string_view assignment) {
   unknown_key(keys, name, assignment);
 }
 
+constexpr int kMostNested = 256;
+
 Json read_json_file(const std::string& path) {
   check(!std::filesystem::is_directory(path), path, ": expected a file of JSON, got a folder");
   std::ifstream file(path, std::ios::binary);
   check(file.good(), path, ": expected a file of JSON, it cannot be opened");
   std::vector<std::set<std::string>> open_objects;
-  const auto refuse_twice = [&](int, Json::parse_event_t event, Json& parsed) {
+  const auto refuse_twice = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    // What walks the values does so by recursion.
+    check(depth <= kMostNested, path, ": expected JSON nested at most ", kMostNested,
+          " deep, got a deeper one");
     if (event == Json::parse_event_t::object_start) open_objects.emplace_back();
     if (event == Json::parse_event_t::object_end) open_objects.pop_back();
     if (event == Json::parse_event_t::key) {

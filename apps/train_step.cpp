@@ -20,7 +20,8 @@ TrainStep::TrainStep(nn::Network& student, nn::ParameterSet& parameters, nn::Opt
       optimizer_(optimizer),
       options_(std::move(options)) {
   if constexpr (kWithCuda)
-    if (parameters_.device() == Device::cuda && options_.graph)
+    if (parameters_.device() == Device::cuda && options_.graph &&
+        nn::stays_on_device(options_.loss))
       graph_ = std::make_shared<cuda::StepGraph>();
 }
 

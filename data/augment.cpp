@@ -12,6 +12,25 @@ namespace decant::data {
 
 using nlohmann::json;
 
+namespace {
+
+constexpr int kMostNested = 64;
+
+// Compositions are read, applied and written out by recursion. This walks without.
+void expect_shallow(const json& given) {
+  std::vector<std::pair<const json*, int>> open = {{&given, 0}};
+  while (!open.empty()) {
+    const auto [value, depth] = open.back();
+    open.pop_back();
+    check(depth <= kMostNested, "augmentation: expected JSON nested at most ", kMostNested,
+          " deep, got a deeper one");
+    if (value->is_structured())
+      for (const json& inner : *value) open.emplace_back(&inner, depth + 1);
+  }
+}
+
+}  // namespace
+
 Frame::Frame(const Image& picture, const Image& mask_picture)
     : FrameShape{picture.width, picture.height, picture.channels},
       image(picture.pixels.begin(), picture.pixels.end()),
@@ -27,6 +46,7 @@ Tensor Frame::image_tensor() const {
 }
 
 Pipeline Pipeline::from_json(const json& given) {
+  expect_shallow(given);
   Pipeline pipeline;
   bool normalized = false;
   for (Step& step : read_steps(is_dictionary(given) ? short_form(given) : given)) {

@@ -210,7 +210,8 @@ double mean_score(std::string_view name, const CountTable& counts, const Averagi
                   nearest_name(how.reduction, known), "\"?"));
 }
 
-double mean_overlap(std::string_view name, const CountTable& counts, std::string_view convention) {
+double mean_overlap(std::string_view name, const CountTable& counts, std::string_view convention,
+                    bool first_is_background) {
   expect_table(counts);
   check(name == "f1_score" || name == "iou_score",
         "mean_overlap: expected f1_score or iou_score, got ", name);
@@ -234,7 +235,7 @@ double mean_overlap(std::string_view name, const CountTable& counts, std::string
     return mean_of(means);
   }
   const size_t classes = counts.front().size();
-  for (size_t k = classes > 1 ? 1 : 0; k < classes; ++k) {
+  for (size_t k = first_is_background && classes > 1 ? 1 : 0; k < classes; ++k) {
     std::vector<double> column;
     for (const auto& image : counts) column.push_back(value(image[k]));
     means.push_back(mean_of(column));

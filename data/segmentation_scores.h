@@ -57,8 +57,11 @@ double mean_score(std::string_view name, const CountTable& counts, const Averagi
 ///   smp      truth and prediction empty 1, only the truth 0
 ///   monai    an empty truth is left out; the mean over an image's classes, then over images
 ///   nnunet   left out where both are empty, only the truth 0; the mean over images, then over the
-///            classes but the first, where there are several
+///            classes but the background
+/// `first_is_background`: of labels that exclude each other it is, where there are several; of
+/// regions that may overlap (multilabel) there is none.
 /// NaN where nothing is left. Throws Error for another convention.
-double mean_overlap(std::string_view name, const CountTable& counts, std::string_view convention);
+double mean_overlap(std::string_view name, const CountTable& counts, std::string_view convention,
+                    bool first_is_background = true);
 
 }  // namespace decant::data

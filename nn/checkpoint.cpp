@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "engine/core/shown.h"
 #include "engine/ops/shape_ops.h"
 #include "nn/files/smp_folder.h"
 #include "nn/files/tensor_file.h"
@@ -56,7 +57,8 @@ std::string listing(const char* title, const std::vector<std::string>& names) {
   if (names.empty()) return "";
   constexpr size_t kShown = 10;
   std::string text = str("; ", title, " (", names.size(), "): ");
-  for (size_t i = 0; i < std::min(names.size(), kShown); ++i) text += (i ? ", " : "") + names[i];
+  for (size_t i = 0; i < std::min(names.size(), kShown); ++i)
+    text += (i ? ", " : "") + shown(names[i], 200);
   if (names.size() > kShown) text += ", ...";
   return text;
 }
@@ -117,8 +119,8 @@ std::string plain_name(std::string_view name) {
 }
 
 bool is_of_classifier(std::string_view plain) {
-  return plain.starts_with("fc.") || plain.starts_with("classifier.") ||
-         plain.starts_with("conv_head.");
+  return plain.starts_with("fc.") || plain.starts_with("_fc.") ||
+         plain.starts_with("classifier.") || plain.starts_with("conv_head.");
 }
 
 /// The first convolution for another number of input channels, [O, I, kH, kW]: SMP's rule.

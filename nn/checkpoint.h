@@ -65,11 +65,11 @@ LoadedNetwork network_from_checkpoint(const std::filesystem::path& path, DType d
 
 /// Loads pretrained encoder weights from any file of tensors (nn/files/tensor_file.h) or a folder
 /// as SMP writes it, with torchvision's, SMP's or timm's names: with or without "module.",
-/// "encoder." and "model." in front, as the network's own names. Classifiers (fc., classifier.,
-/// conv_head.) and, in whole networks, decoders and heads are dropped. A first convolution for
-/// three channels is summed over them where the network takes one; for n it repeats them, scaled by
-/// 3 / n, as SMP. Anything else must match, as in load_state_dict; num_batches_tracked may be
-/// absent.
+/// "encoder." and "model." in front, as the network's own names. Classifiers (fc., _fc.,
+/// classifier., conv_head.) and, in whole networks, decoders and heads are dropped. A first
+/// convolution for three channels is summed over them where the network takes one; for n it repeats
+/// them, scaled by 3 / n, as SMP. Anything else must match, as in load_state_dict;
+/// num_batches_tracked may be absent.
 void load_encoder_weights(Network& network, const std::filesystem::path& path);
 
 /// The same for a whole network, whose names must be ours, with or without "module." and "model."

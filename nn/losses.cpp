@@ -11,6 +11,7 @@
 #include "engine/ops/reduce.h"
 #include "engine/ops/shape_ops.h"
 #include "engine/ops/softmax.h"
+#include "nn/segmentation_losses.h"
 
 namespace decant::nn {
 namespace {
@@ -144,17 +145,105 @@ Variable dice_loss(const Variable& all_logits, const Target& target, double smoo
   return mean(loss);
 }
 
+namespace {
+
+struct Term {
+  std::string_view name;
+  Variable (*loss)(const Variable& logits, const Target& target, const LossOptions& options);
+  bool stays_on_device;
+};
+
+/// One of SMP's losses, of the images that count: f(logits, labels, mode).
+template <class F>
+Variable smp_loss(const Variable& all_logits, const Target& target, const F& f) {
+  const auto [logits, labels] = Counting(all_logits, target);
+  if (!logits.defined()) return nothing(all_logits);
+  return f(logits, labels, logits.shape()[3] == 1 ? Mode::binary : Mode::multiclass);
+}
+
+/// The same of a loss whose options hold its mode.
+template <class Options, Variable (*kLoss)(const Variable&, const Tensor&, const Options&)>
+Variable loss_by_mode(const Variable& logits, const Target& target, const LossOptions&) {
+  return smp_loss(logits, target, [](const Variable& z, const Tensor& labels, Mode mode) {
+    Options options;
+    options.mode = mode;
+    return kLoss(z, labels, options);
+  });
+}
+
+/// Of one that is made for one class, or for several, alone.
+template <class Options, Variable (*kLoss)(const Variable&, const Tensor&, const Options&),
+          Mode kMode>
+Variable loss_of_mode(const Variable& logits, const Target& target, const LossOptions& options) {
+  return smp_loss(logits, target, [&](const Variable& z, const Tensor& labels, Mode mode) {
+    check(mode == kMode, "supervised_loss: expected ",
+          kMode == Mode::binary ? "one class for soft_bce" : "several classes for soft_ce",
+          " in \"", options.name, "\", got logits ", z.shape());
+    return kLoss(z, labels, Options{});
+  });
+}
+
+constexpr Term kTerms[] = {
+    {"ce", [](const Variable& z, const Target& t, const LossOptions&) { return ce_loss(z, t); },
+     true},
+    {"dice",
+     [](const Variable& z, const Target& t, const LossOptions& options) {
+       return dice_loss(z, t, options.dice_smooth);
+     },
+     true},
+    {"jaccard", loss_by_mode<RegionOptions, jaccard_loss>, false},
+    {"tversky", loss_by_mode<TverskyOptions, tversky_loss>, false},
+    {"focal", loss_by_mode<FocalOptions, focal_loss>, false},
+    {"soft_bce", loss_of_mode<SoftBceOptions, soft_bce_loss, Mode::binary>, false},
+    {"soft_ce", loss_of_mode<SoftCeOptions, soft_ce_loss, Mode::multiclass>, false},
+};
+
+const Term& term_named(std::string_view name) {
+  const auto* found = std::ranges::find(kTerms, name, &Term::name);
+  if (found != std::end(kTerms)) return *found;
+  std::string known;
+  for (const std::string& candidate : loss_names())
+    known += (known.empty() ? "" : ", ") + candidate;
+  throw Error(str("loss: expected one of ", known, ", or a sum of them; got \"", name,
+                  "\", did you mean \"", nearest_name(name, loss_names()), "\"?"));
+}
+
+}  // namespace
+
+std::vector<std::string> loss_terms(std::string_view name) {
+  std::vector<std::string> terms;
+  for (size_t begin = 0; begin <= name.size();) {
+    const size_t end = std::min(name.find('+', begin), name.size());
+    const std::string_view term = name.substr(begin, end - begin);
+    if (term == "ce_dice")
+      terms.insert(terms.end(), {"ce", "dice"});
+    else
+      terms.emplace_back(term_named(term).name);
+    begin = end + 1;
+  }
+  return terms;
+}
+
+bool stays_on_device(const LossOptions& options) {
+  return std::ranges::all_of(loss_terms(options.name), [](const std::string& term) {
+    return term_named(term).stays_on_device;
+  });
+}
+
 Variable supervised_loss(const Variable& logits, const Target& target, const LossOptions& options) {
-  if (options.name == "ce") return ce_loss(logits, target);
-  if (options.name == "dice") return dice_loss(logits, target, options.dice_smooth);
-  if (options.name == "ce_dice")
-    return add(ce_loss(logits, target), dice_loss(logits, target, options.dice_smooth));
-  throw Error(str("supervised_loss: there is no \"", options.name, "\"; did you mean \"",
-                  nearest_name(options.name, loss_names()), "\"?"));
+  Variable loss;
+  for (const std::string& name : loss_terms(options.name)) {
+    const Variable term = term_named(name).loss(logits, target, options);
+    loss = loss.defined() ? add(loss, term) : term;
+  }
+  return loss;
 }
 
 std::vector<std::string> loss_names() {
-  return {"ce", "dice", "ce_dice"};
+  std::vector<std::string> names;
+  for (const Term& term : kTerms) names.emplace_back(term.name);
+  names.insert(names.begin() + 2, "ce_dice");
+  return names;
 }
 
 }  // namespace decant::nn

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/autograd/variable.h"
@@ -8,8 +9,9 @@
 namespace decant::nn {
 
 struct LossOptions {
-  std::string name = "ce_dice";  ///< ce, dice or ce_dice (their sum)
-  double dice_smooth = 0;        ///< see dice_loss; 0 is SMP's form
+  /// One of loss_names(), or a sum of several: "focal+jaccard". ce_dice is ce+dice.
+  std::string name = "ce_dice";
+  double dice_smooth = 0;  ///< see dice_loss; 0 is SMP's form
 };
 
 /// What a network should have said.
@@ -22,6 +24,13 @@ struct Target {
   /// sum and no divisor, whatever their labels and logits are.
   std::vector<bool> has_mask = {};
 };
+
+/// The sum's terms, "ce", "dice". Throws Error naming the nearest known one where one is unknown,
+/// or none is given.
+std::vector<std::string> loss_terms(std::string_view name);
+
+/// Whether a loss leaves its targets on the device, so that a step graph may record it.
+bool stays_on_device(const LossOptions& options);
 
 /// Supervised loss of logits [N, H, W, classes] -> a scalar. Throws Error where the name is
 /// unknown, shapes do not agree or a label that counts is none. Where no image has a mask it is 0
@@ -42,6 +51,9 @@ Variable ce_loss(const Variable& logits, const Target& target);
 /// Sources: Wang et al. 2023, "Dice semimetric losses"; SMP's DiceLoss.
 Variable dice_loss(const Variable& logits, const Target& target, double smooth = 0);
 
+/// ce, dice and ce_dice; jaccard, tversky, focal, soft_bce and soft_ce with the defaults of SMP, as
+/// nn/segmentation_losses.h has them: of one class in its mode binary, of several in multiclass.
+/// soft_bce takes one class, soft_ce several.
 std::vector<std::string> loss_names();
 
 }  // namespace decant::nn

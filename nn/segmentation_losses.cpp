@@ -144,7 +144,7 @@ Variable plain_dice(const Variable& logits, const Tensor& target, const RegionOp
   Variable p = options.mode == Mode::multiclass ? softmax(logits, 3) : sigmoid(logits);
   p = truth.counted(p);
   Variable y = truth.y;
-  if (!is_monai && classes > 1) {
+  if (!is_monai && options.mode == Mode::multiclass && classes > 1) {
     p = slice(p, 3, 1, classes);
     y = slice(y, 3, 1, classes);
   }

@@ -25,10 +25,11 @@ enum class Reduction : uint8_t { mean, sum };
 ///   smp     pooled over the batch; I = (sum p + sum t - sum |p - t|) / 2, which makes p = t the
 ///           best answer to soft targets too; a class without a target in the batch counts 0
 ///   monai   image by image; I = sum p t; 1 - (2 I + s) / (sum p + sum t + s), s = 1e-5
-///   nnunet  pooled over the batch, without class 0 where there are several; I = sum p t;
+///   nnunet  pooled over the batch, multiclass without class 0, the background; I = sum p t;
 ///           -(2 I + s) / max(sum p + sum t + s, 1e-8), s = 1e-5: from -1 to 0
 /// Sources: SMP's DiceLoss; MONAI's DiceLoss(smooth_nr = smooth_dr = 1e-5, batch=False); nnU-Net
-/// v2's MemoryEfficientSoftDiceLoss(batch_dice=True, do_bg=False).
+/// v2's MemoryEfficientSoftDiceLoss(batch_dice=True, do_bg=False), of regions, which overlap and
+/// have no background, do_bg=True.
 enum class Convention : uint8_t { smp, monai, nnunet };
 
 struct RegionOptions {

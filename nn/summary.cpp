@@ -72,11 +72,11 @@ Summary summarize(Network& network, int64_t height, int64_t width) {
     layer.macs += macs_of(step);
     layer.activation_bytes += step.output_shape.size() * element;
   }
-  int64_t idle = 0;  // of later stages of an encoder, say
-  for (const auto& [module, count] : parameters) idle += count;
-  if (idle > 0)
-    summary.layers.push_back(
-        {.name = "(not run)", .op = {}, .output_shape = {}, .parameters = idle});
+  // What no step read: an EfficientNet's classifier keeps a convolution in every file of weights.
+  for (const auto& [name, count] : parameters)
+    if (count > 0)
+      summary.layers.push_back(
+          {.name = name, .op = "unused", .output_shape = {0}, .parameters = count});
   for (const LayerSummary& layer : summary.layers) {
     summary.macs += layer.macs;
     summary.activation_bytes += layer.activation_bytes;

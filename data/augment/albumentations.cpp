@@ -5,6 +5,7 @@
 
 #include "data/augment/transform.h"
 #include "engine/core/error.h"
+#include "engine/core/shown.h"
 
 namespace decant::data {
 namespace {
@@ -15,7 +16,7 @@ using nlohmann::json;
 std::string class_name(const json& entry) {
   check(entry.is_object() && entry.contains("__class_fullname__") &&
             entry["__class_fullname__"].is_string(),
-        "augmentation: expected an object with __class_fullname__, got ", entry.dump());
+        "augmentation: expected an object with __class_fullname__, got ", shown(entry.dump()));
   const auto name = entry["__class_fullname__"].get<std::string>();
   return name.substr(name.rfind('.') + 1);
 }

@@ -30,6 +30,9 @@ const std::vector<Case>& cases() {
        {2, 3, 3, 3},
        {.training = true, .activation = hard_swish},
        true},
+      {"training, silu", {2, 3, 3, 3}, {.training = true, .activation = silu}},
+      {"training, silu, residual", {2, 3, 3, 3}, {.training = true, .activation = silu}, true},
+      {"running moments, silu", {2, 3, 3, 3}, {.activation = silu}},
       {"running moments", {2, 3, 3, 3}, {}},
       {"running moments, relu, residual", {2, 3, 3, 3}, {.activation = relu}, true},
       {"running moments, hard_swish", {1, 1, 1, 5}, {.activation = hard_swish}},
@@ -50,6 +53,13 @@ const std::vector<Case>& cases() {
       {"real: training, hard_swish, 19 channels",
        {2, 30, 31, 19},
        {.training = true, .activation = hard_swish},
+       true},
+      {"real: training, silu, 43 channels",
+       {2, 20, 21, 43},
+       {.training = true, .activation = silu}},
+      {"real: training, silu, residual, 9 channels",
+       {2, 20, 21, 9},
+       {.training = true, .activation = silu},
        true},
   };
   return table;

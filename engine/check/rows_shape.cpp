@@ -1,6 +1,5 @@
 #include "engine/check/op_row.h"
 #include "engine/ops/dropout.h"
-#include "engine/ops/dropout2d.h"
 #include "engine/ops/shape_ops.h"
 
 namespace decant {
@@ -113,13 +112,16 @@ std::vector<OpRow> rows() {
            .inputs = {randn(large ? Shape{3, 9001} : Shape{5, 7})},
            .call = [p](const Inputs& x) { return dropout(x[0], p, RngKey::of(1, "dropout", 7)); },
            .large = large});
-  for (const Shape& shape : {Shape{3, 2, 3, 4}, Shape{2, 30, 31, 19}})
-    table.push_back(
-        {.op = "dropout2d",
-         .variant = str(shape),
-         .inputs = {randn(shape)},
-         .call = [](const Inputs& x) { return dropout2d(x[0], 0.4, RngKey::of(1, "drop", 7)); },
-         .large = shape.size() > 500});
+  for (const DropoutOf of : {DropoutOf::channels, DropoutOf::samples})
+    for (const Shape& shape : {Shape{5, 7}, Shape{3, 2, 3, 5}, Shape{4, 41, 41, 12}})
+      table.push_back({.op = "dropout",
+                       .variant = str(name_of(of), " of ", shape),
+                       .inputs = {randn(shape)},
+                       .call =
+                           [of](const Inputs& x) {
+                             return dropout(x[0], 0.4, RngKey::of(1, "dropout", 3), of);
+                           },
+                       .large = shape.size() > 1000});
   return table;
 }
 
@@ -170,10 +172,10 @@ std::vector<RejectRow> rejects() {
        .what = "a certain loss",
        .call = [] { dropout(zeros({2}), 1, {}); },
        .message = "got 1"},
-      {.op = "dropout2d",
-       .what = "rank 2",
-       .call = [] { dropout2d(zeros({2, 3}), 0.1, {}); },
-       .message = "dropout2d: expected [N, H, W, C], got [2, 3]"},
+      {.op = "dropout",
+       .what = "channels of a list",
+       .call = [] { dropout(zeros({2}), 0.5, {}, DropoutOf::channels); },
+       .message = "channels of, got [2]"},
   };
 }
 

@@ -12,7 +12,7 @@ namespace decant::cpu {
 enum class Start : int32_t { zero, bias, accumulate };
 
 /// Pointwise functions that the norm kernels apply on the way.
-enum class PointwiseKind : int32_t { none, relu, relu6, hard_swish };
+enum class PointwiseKind : int32_t { none, relu, relu6, hard_swish, silu };
 
 /// A run of consecutive elements that starts `offset` elements after a row's first.
 struct Segment {

@@ -22,8 +22,8 @@ const T& attribute(const Trace::Step& step, std::string_view name) {
 }
 
 inline std::optional<Activation> activation_named(std::string_view name) {
-  for (const Activation a :
-       {Activation::none, Activation::relu, Activation::relu6, Activation::hard_swish})
+  for (const Activation a : {Activation::none, Activation::relu, Activation::relu6,
+                             Activation::hard_swish, Activation::silu})
     if (name == name_of(a)) return a;
   return {};
 }

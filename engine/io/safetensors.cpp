@@ -6,6 +6,7 @@
 #include <set>
 #include <tuple>
 
+#include "engine/core/shown.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/file_type.h"
 #include "engine/io/mapped_file.h"
@@ -13,7 +14,7 @@
 namespace decant {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr size_t kLengthBytes = 8;
@@ -26,41 +27,77 @@ constexpr DType kWritten[] = {DType::i64, DType::f64, DType::f32, DType::i32, DT
 std::ptrdiff_t rank_of(const NamedTensor& named) {
   const auto* found = std::ranges::find(kWritten, named.tensor.dtype());
   if (found == std::end(kWritten))
-    throw Error(str("safetensors: expected \"", named.name,
+    throw Error(str("safetensors: expected \"", shown(named.name),
                     "\" of float32, float64, int32, int64 or uint8, got ", named.tensor.dtype()));
   return found - std::begin(kWritten);
 }
 
 /// The beginning of a value, for messages.
-std::string shown(const Json& json) {
-  constexpr size_t kShown = 80;
-  const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
-  return text.size() <= kShown ? text : text.substr(0, kShown) + "...";
+std::string shown_value(const Json& json) {
+  return shown(json.dump(-1, ' ', true, Json::error_handler_t::replace));
 }
 
-/// Parses the header, refusing what JSON lets pass: a name that stands there twice, and nesting
-/// beyond a header's, which all that walks the values by recursion would have to survive.
-Json parse_header(std::string_view text, std::string_view what) {
-  std::vector<std::set<std::string>> names;  // of each object that is open
-  std::string twice;
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (event == Json::parse_event_t::object_start || event == Json::parse_event_t::array_start)
-      check(depth < kMaxDepth, what, ": expected a header nested at most ", kMaxDepth,
-            " deep, got a deeper one");
-    if (event == Json::parse_event_t::object_start) names.emplace_back();
-    if (event == Json::parse_event_t::object_end) names.pop_back();
-    if (event == Json::parse_event_t::key &&
-        !names.back().insert(parsed.get<std::string>()).second && twice.empty())
-      twice = parsed.get<std::string>();
+/// Walks a header's text before anything is made of it, and refuses what JSON lets pass: a name
+/// that stands there twice, and nesting beyond a header's, which all that walks the values by
+/// recursion would have to survive. (The library's own callback would do, but for each object it
+/// looks through all before it.)
+struct HeaderWalk : nlohmann::json_sax<Json> {
+  explicit HeaderWalk(std::string_view file) : what(file) {}
+
+  bool open() {
+    check(++depth <= kMaxDepth, what, ": expected a header nested at most ", kMaxDepth,
+          " deep, got a deeper one");
     return true;
-  };
-  try {
-    Json header = Json::parse(text, watch);
-    check(twice.empty(), what, ": the name \"", twice, "\" stands twice in the header");
-    return header;
-  } catch (const Json::exception& error) {
-    throw Error(str(what, ": expected a header of JSON, got something else (", error.what(), ")"));
   }
+  bool start_object(size_t) override {
+    names.emplace_back();
+    return open();
+  }
+  bool end_object() override {
+    names.pop_back();
+    --depth;
+    return true;
+  }
+  bool start_array(size_t) override { return open(); }
+  bool end_array() override {
+    --depth;
+    return true;
+  }
+  bool key(std::string& name) override {
+    if (!names.back().insert(name).second && twice.empty()) twice = name;
+    if (names.size() == 1) order.push_back(name);
+    return true;
+  }
+  bool parse_error(size_t, const std::string&, const Json::exception& error) override {
+    throw Error(str(what, ": expected a header of JSON, got something else (",
+                    shown(error.what(), 200), ")"));
+  }
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(int64_t) override { return true; }
+  bool number_unsigned(uint64_t) override { return true; }
+  bool number_float(double, const std::string&) override { return true; }
+  bool string(std::string&) override { return true; }
+  bool binary(Json::binary_t&) override { return true; }
+
+  std::string_view what;
+  int depth = 0;
+  std::vector<std::set<std::string>> names;  ///< of each object that is open
+  std::vector<std::string> order;            ///< the outermost object's names as they come
+  std::string twice;
+};
+
+struct Header {
+  Json json;
+  std::vector<std::string> names;  ///< of its outermost object, in the file's order
+};
+
+Header parse_header(std::string_view text, std::string_view what) {
+  HeaderWalk walk(what);
+  Json::sax_parse(text, &walk);
+  check(walk.twice.empty(), what, ": the name \"", shown(walk.twice),
+        "\" stands twice in the header");
+  return {Json::parse(text), std::move(walk.order)};
 }
 
 struct Entry {
@@ -73,14 +110,15 @@ struct Entry {
 
 uint64_t whole_number(const Json& value, std::string_view what, const std::string& name) {
   if (!value.is_number_unsigned())
-    throw Error(str(what, ": expected whole numbers in \"", name, "\", got ", shown(value)));
+    throw Error(
+        str(what, ": expected whole numbers in \"", shown(name), "\", got ", shown_value(value)));
   return value.get<uint64_t>();
 }
 
 Shape shape_of(const Json& json, std::string_view what, const std::string& name) {
   if (!json.is_array() || json.size() > Shape::kMaxRank)
-    throw Error(str(what, ": expected at most ", Shape::kMaxRank, " extents for \"", name,
-                    "\", got ", shown(json)));
+    throw Error(str(what, ": expected at most ", Shape::kMaxRank, " extents for \"", shown(name),
+                    "\", got ", shown_value(json)));
   std::vector<int64_t> extents;
   // No file is as large as 2^56 bytes: a product that passes this cannot overflow below.
   constexpr uint64_t kLimit = uint64_t{1} << 56;
@@ -88,7 +126,8 @@ Shape shape_of(const Json& json, std::string_view what, const std::string& name)
   for (const Json& extent : json) {
     const uint64_t n = whole_number(extent, what, name);
     if (n >= kLimit || (n != 0 && product >= kLimit / n))
-      throw Error(str(what, ": the shape of \"", name, "\", ", shown(json), ", is too large"));
+      throw Error(
+          str(what, ": the shape of \"", shown(name), "\", ", shown_value(json), ", is too large"));
     product *= n;
     extents.push_back(static_cast<int64_t>(n));
   }
@@ -98,15 +137,16 @@ Shape shape_of(const Json& json, std::string_view what, const std::string& name)
 Entry read_entry(const std::string& name, const Json& json, std::string_view what) {
   if (!json.is_object() || json.size() != 3 || !json.contains("dtype") || !json.contains("shape") ||
       !json.contains("data_offsets") || !json["dtype"].is_string())
-    throw Error(str(what, ": expected dtype, shape and data_offsets for \"", name, "\", got ",
-                    shown(json)));
+    throw Error(str(what, ": expected dtype, shape and data_offsets for \"", shown(name),
+                    "\", got ", shown_value(json)));
   const auto dtype = json["dtype"].get<std::string>();
   const FileTypeInfo* type = find_file_type(dtype);
-  check(type != nullptr, what, ": \"", name, "\" is of type ", dtype,
+  check(type != nullptr, what, ": \"", shown(name), "\" is of type ", shown(dtype),
         "; expected F64, F32, F16, BF16, I64, I32, I16, I8, U32, U16, U8 or BOOL");
   const Json& offsets = json["data_offsets"];
   if (!offsets.is_array() || offsets.size() != 2)
-    throw Error(str(what, ": expected two data_offsets for \"", name, "\", got ", shown(offsets)));
+    throw Error(str(what, ": expected two data_offsets for \"", shown(name), "\", got ",
+                    shown_value(offsets)));
   const Entry entry{.name = name,
                     .type = type,
                     .shape = shape_of(json["shape"], what, name),
@@ -114,8 +154,8 @@ Entry read_entry(const std::string& name, const Json& json, std::string_view wha
                     .end = whole_number(offsets[1], what, name)};
   check(entry.begin <= entry.end &&
             entry.end - entry.begin == static_cast<uint64_t>(entry.shape.size()) * type->bytes,
-        what, ": \"", name, "\" of ", dtype, ' ', entry.shape, " does not fill bytes ", entry.begin,
-        " to ", entry.end);
+        what, ": \"", shown(name), "\" of ", dtype, ' ', entry.shape, " does not fill bytes ",
+        entry.begin, " to ", entry.end);
   return entry;
 }
 
@@ -124,8 +164,8 @@ void read_metadata(const Json& json, std::string_view what, TensorFile& file) {
         json.type_name());
   for (const auto& [key, value] : json.items()) {
     if (!value.is_string())
-      throw Error(
-          str(what, ": expected a string for __metadata__ \"", key, "\", got ", shown(value)));
+      throw Error(str(what, ": expected a string for __metadata__ \"", shown(key), "\", got ",
+                      shown_value(value)));
     file.metadata[key] = value.get<std::string>();
   }
 }
@@ -136,7 +176,8 @@ void expect_utf8(const std::string& text, const std::string& what) {
   try {
     Json(text).dump();
   } catch (const Json::exception&) {
-    throw Error(str("safetensors: expected UTF-8 text for ", what, ", got ", shown(Json(text))));
+    throw Error(
+        str("safetensors: expected UTF-8 text for ", what, ", got ", shown_value(Json(text))));
   }
 }
 
@@ -150,7 +191,7 @@ void check_ranges(const std::vector<Entry>& entries, uint64_t data_bytes, std::s
   });
   uint64_t at = 0;
   for (const Entry* entry : sorted) {
-    check(entry->begin == at, what, ": \"", entry->name, "\" begins at byte ", entry->begin,
+    check(entry->begin == at, what, ": \"", shown(entry->name), "\" begins at byte ", entry->begin,
           " of the data, expected ", at);
     at = entry->end;
   }
@@ -167,7 +208,7 @@ const Tensor* TensorFile::find(std::string_view name) const {
 
 const Tensor& TensorFile::at(std::string_view name) const {
   const Tensor* tensor = find(name);
-  check(tensor != nullptr, "safetensors: there is no tensor \"", name, "\"");
+  check(tensor != nullptr, "safetensors: there is no tensor \"", shown(name), "\"");
   return *tensor;
 }
 
@@ -185,10 +226,11 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes, std::string_view 
         rest.size(), " (the file is cut short)");
 
   const auto* text = reinterpret_cast<const char*>(rest.data());
-  const Json header = parse_header({text, header_bytes}, what);
+  const Header header = parse_header({text, header_bytes}, what);
   TensorFile file;
   std::vector<Entry> entries;
-  for (const auto& [name, value] : header.items()) {
+  for (const std::string& name : header.names) {
+    const Json& value = header.json[name];
     if (name == "__metadata__")
       read_metadata(value, what, file);
     else
@@ -204,7 +246,7 @@ TensorFile parse_safetensors(std::span<const std::byte> bytes, std::string_view 
                                 .bytes = data.subspan(entry.begin, entry.end - entry.begin)};
       file.tensors.push_back({entry.name, stored.read()});
     } catch (const Error& error) {
-      throw Error(str(what, ": cannot read \"", entry.name, "\" of ", entry.type->name, ' ',
+      throw Error(str(what, ": cannot read \"", shown(entry.name), "\" of ", entry.type->name, ' ',
                       entry.shape, ": ", error.what()));
     }
   }
@@ -229,7 +271,7 @@ std::vector<std::byte> safetensors_bytes(const TensorFile& file) {
   uint64_t data_bytes = 0;
   for (const auto& [rank, name, tensor] : order) {
     check(name != "__metadata__" && names.insert(name).second,
-          "safetensors: expected unique names, got \"", name, "\" again");
+          "safetensors: expected unique names, got \"", shown(name), "\" again");
     data_bytes += bytes_of(*tensor);
   }
 
@@ -239,17 +281,22 @@ std::vector<std::byte> safetensors_bytes(const TensorFile& file) {
   }
   for (const NamedTensor& tensor : file.tensors) expect_utf8(tensor.name, "a tensor's name");
 
-  Json header = Json::object();
-  if (!file.metadata.empty()) header["__metadata__"] = file.metadata;
+  // Not one object of JSON: that would look through all names for each new one, or sort them.
+  std::string text;
+  const auto append = [&](std::string_view name, const nlohmann::ordered_json& value) {
+    text += text.empty() ? '{' : ',';
+    text += Json(name).dump() + ':' + value.dump();
+  };
+  if (!file.metadata.empty()) append("__metadata__", file.metadata);
   uint64_t begin = 0;
   for (const auto& [rank, name, tensor] : order) {
     const uint64_t end = begin + bytes_of(*tensor);
-    header[std::string(name)] = {{"dtype", file_type_of(tensor->dtype()).name},
-                                 {"shape", tensor->shape().extents()},
-                                 {"data_offsets", {begin, end}}};
+    append(name, {{"dtype", file_type_of(tensor->dtype()).name},
+                  {"shape", tensor->shape().extents()},
+                  {"data_offsets", {begin, end}}});
     begin = end;
   }
-  std::string text = header.dump();
+  text += text.empty() ? "{}" : "}";
   text.resize((text.size() + 7) / 8 * 8, ' ');
 
   const uint64_t header_bytes = text.size();

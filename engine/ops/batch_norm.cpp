@@ -80,6 +80,8 @@ std::string_view name_of(Activation activation) {
       return "relu6";
     case Activation::hard_swish:
       return "hard_swish";
+    case Activation::silu:
+      return "silu";
   }
   return "unknown";
 }

@@ -241,6 +241,8 @@ void with_activation(Activation activation, F&& f) {
       return f.template operator()<Activation::relu6>();
     case Activation::hard_swish:
       return f.template operator()<Activation::hard_swish>();
+    case Activation::silu:
+      return f.template operator()<Activation::silu>();
   }
 }
 

@@ -7,7 +7,7 @@
 namespace decant {
 
 /// Pointwise functions that batch_norm applies on the way out.
-enum class Activation : uint8_t { none, relu, relu6, hard_swish };
+enum class Activation : uint8_t { none, relu, relu6, hard_swish, silu };
 
 std::string_view name_of(Activation activation);
 

@@ -17,6 +17,8 @@ HOST_DEVICE T activate(Activation activation, T z) {
       return pointwise::Relu6::f(z);
     case Activation::hard_swish:
       return pointwise::HardSwish::f(z);
+    case Activation::silu:
+      return pointwise::Silu::f(z);
   }
   return z;
 }
@@ -33,6 +35,8 @@ HOST_DEVICE T activation_slope(Activation activation, T z) {
       return pointwise::slope_at<pointwise::Relu6>(z);
     case Activation::hard_swish:
       return pointwise::slope_at<pointwise::HardSwish>(z);
+    case Activation::silu:
+      return pointwise::slope_at<pointwise::Silu>(z);
   }
   return T(1);
 }

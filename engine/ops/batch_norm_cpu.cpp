@@ -207,6 +207,8 @@ PointwiseKind kind_of(Activation activation) {
       return PointwiseKind::relu6;
     case Activation::hard_swish:
       return PointwiseKind::hard_swish;
+    case Activation::silu:
+      return PointwiseKind::silu;
   }
   return PointwiseKind::none;
 }

@@ -1,4 +1,5 @@
-// Each element draws its own number: the bytes moved and ten rounds of Philox cost about the same.
+// Each element draws the number that decides about it, also where it shares it with its channel or
+// sample: the bytes moved and ten rounds of Philox cost about the same.
 #include <cmath>
 
 #include "engine/cuda/check.h"
@@ -11,20 +12,22 @@ namespace {
 // Dropped is what draws less than `least_kept`.
 struct Drop {
   Rng rng;
+  DropoutDraws draws;
   uint64_t least_kept;
   float factor;
   __device__ float operator()(int64_t i, float x) const {
-    return rng.bits(static_cast<uint64_t>(i)) < least_kept ? 0.0F : factor * x;
+    return rng.bits(draws(i)) < least_kept ? 0.0F : factor * x;
   }
 };
 
 }  // namespace
 
-void dropout_kernel(const Tensor& x, double p, const RngKey& key, Tensor& y) {
+void dropout_kernel(const Tensor& x, double p, const RngKey& key, DropoutOf of, Tensor& y) {
   check(!capturing(),
         "dropout: expected a step that is not recorded, since every replay would drop "
         "the same elements; --step-graph off");
   const Drop drop = {.rng = Rng(key),
+                     .draws = DropoutDraws::of(x.shape(), of),
                      .least_kept = static_cast<uint64_t>(std::ceil(p * 0x1p32)),  // bits 2^-32 < p
                      .factor = static_cast<float>(1 / (1 - p))};
   map_tensors("dropout", drop, y, x);

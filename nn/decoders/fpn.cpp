@@ -8,7 +8,7 @@
 #include <array>
 
 #include "engine/ops/arithmetic.h"
-#include "engine/ops/dropout2d.h"
+#include "engine/ops/dropout.h"
 #include "engine/ops/pointwise.h"
 #include "engine/ops/resize.h"
 #include "nn/decoders/decoder.h"
@@ -80,7 +80,7 @@ class Fpn : public Decoder {
       for (const auto& conv : branches_[i]) y = conv->forward(y);
       sum = i == 0 ? y : add(sum, y);
     }
-    return pass.training ? dropout2d(sum, dropout_, pass.key.part(path())) : sum;
+    return pass.training ? dropout(sum, dropout_, pass.key.part(path()), DropoutOf::channels) : sum;
   }
 
   void visit(Visitor& v) override {

@@ -7,7 +7,7 @@
 
 #include <array>
 
-#include "engine/ops/dropout2d.h"
+#include "engine/ops/dropout.h"
 #include "engine/ops/pool.h"
 #include "engine/ops/resize.h"
 #include "engine/ops/shape_ops.h"
@@ -43,7 +43,7 @@ class PspNet : public Decoder {
     }
     maps.push_back(x);
     const Variable y = conv_.forward(concat(maps, 3), pass);
-    return pass.training ? dropout2d(y, dropout_, pass.key.part(path())) : y;
+    return pass.training ? dropout(y, dropout_, pass.key.part(path()), DropoutOf::channels) : y;
   }
 
   void visit(Visitor& v) override {

@@ -1,7 +1,8 @@
 // SMP's Unet decoder: per level a nearest enlargement to the skip's size, the skip beside it, and
-// two 3x3 convolutions; the last level has no skip. Source: Ronneberger et al. 2015, "U-Net".
-// Differs as SMP does: batch norm, padded convolutions, nearest enlargement in place of transposed
-// convolutions.
+// two 3x3 convolutions; the last level has no skip.
+// On a VGG, whose last map has just been pooled, two more come first ("center"). Source:
+// Ronneberger et al. 2015, "U-Net". Differs as SMP does: batch norm, padded convolutions, nearest
+// enlargement in place of transposed convolutions.
 
 #include "nn/decoders/unet_block.h"
 

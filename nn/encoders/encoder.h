@@ -19,12 +19,12 @@ struct NetworkSpec;
 /// a dilation instead.
 class Encoder : public Module {
  public:
-  /// x [N, H, W, in_channels], H and W multiples of stride() -> f[0] = x, f[1], .., f[depth]:
-  /// f[i] is [N, H / s, W / s, channels()[i]] with s = 2^i, or the output stride where that is
-  /// less.
+  /// x [N, H, W, in_channels], H and W multiples of stride() -> f[0] = x, or a map of its
+  /// size, f[1], .., f[depth]: f[i] is [N, H / s, W / s, channels()[i]] with s = 2^i, or the output
+  /// stride where that is less.
   virtual std::vector<Variable> forward(const Variable& x, const Pass& pass) = 0;
 
-  /// Of every map, the image's own first.
+  /// Of every map, that of the image's size first.
   const std::vector<int64_t>& channels() const { return channels_; }
   /// Of the last map.
   int64_t stride() const { return dilated_stride(int64_t{1} << (channels_.size() - 1)); }

@@ -66,7 +66,7 @@ class MobileNetV2 : public Encoder {
  public:
   explicit MobileNetV2(const NetworkSpec& network)
       : Encoder({network.in_channels, 16, 24, 32, 96, 1280}, network, Dilates::yes),
-        stem_({.in = network.in_channels, .out = 32, .stride = 2}, Activation::relu6),
+        stem_(image_conv({.in = network.in_channels, .out = 32, .stride = 2}), Activation::relu6),
         last_({.in = 320, .out = 1280, .kernel = 1}, Activation::relu6) {
     int64_t in = 32;
     int64_t stride = 2;  // of a stage's maps

@@ -77,7 +77,7 @@ class ResNet : public Encoder {
  public:
   ResNet(const ResNetSpec& spec, const NetworkSpec& network)
       : Encoder(channels_of(spec, network.in_channels), network, Dilates::yes),
-        conv1_({.in = network.in_channels, .out = 64, .kernel = 7, .stride = 2}),
+        conv1_(image_conv({.in = network.in_channels, .out = 64, .kernel = 7, .stride = 2})),
         bn1_(64, Activation::relu) {
     int64_t in = 64;
     for (size_t layer = 0; layer < 4; ++layer) {
@@ -132,6 +132,8 @@ const bool kRegistered[] = {
     register_resnet("resnet50", {.blocks = {3, 4, 6, 3}, .bottleneck = true}),
     register_resnet("resnet101", {.blocks = {3, 4, 23, 3}, .bottleneck = true}),
     register_resnet("resnet152", {.blocks = {3, 8, 36, 3}, .bottleneck = true}),
+    register_resnet("resnext50_32x4d",
+                    {.blocks = {3, 4, 6, 3}, .bottleneck = true, .groups = 32, .group_width = 4}),
     register_resnet("resnext101_32x8d",
                     {.blocks = {3, 4, 23, 3}, .bottleneck = true, .groups = 32, .group_width = 8}),
 };

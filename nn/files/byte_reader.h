@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
-#include <string>
 #include <string_view>
 
 #include "engine/core/error.h"
+#include "engine/core/shown.h"
 
 namespace decant::nn {
 
@@ -65,15 +65,5 @@ class ByteReader {
   std::string_view what_;
   uint64_t position_ = 0;
 };
-
-/// A file's own words in a message: the beginning, and of letters only those that a terminal shows
-/// as they are.
-inline std::string shown(std::string_view words) {
-  constexpr size_t kShown = 80;
-  std::string text(words.substr(0, kShown));
-  for (char& c : text)
-    if (c < ' ' || c > '~') c = '?';
-  return words.size() > kShown ? text + "..." : text;
-}
 
 }  // namespace decant::nn

@@ -11,7 +11,6 @@ namespace {
 using Kind = PickleNode::Kind;
 using Items = PickleNode::Items;
 
-constexpr size_t kMostInstructions = size_t{1} << 22;
 constexpr int kLatestProtocol = 5;
 constexpr std::string_view kOrderedDict = "collections.OrderedDict";
 
@@ -21,8 +20,8 @@ constexpr std::string_view kOrderedDict = "collections.OrderedDict";
 class PickleMachine {
  public:
   PickleMachine(Pickle& result, std::span<const std::byte> bytes, std::string_view what,
-                Pickle::Allowed allowed)
-      : result_(result), in_(bytes, what), what_(what), allowed_(allowed) {}
+                Pickle::Allowed allowed, size_t most)
+      : result_(result), in_(bytes, what), what_(what), allowed_(allowed), left_(most) {}
 
   void run() {
     while (spend(1)) {
@@ -31,6 +30,7 @@ class PickleMachine {
       if (code == '.') {
         result_.root_ = pop();
         result_.size_ = in_.position();
+        result_.left_ = left_;
         return;
       }
       if (!number_or_text(code) && !container(code) && !memo(code) && !object(code))
@@ -41,7 +41,7 @@ class PickleMachine {
 
  private:
   bool spend(size_t instructions) {
-    check(instructions <= left_, what_, ": expected a pickle of at most ", kMostInstructions,
+    check(instructions <= left_, what_, ": expected pickles of at most ", Pickle::kMost,
           " instructions, got more");
     left_ -= instructions;
     return true;
@@ -332,14 +332,15 @@ class PickleMachine {
   ByteReader in_;
   std::string_view what_;
   Pickle::Allowed allowed_;
-  size_t left_ = kMostInstructions;
+  size_t left_;
   std::vector<PickleNode*> stack_;
   std::vector<size_t> marks_;
   std::unordered_map<uint64_t, PickleNode*> memo_;
 };
 
-Pickle::Pickle(std::span<const std::byte> bytes, std::string_view what, Allowed allowed) {
-  PickleMachine(*this, bytes, what, allowed).run();
+Pickle::Pickle(std::span<const std::byte> bytes, std::string_view what, Allowed allowed,
+               size_t most) {
+  PickleMachine(*this, bytes, what, allowed, most).run();
 }
 
 const PickleNode* find_key(const PickleNode& dict, std::string_view key) {

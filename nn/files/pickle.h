@@ -43,20 +43,26 @@ struct PickleNode {
 /// _metadata) is passed over.
 /// Throws Error beginning with `what`: naming a global that is not allowed, an unknown instruction
 /// with its place, an empty stack, a memo that was not filled, the end of the bytes, and more than
-/// four million instructions, which bounds the memory that a hostile file can ask for.
+/// `most` instructions, which bounds the memory that a hostile file can ask for: some hundred bytes
+/// each. Who reads several pickles of a file gives the next what those before have left.
 /// Texts refer to `bytes`, which must outlive the Pickle. Nodes may refer to themselves: go to a
 /// known depth, or count. Source: Python's pickletools.
 class Pickle {
  public:
   using Allowed = bool (*)(std::string_view global);
 
-  Pickle(std::span<const std::byte> bytes, std::string_view what, Allowed allowed);
+  static constexpr size_t kMost = size_t{1} << 22;
+
+  Pickle(std::span<const std::byte> bytes, std::string_view what, Allowed allowed,
+         size_t most = kMost);
   Pickle(const Pickle&) = delete;
   Pickle& operator=(const Pickle&) = delete;
 
   const PickleNode& root() const { return *root_; }
   /// Everything that was built, used in the end or not.
   const std::deque<PickleNode>& nodes() const { return nodes_; }
+  /// Of `most` instructions those that were not needed.
+  size_t left() const { return left_; }
   /// Bytes from the beginning through the last instruction.
   uint64_t size() const { return size_; }
 
@@ -67,6 +73,7 @@ class Pickle {
   std::deque<std::string> names_;
   const PickleNode* root_ = nullptr;
   uint64_t size_ = 0;
+  size_t left_ = 0;
 };
 
 /// The value of a dict's text key; nullptr where there is none, or `dict` is no dict.

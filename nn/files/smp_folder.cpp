@@ -96,18 +96,9 @@ const std::vector<SmpClass>& classes() {
 /// What every class takes: logits come out as they are, and nothing beside them.
 constexpr const char* kCommonArguments = R"({"activation": null, "aux_params": null})";
 
-/// Encoders that SMP calls otherwise; all others have one name here and there.
-struct SmpEncoder {
-  const char* own;
-  const char* smp;
-};
-// The first of several is the one written.
-constexpr SmpEncoder kEncoders[] = {
-    {"mobilenet_v3_small_075", "tu-tf_mobilenetv3_small_075"},
-    {"mobilenet_v3_small_100", "tu-tf_mobilenetv3_small_100"},
-    {"mobilenet_v3_small_075", "timm-mobilenetv3_small_075"},
-    {"mobilenet_v3_small_100", "timm-mobilenetv3_small_100"},
-};
+/// Encoders that SMP calls otherwise: ours begin so, SMP's so. The first is the one written.
+constexpr std::string_view kMobileNet = "mobilenet_v3_";
+constexpr std::string_view kSmpMobileNets[] = {"tu-tf_mobilenetv3_", "timm-mobilenetv3_"};
 
 std::string class_names() {
   std::string names;
@@ -116,15 +107,14 @@ std::string class_names() {
 }
 
 std::string own_encoder_name(const std::string& name) {
-  for (const SmpEncoder& encoder : kEncoders)
-    if (name == encoder.smp) return encoder.own;
+  for (const std::string_view there : kSmpMobileNets)
+    if (name.starts_with(there)) return str(kMobileNet, name.substr(there.size()));
   return name;
 }
 
 std::string smp_encoder_name(const std::string& name) {
   check(name != "thin", "smp: expected an encoder that SMP has, got thin, which is ours alone");
-  for (const SmpEncoder& encoder : kEncoders)
-    if (name == encoder.own) return encoder.smp;
+  if (name.starts_with(kMobileNet)) return str(kSmpMobileNets[0], name.substr(kMobileNet.size()));
   return name;
 }
 

@@ -229,7 +229,9 @@ TorchFile parse_legacy(Bytes bytes, std::string_view what) {
   ByteReader in(bytes, what);
   std::deque<Pickle> pickles;
   const auto next = [&]() -> const Pickle& {
-    const Pickle& pickle = pickles.emplace_back(bytes.subspan(in.position()), what, is_allowed);
+    const size_t most = pickles.empty() ? Pickle::kMost : pickles.back().left();
+    const Pickle& pickle =
+        pickles.emplace_back(bytes.subspan(in.position()), what, is_allowed, most);
     in.take(pickle.size());
     return pickle;
   };

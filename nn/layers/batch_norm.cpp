@@ -2,9 +2,10 @@
 
 namespace decant::nn {
 
-BatchNorm2d::BatchNorm2d(int64_t channels, Activation activation, double eps)
+BatchNorm2d::BatchNorm2d(int64_t channels, Activation activation, double eps, double momentum)
     : activation_(activation),
       eps_(eps),
+      momentum_(momentum),
       weight_{.shape = {channels}, .initializer = Initializer::constant(1)},
       bias_{.shape = {channels}, .initializer = Initializer::constant(0)},
       running_mean_{.shape = {channels}, .initial = 0},
@@ -13,8 +14,10 @@ BatchNorm2d::BatchNorm2d(int64_t channels, Activation activation, double eps)
 
 Variable BatchNorm2d::forward(const Variable& x, const Pass& pass, const Variable& residual) {
   const Trace::Scope scope(name());
-  const BatchNormOptions options{
-      .training = pass.training || pass.batch_statistics, .eps = eps_, .activation = activation_};
+  const BatchNormOptions options{.training = pass.training || pass.batch_statistics,
+                                 .momentum = momentum_,
+                                 .eps = eps_,
+                                 .activation = activation_};
   if (pass.batch_statistics && !pass.training) {
     // The op always keeps book in training: let it do so on copies.
     Tensor mean = running_mean_.tensor.clone();

@@ -19,6 +19,7 @@ Initializer upsampling_init(int64_t out) {
 std::pair<int, int> padding_of(const Conv2dSpec& spec, int64_t size) {
   const int reach = spec.dilation * (spec.kernel - 1);
   if (spec.padding == PaddingRule::centred) return {reach / 2, reach / 2};
+  if (spec.padded_for > 0) size = spec.padded_for;
   const int64_t rows = (size + spec.stride - 1) / spec.stride;
   const auto total =
       static_cast<int>(std::max<int64_t>(0, (rows - 1) * spec.stride + reach + 1 - size));
@@ -50,6 +51,11 @@ Conv2dSpec dilated(Conv2dSpec spec, int dilation) {
 Conv2dSpec torch_initialized(Conv2dSpec spec) {
   spec.weight_init = torch_default(static_cast<double>(spec.fan_in()));
   spec.bias_init = *spec.weight_init;
+  return spec;
+}
+
+Conv2dSpec image_conv(Conv2dSpec spec) {
+  if (spec.in != 3) spec = torch_initialized(spec);
   return spec;
 }
 

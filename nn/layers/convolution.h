@@ -18,7 +18,7 @@ Initializer torch_default(double fan_in);  ///< U(+-1 / sqrt(fan_in)), PyTorch's
 
 /// Zeros around the input. centred: dilation (kernel - 1) / 2 on each side. same_up: so many that
 /// the output has ceil(size / stride) rows, the odd one of them below and to the right;
-/// TensorFlow's SAME, where they depend on the input's size.
+/// TensorFlow's SAME, where they depend on the input's size, or on that of Conv2dSpec::padded_for.
 enum class PaddingRule : uint8_t { centred, same_up };
 
 struct Conv2dSpec {
@@ -29,6 +29,7 @@ struct Conv2dSpec {
   int groups = 1;
   bool bias = false;
   PaddingRule padding = PaddingRule::centred;
+  int64_t padded_for = 0;  ///< of same_up: the size it pads for whatever comes; 0: the input's own
   std::optional<Initializer> weight_init =
       {};  ///< he_normal(out kernel^2), as torchvision, if none
   Initializer bias_init = Initializer::constant(0);
@@ -43,6 +44,10 @@ Conv2dSpec dilated(Conv2dSpec spec, int dilation);
 
 /// The spec with PyTorch's default initial values.
 Conv2dSpec torch_initialized(Conv2dSpec spec);
+
+/// A first convolution, which sees the image: where that has not three channels, its initial values
+/// are PyTorch's default whatever the encoder's are, as SMP makes it anew.
+Conv2dSpec image_conv(Conv2dSpec spec);
 
 /// A convolution with its weight [out, kernel, kernel, in / groups] and bias [out]. Named as
 /// PyTorch's Conv2d: "weight", "bias".

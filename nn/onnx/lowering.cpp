@@ -177,20 +177,37 @@ void adaptive_pool(Lowering& to, const Step& step) {
   to.set(step, to.add(step, "MatMul", {half, columns}));
 }
 
-/// x with its sides as those of `wanted`, by factors, so that other sizes keep their proportion.
+/// x with its sides as those of `wanted`: by factors, so that other sizes keep their proportion,
+/// where a float32 times the sides is exact, and else by the sides. (The product of 3 and 7 / 3 is
+/// below 7, and runtimes round it down.)
 std::string resized(Lowering& to, const Step& step, const std::string& mode,
                     const std::string& positions, const Shape& wanted) {
   const Shape& in = step.input_shapes.at(0);
   const auto factor = [](int64_t n, int64_t m) {
     return static_cast<float>(static_cast<double>(m) / static_cast<double>(n));
   };
-  const Tensor factors =
-      Tensor::of<float>({4}, {1, 1, factor(in[1], wanted[1]), factor(in[2], wanted[2])});
+  const auto is_exact = [&](int64_t n, int64_t m) {
+    return static_cast<double>(factor(n, m)) * static_cast<double>(n) == static_cast<double>(m);
+  };
   OnnxAttributes options = {{"mode", mode}, {"coordinate_transformation_mode", positions}};
   if (mode == "nearest") options.emplace_back("nearest_mode", "floor");
-  return to.add(step, "Resize",
-                {to.input(step, 0), "", to.graph().constant(step.scope + "/factors", factors)},
-                options);
+  const auto constant = [&](const char* name, const auto& value) {
+    return to.graph().constant(step.scope + name, value);
+  };
+  const std::string& x = to.input(step, 0);
+  if (is_exact(in[1], wanted[1]) && is_exact(in[2], wanted[2])) {
+    const Tensor factors =
+        Tensor::of<float>({4}, {1, 1, factor(in[1], wanted[1]), factor(in[2], wanted[2])});
+    return to.add(step, "Resize", {x, "", constant("/factors", factors)}, options);
+  }
+  using Numbers = std::vector<int64_t>;
+  const std::string outer = to.add(
+      step, "Slice",
+      {to.add(step, "Shape", {x}), constant("/first", Numbers{0}), constant("/end", Numbers{2})});
+  const std::string sides =
+      to.add(step, "Concat", {outer, constant("/sides", Numbers{wanted[1], wanted[2]})},
+             {{"axis", int64_t{0}}});
+  return to.add(step, "Resize", {x, "", "", sides}, options);
 }
 
 void resize(Lowering& to, const Step& step) {

@@ -127,6 +127,7 @@ TEST_CASE("values that make no sense are errors that name their key") {
   refuses([](TrainConfig& c) { c.schedule.final_fraction = -0.1; }, "schedule.final_fraction");
   refuses([](TrainConfig& c) { c.schedule.final_fraction = 2; }, "expected 0 .. 1, got 2");
   refuses([](TrainConfig& c) { c.loss = "mse"; }, "loss: expected one of ce, dice, ce_dice");
+  refuses([](TrainConfig& c) { c.loss = "focal+jacard"; }, "did you mean \"jaccard\"?");
   refuses([](TrainConfig& c) { c.metric = "dice"; }, "metric: expected one of");
   if (!kWithCuda) refuses([](TrainConfig& c) { c.device = "cuda"; }, "this build has no CUDA");
   refuses([](TrainConfig& c) { c.device = "gpu"; }, "device: expected cpu or cuda, got \"gpu\"");

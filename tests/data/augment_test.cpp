@@ -407,6 +407,19 @@ TEST_CASE("Albumentations' own dictionaries are read, and those of 1.4 refused")
   CHECK(contains(message_of([&] { Pipeline::from_json(dictionary); }), "1.4.0"));
 }
 
+TEST_CASE("compositions nest only so deep") {
+  const auto nested = [](int levels) {
+    json list = json::array({{{"name", "HorizontalFlip"}}});
+    for (int i = 0; i < levels; ++i)
+      list = json::array({{{"name", "Sequential"}, {"p", 1}, {"transforms", std::move(list)}}});
+    return list;
+  };
+  CHECK_NOTHROW(Pipeline::from_json(nested(30)));
+  for (const int levels : {32, 20'000})
+    CHECK(contains(message_of([&] { Pipeline::from_json(nested(levels)); }),
+                   "nested at most 64 deep"));
+}
+
 TEST_CASE("a wrong pipeline is an Error that names the transform, the argument and the nearest") {
   const auto message = [](const char* text) {
     return message_of([&] { Pipeline::from_json(json::parse(text)); });

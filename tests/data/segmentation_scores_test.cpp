@@ -64,6 +64,8 @@ TEST_CASE("reductions: by images, by classes, weighted, and what 0 / 0 stands fo
   CHECK(mean_overlap("iou_score", counts, "monai") ==
         doctest::Approx(((0.5 + 2.0 / 3) / 2 + 0.5) / 2));
   CHECK(mean_overlap("iou_score", counts, "nnunet") == doctest::Approx((2.0 / 3 / 2 + 0.5) / 2));
+  CHECK(mean_overlap("iou_score", counts, "nnunet", false) ==
+        doctest::Approx((0.75 + 2.0 / 3 / 2 + 0.5) / 3));  // regions: none is the background
   CHECK(contains(message_of([&] { count_labels(answers, truth, 3); }), "got 255"));
   CHECK(contains(message_of([&] { count_labels(answers, truth, 3, 2); }), "ignore_index"));
   CHECK(contains(message_of([&] { mean("iou_score", counts, "marco"); }), "macro"));

@@ -9,7 +9,6 @@
 #include "engine/ops/affine_warp.h"
 #include "engine/ops/arithmetic.h"
 #include "engine/ops/dropout.h"
-#include "engine/ops/dropout2d.h"
 #include "engine/ops/pool.h"
 #include "engine/ops/reduce.h"
 #include "engine/ops/resize.h"
@@ -221,20 +220,32 @@ TEST_CASE("dropout keeps the mean, and the key alone decides which elements go")
   CHECK_FALSE(equal(y, dropout(x, 0.25, key.part("other"))));
 }
 
-TEST_CASE("dropout2d takes whole channels of an image") {
-  const Variable x(Tensor::full({50, 3, 2, 40}, 1, DType::f64));
-  const RngKey key = RngKey::of(3, "dropout");
-  const Variable y = dropout2d(x, 0.25, key);
-  const double* values = y.value().data<double>();
-  double kept = 0;
-  for (int64_t n = 0; n < 50; ++n)
-    for (int64_t c = 0; c < 40; ++c) {
-      const double first = values[n * 240 + c];
-      CHECK_MESSAGE((first == 0 || first == 1 / 0.75), first);
-      for (int64_t pixel = 1; pixel < 6; ++pixel) CHECK(values[n * 240 + pixel * 40 + c] == first);
-      kept += first != 0 ? 1 : 0;
-    }
-  CHECK(std::abs(kept / 2000 - 0.75) < 5 * std::sqrt(0.25 * 0.75 / 2000));
-  CHECK(equal(y, dropout2d(x, 0.25, key)));
-  CHECK_FALSE(equal(y, dropout2d(x, 0.25, key.part("other"))));
+TEST_CASE("dropout drops channels and samples as a whole") {
+  constexpr int64_t kSamples = 400;
+  constexpr int64_t kPixels = 6;
+  constexpr int64_t kChannels = 5;
+  const Variable x(Tensor::full({kSamples, 2, 3, kChannels}, 1, DType::f64));
+  for (const DropoutOf of : {DropoutOf::channels, DropoutOf::samples}) {
+    const Variable y = dropout(x, 0.25, RngKey::of(3, "dropout"), of);
+    const auto values = y.value().values<double>();
+    const auto at = [&](int64_t n, int64_t pixel, int64_t c) {
+      return values[static_cast<size_t>((n * kPixels + pixel) * kChannels + c)];
+    };
+    int64_t kept = 0;
+    bool channels_differ = false;
+    for (int64_t n = 0; n < kSamples; ++n)
+      for (int64_t c = 0; c < kChannels; ++c) {
+        const double first = at(n, 0, c);
+        REQUIRE((first == 0 || first == 1 / 0.75));
+        for (int64_t pixel = 1; pixel < kPixels; ++pixel) REQUIRE(at(n, pixel, c) == first);
+        channels_differ = channels_differ || first != at(n, 0, 0);
+        kept += first != 0 ? 1 : 0;
+      }
+    CHECK(channels_differ == (of == DropoutOf::channels));
+    // Binomial: five standard deviations of the kept share are 5 sqrt(0.25 0.75 / n).
+    const double draws =
+        static_cast<double>(kSamples) * (of == DropoutOf::channels ? kChannels : 1);
+    const double share = static_cast<double>(kept) / (kSamples * kChannels);
+    CHECK(std::abs(share - 0.75) < 5 * std::sqrt(0.25 * 0.75 / draws));
+  }
 }

@@ -60,8 +60,8 @@ TEST_CASE("a pointwise op keeps one tensor for its backward pass, its input or i
 }
 
 TEST_CASE("no activation of batch norm hides a NaN") {
-  for (const Activation activation :
-       {Activation::none, Activation::relu, Activation::relu6, Activation::hard_swish}) {
+  for (const Activation activation : {Activation::none, Activation::relu, Activation::relu6,
+                                      Activation::hard_swish, Activation::silu}) {
     CAPTURE(name_of(activation));
     for (const DType dtype : {DType::f32, DType::f64}) {
       Tensor mean = Tensor::zeros({17}, dtype);

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -282,14 +283,38 @@ TEST_CASE("safetensors: a refusal shows no more of the header than fits a line")
 TEST_CASE("safetensors: text that is no UTF-8 is not written, and its place is named") {
   TensorFile file;
   file.metadata = {{"note", "caf\xE9"}};
-  CHECK_THROWS_WITH_AS(
-      safetensors_bytes(file),
-      "safetensors: expected UTF-8 text for metadata \"note\", got \"caf\xEF\xBF\xBD\"", Error);
+  CHECK_THROWS_WITH_AS(safetensors_bytes(file),
+                       "safetensors: expected UTF-8 text for metadata \"note\", got \"caf\\ufffd\"",
+                       Error);
   file.metadata = {{"caf\xE9", "note"}};
   CHECK_THROWS_WITH_AS(safetensors_bytes(file), doctest::Contains("a metadata key"), Error);
   file.metadata.clear();
   file.tensors = {{"w\xFF", Tensor({1})}};
   CHECK_THROWS_WITH_AS(safetensors_bytes(file), doctest::Contains("a tensor's name"), Error);
+}
+
+TEST_CASE("safetensors: what a file calls its tensors cannot steer a terminal") {
+  const std::string message =
+      refusal(file_of(str("{\"w\\u001b[2J\\u009b", std::string(5000, 'x'),
+                          R"(":{"dtype":"F32","shape":[2],)", R"("data_offsets":[0,4]}})"),
+                      4));
+  CHECK(contains(message, "\"w\\x1b[2J\\xc2\\x9bxxx"));
+  CHECK(message.size() < 300);
+}
+
+// Processor time, which other programs do not lengthen: four times the names take some four times
+// as long, sixteen times where each is looked for among all.
+TEST_CASE("safetensors: time grows with the number of tensors, not with its square") {
+  const auto seconds = [](int count) {
+    TensorFile file;
+    for (int i = 0; i < count; ++i)
+      file.tensors.push_back({str("layer.", i, ".weight"), Tensor::zeros({})});
+    const std::clock_t start = std::clock();
+    CHECK(parse_safetensors(safetensors_bytes(file), "file").tensors.size() == file.tensors.size());
+    return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+  };
+  seconds(1000);
+  CHECK(seconds(64'000) < 10 * seconds(16'000));
 }
 
 // Half a terabyte, of which the disk holds a page.

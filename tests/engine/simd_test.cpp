@@ -17,6 +17,7 @@
 #include "engine/cpu/winograd.h"
 #include "engine/ops/batch_norm.h"
 #include "engine/ops/conv2d.h"
+#include "engine/ops/pointwise_ops.h"
 #include "engine/ops/resize.h"
 
 using namespace decant;
@@ -356,6 +357,38 @@ TEST_CASE("the moments of channels of one value are that value and 0 at every le
       return Floats(mean.begin(), mean.end());
     });
   }
+}
+
+// The exponential inside is the kernels' own. Eight roundings: two of z, which weigh as the slope
+// there, three of exp(-z), three of what is made of it.
+TEST_CASE("silu and its slope agree with the standard library from -120 to 120 at every level") {
+  constexpr int64_t kChannels = 29;  // a vector, half of one, and single ones
+  constexpr double kEps = 0x1p-20;
+  Tensor z({41, kChannels}, DType::f64);
+  for (int64_t i = 0; i < z.size(); ++i)
+    z.mutable_data<double>()[i] = static_cast<double>(static_cast<float>(
+        240.0 * static_cast<double>(i) / static_cast<double>(z.size() - 1) - 120));
+  const Variable one(Tensor::full({kChannels}, 1));
+  const Variable zero(Tensor::full({kChannels}, 0));
+  at_every_level([&] {
+    Tensor mean = Tensor::zeros({kChannels});
+    Tensor var = Tensor::full({kChannels}, 1 - kEps);
+    const Variable x = Variable::leaf(z.to(DType::f32));
+    const Variable y =
+        batch_norm(x, one, zero, mean, var, {.eps = kEps, .activation = Activation::silu});
+    backward(y, Tensor::full(y.shape(), 1));
+    for (int64_t i = 0; i < z.size(); ++i) {
+      const double v = z.data<double>()[i];
+      CAPTURE(v);
+      const double value = pointwise::Silu::f(v);
+      const double slope = pointwise::Silu::df(v);
+      const double allowed = 8 * 0x1p-24 * (std::abs(value) + std::abs(v * slope)) + 1e-35;
+      CHECK(std::abs(y.value().data<float>()[i] - value) <= allowed);
+      CHECK(std::abs(x.grad().data<float>()[i] - slope) <= 8 * 0x1p-24 * (1 + std::abs(slope)));
+    }
+    const auto values = y.value().values<float>();
+    return Floats(values.begin(), values.end());
+  });
 }
 
 // In float32, as people run it: what is made again has the bits of what was there.

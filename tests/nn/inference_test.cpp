@@ -68,7 +68,10 @@ constexpr const char* kNetworks[] = {"unet/resnet18",
                                      "deeplabv3/resnet18",
                                      "deeplabv3plus/mobilenet_v2",
                                      "unet/resnet18:norm=instancenorm,depth=3",
-                                     "linknet/resnet18:norm=identity,depth=4"};
+                                     "linknet/resnet18:norm=identity,depth=4",
+                                     "unet/efficientnet-b1",
+                                     "linknet/mobilenet_v3_large_075",
+                                     "linknet/vgg11_bn"};
 
 // Half of what the parity test allows between a network and PyTorch's: two float32 passes of one
 // network that round differently, by direct sums and by Winograd's.

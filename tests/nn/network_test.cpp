@@ -36,15 +36,17 @@ struct Golden {
   size_t entries;
   int64_t parameters;
   uint64_t listing_hash;  ///< FNV-1a 64 of the listing
-  double gmacs;           ///< at 256 x 256; printed with three decimals; 0: not comparable
+  double gmacs = 0;  ///< at 256 x 256, with three decimals; 0: as of smaller ones of its family, or
+                     ///< not comparable
 };
 
 // Manet's matrix products, which the printed figures leave out: 64 x 64 pairs of pixels, times
 // their widths.
 constexpr double kAttention = 64 * 64 / 1e9;
 
-// Printed by segmentation_models.pytorch 0.5.1 on PyTorch 1.13: state_dict(), parameters, and the
-// multiply-adds of all convolutions.
+// Printed by segmentation_models.pytorch 0.5.1 on PyTorch 1.13, of EfficientNet-B1 on, ResNeXt, VGG
+// and MobileNetV3 by 0.6.0 on PyTorch 2.15: state_dict(), parameters, and the multiply-adds of all
+// convolutions.
 constexpr Golden kGolden[] = {
     {"unet/resnet18", 182, 14'328'209, 0x24b080f7784164b1, 5.398},
     {"unet/resnet34", 278, 24'436'369, 0xbdc94040c222fa69, 7.814},
@@ -78,6 +80,25 @@ constexpr Golden kGolden[] = {
     {"deeplabv3plus/resnet34", 277, 22'437'457, 0x9a3b9648ba96a464, 7.884},
     {"deeplabv3plus/resnet50", 379, 26'677'585, 0x2b3921362ae3b3f3, 9.141},
     {"deeplabv3plus/mobilenet_v2", 373, 4'378'513, 0xc73278fa7d5fc46e, 1.482},
+    {"unet/efficientnet-b0", 420, 6'251'469, 0xc47acea31a2c5a25, 2.958},
+    {"linknet/efficientnet-b0", 455, 4'167'169, 0x93d4476c18764288, 0.540},
+    {"unet/efficientnet-b1", 568, 8'757'105, 0x4cda105c62b55886},
+    {"unet/efficientnet-b2", 568, 10'046'291, 0xf6fc51f2d47b0f4d},
+    {"unet/efficientnet-b3", 634, 13'159'033, 0xb50bd1244beed846},
+    {"unet/efficientnet-b4", 766, 20'225'689, 0x275c6be7df83d3fc},
+    {"unet/efficientnet-b5", 914, 31'216'001, 0x8e4887130888e1c2},
+    {"unet/efficientnet-b6", 1046, 43'825'193, 0xd7f8c2f41fd8a632},
+    {"unet/efficientnet-b7", 1260, 67'095'329, 0x8e9cb0cd56d74337, 9.632},
+    {"unet/resnext50_32x4d", 380, 31'992'977, 0x556d9adeee6f915c, 10.817},
+    {"unet/vgg11_bn", 130, 18'259'537, 0x36a4239656504a71, 14.467},
+    {"unet/vgg13_bn", 144, 18'444'433, 0x08185e80f2bd42d3},
+    {"unet/vgg16_bn", 165, 23'756'689, 0x0348fabb0290e56f},
+    {"unet/vgg19_bn", 186, 29'068'945, 0xa4960c0f92e6f027},
+    {"unet/mobilenet_v3_small_100", 302, 3'585'649, 0xec04a7a4836dc70d},
+    {"unet/mobilenet_v3_small_minimal_100", 266, 3'087'529, 0xde70ebdc50909415},
+    {"unet/mobilenet_v3_large_075", 370, 4'886'049, 0xfdcf9e512cfbe168},
+    {"unet/mobilenet_v3_large_100", 370, 6'685'825, 0x62ddf924da04ae26},
+    {"unet/mobilenet_v3_large_minimal_100", 338, 5'127'081, 0x774c5fd5317daeee},
 };
 
 TEST_CASE("names, order, shapes and types of the state dict are SMP's") {
@@ -92,6 +113,7 @@ TEST_CASE("names, order, shapes and types of the state dict are SMP's") {
 
 TEST_CASE("summary: parameters and multiply-adds are SMP's") {
   for (const Golden& golden : kGolden) {
+    if (golden.gmacs == 0) continue;
     CAPTURE(golden.network);
     const auto network = allocated(golden.network);
     const Summary summary = summarize(*network, 256, 256);
@@ -130,6 +152,23 @@ TEST_CASE("encoders have the published numbers of parameters") {
       {"mobilenet_v2", 2'223'872},
       {"mobilenet_v3_small_075", 573'480},
       {"mobilenet_v3_small_100", 927'008},
+      {"mobilenet_v3_small_minimal_100", 428'888},
+      {"mobilenet_v3_large_075", 1'789'648},
+      {"mobilenet_v3_large_100", 2'971'952},
+      {"mobilenet_v3_large_minimal_100", 1'413'208},
+      {"efficientnet-b0", 5'288'548 - 1'281'000},
+      {"efficientnet-b1", 6'513'184},
+      {"efficientnet-b2", 7'700'994},
+      {"efficientnet-b3", 10'696'232},
+      {"efficientnet-b4", 17'548'616},
+      {"efficientnet-b5", 28'340'784},
+      {"efficientnet-b6", 40'735'704},
+      {"efficientnet-b7", 63'786'960},
+      {"resnext50_32x4d", 25'028'904 - 2'049'000},
+      {"vgg11_bn", 9'225'984},
+      {"vgg13_bn", 9'410'880},
+      {"vgg16_bn", 14'723'136},
+      {"vgg19_bn", 20'035'392},
   };
   for (const auto& [name, count] : published) {
     CAPTURE(name);
@@ -150,6 +189,8 @@ TEST_CASE("one input channel takes one third of the first convolution") {
   CHECK(parameter_count(resnet) == 14'328'209 - 6'272);
   Network mobilenet({.decoder = "linknet", .encoder = "mobilenet_v2", .in_channels = 1});
   CHECK(parameter_count(mobilenet) == 4'319'859 - 576);
+  Network efficient({.decoder = "unet", .encoder = "efficientnet-b0", .in_channels = 1});
+  CHECK(parameter_count(efficient) == 6'251'469 - 576);
 }
 
 TEST_CASE("an encoder may be taken for its first maps, with all of its parameters") {
@@ -232,7 +273,8 @@ TEST_CASE("hidden cells lie where the network says: followed through each encode
   // A layer takes cell i of its result to position s i - p + (k - 1) / 2 of its input.
   // (Deeper ResNets are the same code as resnet50.)
   for (const std::string name :
-       {"resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_small_075", "thin"}) {
+       {"resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_small_075", "mobilenet_v3_large_075",
+        "efficientnet-b0", "efficientnet-b1", "efficientnet-b4", "vgg11_bn", "thin"}) {
     CAPTURE(name);
     const auto network = allocated(("unet/" + name).c_str());
     const NoGrad no_grad;
@@ -253,6 +295,35 @@ TEST_CASE("hidden cells lie where the network says: followed through each encode
     CHECK(grids[output.hidden.id()].stride == output.hidden_stride);
     CHECK(grids[output.hidden.id()].offset == output.hidden_offset);
   }
+}
+
+TEST_CASE("EfficientNet drops samples while training alone; its norms have a momentum of 0.01") {
+  const auto network = make_network(parse_network("linknet/efficientnet-b0"), 3);
+  Tensor images({8, 32, 32, 3});
+  const Rng rng(RngKey::of(1, "images"));
+  for (int64_t i = 0; i < images.size(); ++i)
+    images.mutable_data<float>()[i] = static_cast<float>(rng.normal(static_cast<uint64_t>(i)));
+  const Variable x(images);
+  const NoGrad no_grad;
+  const auto logits = [&](const Pass& pass) {
+    const Tensor y = network->forward(x, pass).logits.value();
+    return std::vector<float>(y.values<float>().begin(), y.values<float>().end());
+  };
+  const auto running_mean = [&] {
+    for (const NamedTensor& t : state_dict(*network))
+      if (t.name == "encoder._bn0.running_mean") return t.tensor.data<float>()[0];
+    return 0.0F;
+  };
+  const Pass first{.training = true, .key = RngKey::of(1, "dropout")};
+  const Pass second{.training = true, .key = RngKey::of(2, "dropout")};
+  const std::vector<float> dropped = logits(first);
+  const float once = running_mean();
+  CHECK(logits(first) == dropped);
+  CHECK(running_mean() / once == doctest::Approx(1.99));  // m, then 0.99 m + m
+  CHECK(logits(second) != dropped);
+  CHECK(logits({.key = first.key}) == logits({.key = second.key}));
+  CHECK(logits({.key = first.key, .batch_statistics = true}) ==
+        logits({.key = second.key, .batch_statistics = true}));
 }
 
 TEST_CASE("any input size is padded to the stride, and the logits cropped back") {

@@ -11,9 +11,11 @@
 #include "engine/ops/conv2d.h"
 #include "engine/ops/conv_transpose2d.h"
 #include "engine/ops/pool.h"
+#include "engine/ops/resize.h"
 #include "nn/files/byte_reader.h"
 #include "nn/network.h"
 #include "nn/onnx/export.h"
+#include "nn/onnx/lowering.h"
 #include "nn/onnx/weights.h"
 
 namespace decant::nn {
@@ -113,7 +115,8 @@ TEST_CASE("onnx: every value is made before it is read, and batch norms are fold
   for (const char* name : {"unet/resnet18", "linknet/resnet18", "linknet/mobilenet_v2",
                            "linknet/mobilenet_v3_small_075:classes=3", "thin_unet:width=4",
                            "unetplusplus/mobilenet_v2:attention=scse", "fpn/resnet18",
-                           "unet/resnet18:norm=instancenorm"}) {
+                           "unet/resnet18:norm=instancenorm", "linknet/efficientnet-b1",
+                           "unet/vgg11_bn", "linknet/mobilenet_v3_large_minimal_100"}) {
     CAPTURE(name);
     const auto network = make_network(parse_network(name));
     const Model model(export_onnx(*network, {.metadata = {{"threshold", "0.5"}}}).bytes());
@@ -172,6 +175,29 @@ TEST_CASE("onnx: a model may take one size, grey levels, and give probabilities"
   refused({.resize = true}, "a size to resize images to");
   refused({.mean = {0.5}, .std = {0.5}}, "each of 3 channels, got 1");
   refused({.mean = half, .std = {0, 1, 1}}, "std above 0");
+}
+
+// In float32 7 / 3 is 2.33333325: three of them are 6.99999976, a row too few.
+TEST_CASE("onnx: a map is enlarged by factors where these are exact, by its sides where not") {
+  const auto resizing = [](int64_t side) {
+    const NoGrad no_grad;
+    const Variable x(Tensor::zeros({1, 3, 3, 1}));
+    std::vector<Trace::Step> steps;
+    {
+      const Trace trace;
+      resize(x, side, side, {.mode = Interpolation::bilinear});
+      steps = trace.steps();
+    }
+    Conv2d nobody({.in = 1, .out = 1});
+    allocate(nobody);
+    OnnxGraph graph;
+    OnnxLowering(nobody, steps, x.id(), "x", graph).run();
+    return graph.nodes().back();
+  };
+  CHECK(resizing(6).op == "Resize");
+  CHECK(resizing(6).inputs.size() == 3);
+  CHECK(resizing(7).op == "Resize");
+  CHECK(resizing(7).inputs.size() == 4);
 }
 
 Tensor random(const Shape& shape, uint64_t seed) {

@@ -141,6 +141,16 @@ TEST_CASE("conventions of Dice: per image or pooled, with which intersection") {
   check_is(soft_dice_loss(z, y, {}, Convention::monai), 1 - (first + second) / 2);
   const Variable pooled = soft_dice_loss(z, y, {}, Convention::nnunet);
   CHECK(pooled.value().item() == doctest::Approx(-(2 + s) / (6 + s)).epsilon(1e-9));
+  // Two regions that both are y, and no background among them: all count, and the mean is the same.
+  const Tensor both =
+      Tensor::of<double>({2, 2, 2, 2}, {1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0});
+  Tensor other = both.clone();
+  for (int64_t i = 1; i < other.size(); i += 2) other.mutable_data<double>()[i] = 0;
+  const Variable two(Tensor::zeros({2, 2, 2, 2}, DType::f64));
+  const RegionOptions regions{.mode = Mode::multilabel};
+  const double whole = (2 + s) / (6 + s);
+  check_is(soft_dice_loss(two, both, regions, Convention::nnunet), -whole);
+  check_is(soft_dice_loss(two, other, regions, Convention::nnunet), -(whole + s / (4 + s)) / 2);
   // sum p + sum t - sum |p - t| = 4 + 2 - 4 = 2, so I = 1 of (4 + 2) / 2.
   check_is(soft_dice_loss(z, y), 1 - 1.0 / 3);
 }
