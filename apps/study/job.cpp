@@ -24,6 +24,28 @@ int64_t epochs_of(const fs::path& run) {
   return fs::exists(run / "config.json") ? RunFolder::open(run).progress().epoch : 0;
 }
 
+// A run goes on with the settings in its own folder: they must be those that its job has, but for
+// where things lie. Throws Error naming the first that is not.
+void check_settings(const Study& study, const Job& job) {
+  check(study.written_out || study.program == program_build(), study.folder.string(),
+        ": expected a study whose settings are written out (cells.json), got one that decant ",
+        study.program, " began: defaults of decant ", program_build(),
+        " may be others; --out NEW begins it anew");
+  const fs::path file = study.run_folder(job) / "config.json";
+  if (!fs::exists(file)) return;
+  const auto settings = [](Json json) {
+    for (const char* place : {"path", "split"}) json["data"].erase(place);
+    json["distill"].erase("teacher");
+    return json;
+  };
+  const bool distilling = study.cell_of(job).role == Role::distilled;
+  const Json here = settings(read_json_file(file.string()));
+  const Json asked = settings(run_json(resolve(study.config_of(job), distilling)));
+  const std::string key = first_difference(asked, here);
+  check(key.empty(), file.string(), ": ", key, ": expected the setting of the study's job ",
+        job.name, ", got another; where the folder is removed, the job begins anew");
+}
+
 Exit train(const Study& study, const Job& job, int threads) {
   RunOptions options;
   options.config = study.config_of(job);
@@ -138,6 +160,7 @@ JobEnd run_job(const Study& study, const Job& job, int threads, bool steal) {
   if (study.done(job)) return JobEnd::done;  // by another process, a moment ago
   check(job.needs.empty() || study.done(study.job(job.needs)), job.name, ": expected its teacher ",
         job.needs, " to be done, it is not");
+  check_settings(study, job);
   check_data(study);
   note_program(study, job);
   const auto start = std::chrono::steady_clock::now();

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <set>
 
 #include "apps/study/escape.h"
 #include "kd/spec.h"
+#include "nn/network_spec.h"
 
 namespace decant::apps {
 namespace {
@@ -67,12 +69,12 @@ void refuse_decided(std::string_view key, const std::string& where) {
 }
 
 // Every key of a section, "data.size" say.
-void refuse_decided(const Json& settings, const std::string& where,
-                    const std::string& before = "") {
+void refuse_all_decided(const Json& settings, const std::string& where,
+                        const std::string& before = "") {
   if (!settings.is_object()) return;  // whoever reads it says what it should be
   for (const auto& [name, value] : settings.items()) {
     refuse_decided(before + name, where);
-    refuse_decided(value, where, str(before, name, "."));
+    refuse_all_decided(value, where, str(before, name, "."));
   }
 }
 
@@ -139,6 +141,43 @@ std::vector<Axis> read_axes(const Json& json, const std::string& where) {
   return axes;
 }
 
+// A value that names a file beside the study's, as an absolute path; all others as they stand.
+Json beside(const std::filesystem::path& folder, const std::string& key, const Json& value) {
+  if (!value.is_string()) return value;
+  const std::string text = value.get<std::string>();
+  const auto absolute = [&](const std::string& path) {
+    return path.empty() ? path : (folder / path).lexically_normal().string();
+  };
+  if (key == "init") {
+    const size_t file = text.find('=') + 1;
+    return text.substr(0, file) + absolute(text.substr(file));
+  }
+  const bool there = std::filesystem::exists(folder / text);
+  if (key == "augment" && (text.ends_with(".json") || there)) return absolute(text);
+  if (key == "model" && there) {
+    try {
+      nn::parse_network(text);  // a network's name means it, even where a folder is called so
+    } catch (const Error&) {
+      return absolute(text);
+    }
+  }
+  return value;
+}
+
+void write_paths(Matrix& matrix, const std::filesystem::path& folder) {
+  for (Json* section : {&matrix.train, &matrix.teacher, &matrix.student}) {
+    if (!section->is_object()) continue;
+    for (const auto& [key, value] : section->items()) value = beside(folder, key, value);
+  }
+  if (!matrix.axes.is_object()) return;
+  for (const auto& [key, axis] : matrix.axes.items()) {
+    const bool open = axis.is_object() && axis.contains("values");
+    Json& values = open ? axis["values"] : axis;
+    if (!values.is_array()) continue;
+    for (Json& value : values) value = beside(folder, key, value);
+  }
+}
+
 // What a distilled cell distils: a preset, or terms under a name of their own.
 struct Distilled {
   std::string name;
@@ -197,9 +236,9 @@ void check_axes(const std::vector<Axis>& axes, const std::vector<Distilled>& dis
 class CellMaker {
  public:
   CellMaker(const Matrix& matrix, const std::string& where) : matrix_(matrix), where_(where) {
-    refuse_decided(matrix.train, where + ": train");
-    refuse_decided(matrix.teacher, where + ": teacher");
-    refuse_decided(matrix.student, where + ": student");
+    refuse_all_decided(matrix.train, where + ": train");
+    refuse_all_decided(matrix.teacher, where + ": teacher");
+    refuse_all_decided(matrix.student, where + ": student");
     axes_ = read_axes(matrix.axes, where + ": axes");
     distilled_ = read_presets(matrix.presets, where + ": presets");
     check_axes(axes_, distilled_, where + ": axes");
@@ -309,6 +348,7 @@ TrainConfig paper_settings() {
 Matrix read_matrix(const std::string& file) {
   Matrix matrix;
   read_json(keys_of(matrix), read_json_file(file), file);
+  write_paths(matrix, std::filesystem::absolute(file).parent_path());
   if (matrix.name.empty()) matrix.name = std::filesystem::path(file).stem().string();
   check(!matrix.data.empty(), file, ": data: expected a data set, got none");
   check(matrix.seeds.is_array() && !matrix.seeds.empty(), file,
@@ -322,6 +362,52 @@ Matrix read_matrix(const std::string& file) {
 
 const char* name_of(Role role) {
   return role == Role::teacher ? "teacher" : role == Role::student ? "student" : "distilled";
+}
+
+namespace {
+
+// A cell as it is kept.
+struct KeptCell {
+  std::string name;
+  std::string role;
+  std::string teacher;
+  std::string student;
+  TrainConfig config;
+
+  void visit(auto&& v) {
+    v("name", name, "of the cell");
+    v("role", role, "teacher, student or distilled");
+    v("teacher", teacher, "the cell it learns from");
+    v("student", student, "the same network alone");
+    v.section("config", config);
+  }
+};
+
+}  // namespace
+
+Json to_json(const std::vector<MatrixCell>& cells) {
+  Json json = Json::array();
+  for (const MatrixCell& cell : cells) {
+    KeptCell kept{cell.name, name_of(cell.role), cell.teacher, cell.student, cell.config};
+    json.push_back(to_json(keys_of(kept)));
+  }
+  return json;
+}
+
+std::vector<MatrixCell> cells_from_json(const Json& json, const std::string& where) {
+  check(json.is_array(), where, ": expected a list of cells, got ", json.type_name());
+  std::vector<MatrixCell> cells;
+  for (const Json& one : json) {
+    KeptCell kept;
+    read_json(keys_of(kept), one, where);
+    std::optional<Role> role;
+    for (const Role each : {Role::teacher, Role::student, Role::distilled})
+      if (kept.role == name_of(each)) role = each;
+    check(role.has_value(), where, ": role: expected teacher, student or distilled, got \"",
+          kept.role, "\"");
+    cells.push_back({kept.name, *role, kept.teacher, kept.student, std::move(kept.config)});
+  }
+  return cells;
 }
 
 std::vector<MatrixCell> cells_of(const Matrix& matrix, const std::string& where) {

@@ -43,7 +43,9 @@ struct Matrix {
 /// (schedule: constant) is in apps/README.md.
 TrainConfig paper_settings();
 
-/// Reads a study; `name` becomes the file's where it has none. Throws Error naming file and key.
+/// Reads a study; `name` becomes the file's where it has none, and what `init`, `augment` and
+/// `model` name of other files becomes absolute: it lies beside the study's file, wherever somebody
+/// stands who runs it. Throws Error naming file and key.
 Matrix read_matrix(const std::string& file);
 
 enum class Role { teacher, student, distilled };
@@ -58,6 +60,12 @@ struct MatrixCell {
                         ///< student's itself
   TrainConfig config;   ///< without split and seed; resolved
 };
+
+/// Cells as a study keeps them from its beginning, every setting written out: a later program with
+/// other defaults trains what is left as it was begun.
+Json to_json(const std::vector<MatrixCell>& cells);
+/// Throws Error beginning with `where`.
+std::vector<MatrixCell> cells_from_json(const Json& json, const std::string& where);
 
 /// Teachers that some cell needs first, then students alone, then distilled ones. Axes that begin
 /// with "distill.", or name presets, multiply those cells only; others the student alone as well.

@@ -15,6 +15,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kMatrix = "matrix.json";
 constexpr const char* kOrigin = "origin.json";
+constexpr const char* kCells = "cells.json";
 
 // What a study began with, as origin.json keeps it.
 struct Origins {
@@ -82,27 +83,14 @@ std::vector<Job> jobs_of(const Study& study) {
   return jobs;
 }
 
-// The first key in which two objects differ, as "train.epochs".
-std::string first_difference(const Json& a, const Json& b) {
-  for (const auto& [key, value] : a.items()) {
-    if (!b.contains(key)) return key;
-    if (value == b[key]) continue;
-    if (!value.is_object() || !b[key].is_object()) return key;
-    const std::string inner = first_difference(value, b[key]);
-    return inner.empty() ? key : str(key, ".", inner);
-  }
-  for (const auto& [key, value] : b.items())
-    if (!a.contains(key)) return key;
-  return "";
-}
-
 void check_same(const Study& begun, const Matrix& asked, const std::string& file) {
   const std::string key = first_difference(json_of(begun.matrix), json_of(asked));
   check(key.empty(), file, ": ", key, ": expected the study that ", begun.folder.string(),
         " has begun, got another; --out NEW begins that one");
 }
 
-void write_beginning(const Matrix& matrix, const data::Dataset& dataset, const fs::path& folder) {
+void write_beginning(const Matrix& matrix, const std::vector<MatrixCell>& cells,
+                     const data::Dataset& dataset, const fs::path& folder) {
   const data::SplitSet splits = data::make_splits(dataset, matrix.splits, matrix.split_seed);
   fs::create_directories(folder / "splits");
   Origins origins{.program = program_build(),
@@ -119,6 +107,7 @@ void write_beginning(const Matrix& matrix, const data::Dataset& dataset, const f
     write_json(split_file_in(folder, origins.names.back()), Json(data::to_json(one)));
   }
   write_json(folder / kOrigin, to_json(keys_of(origins)));
+  write_json(folder / kCells, to_json(cells));
   write_json(folder / kMatrix, json_of(matrix));  // last: from now on it is a study
 }
 
@@ -132,6 +121,19 @@ void check_data(const Study& study, const data::Dataset& dataset) {
 }
 
 }  // namespace
+
+std::string first_difference(const Json& a, const Json& b) {
+  for (const auto& [key, value] : a.items()) {
+    if (!b.contains(key)) return key;
+    if (value == b[key]) continue;
+    if (!value.is_object() || !b[key].is_object()) return key;
+    const std::string inner = first_difference(value, b[key]);
+    return inner.empty() ? key : str(key, ".", inner);
+  }
+  for (const auto& [key, value] : b.items())
+    if (!a.contains(key)) return key;
+  return "";
+}
 
 const Job& Study::job(const std::string& name) const {
   const auto found = std::ranges::find(jobs, name, &Job::name);
@@ -175,7 +177,10 @@ Study open_study(const fs::path& folder) {
   study.folder = folder;
   const std::string file = (folder / kMatrix).string();
   study.matrix = read_matrix(file);
-  study.cells = cells_of(study.matrix, file);
+  const fs::path cells = folder / kCells;
+  study.written_out = fs::exists(cells);
+  study.cells = study.written_out ? cells_from_json(read_json_file(cells.string()), cells.string())
+                                  : cells_of(study.matrix, file);
   Origins origins;
   const std::string origin = (folder / kOrigin).string();
   read_json(keys_of(origins), read_json_file(origin), origin);
@@ -192,13 +197,14 @@ Study open_study(const fs::path& folder) {
 Study begin_study(const std::string& file, const fs::path& folder) {
   Matrix matrix = read_matrix(file);
   matrix.data = fs::absolute(matrix.data).lexically_normal().string();
-  cells_of(matrix, file);  // throws for what makes no sense, before there is a folder
+  // Throws for what makes no sense, before there is a folder.
+  const std::vector<MatrixCell> cells = cells_of(matrix, file);
   const data::Dataset dataset = data::open_dataset(matrix.data, matrix.layout);
   const bool begun = is_begun(folder);
   if (!begun) data::require_masks(dataset);
   fs::create_directories(folder);
   const FolderGuard guard(folder);  // another process may be about to begin it as well
-  if (!is_begun(folder)) write_beginning(matrix, dataset, folder);
+  if (!is_begun(folder)) write_beginning(matrix, cells, dataset, folder);
   Study study = open_study(folder);
   check_same(study, matrix, file);
   check_data(study, dataset);

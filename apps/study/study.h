@@ -21,7 +21,8 @@ struct Job {
 
 /// A study and its folder:
 ///
-///   matrix.json               what it is, every key written out
+///   matrix.json               what it is, as its file said, with its defaults
+///   cells.json                its networks, every setting written out: what jobs train
 ///   origin.json               program and data it began with, the words of its splits
 ///   splits/split0.json ..     each as `--split FILE.json` reads it
 ///   runs/split0/L_KLD/        a run folder, as train and distill make it
@@ -37,7 +38,8 @@ struct Study {
   StudyData data;
   std::vector<std::string> splits;
   std::vector<MatrixCell> cells;
-  std::vector<Job> jobs;  ///< each after the one it needs
+  bool written_out = true;  ///< false where a program of before there was a cells.json began it
+  std::vector<Job> jobs;    ///< each after the one it needs
 
   const Job& job(const std::string& name) const;
   const MatrixCell& cell_of(const Job& job) const { return cells[job.cell]; }
@@ -55,6 +57,9 @@ struct Study {
 /// Throws Error naming the first key in which the file is not the study that has begun, and where
 /// the images have changed since.
 Study begin_study(const std::string& file, const std::filesystem::path& folder);
+
+/// The first key in which two objects differ, as "optim.lr"; "" where they are equal.
+std::string first_difference(const Json& a, const Json& b);
 
 /// Whether a study has begun in the folder.
 bool is_begun(const std::filesystem::path& folder);

@@ -326,6 +326,62 @@ TEST_CASE("matrix: images that changed since a study began stop it before a job 
   CHECK(decant::apps::decant(run + Words{"--job", "split0/student"}).code == 0);
 }
 
+TEST_CASE("matrix: a study is frozen: its settings are written out, its files named once") {
+  const TemporaryFolder folder;
+  Json matrix = small_matrix();
+  matrix["splits"] = "random:1:0.6:0.2";
+  matrix["teacher"]["init"] = "encoder=weights.safetensors";
+  matrix["student"]["model"] = "teachers/run";
+  fs::create_directories(folder.path() / "teachers");
+  fs::copy(trained(), folder / "teachers/run", fs::copy_options::recursive);
+  write_bytes(folder / "light.json", R"([{"name": "HorizontalFlip"}])");
+  matrix["train"]["augment"] = "light.json";
+  const std::string out = folder / "study";
+  begin_study(write_matrix(folder, matrix), out);
+  const Json kept = Json::parse(bytes_of(out + "/matrix.json"));
+  CHECK(kept["teacher"]["init"] == "encoder=" + (folder / "weights.safetensors"));
+  CHECK(kept["student"]["model"] == folder / "teachers/run");
+  CHECK(kept["train"]["augment"] == folder / "light.json");
+  fs::remove_all(folder / "teachers");  // the network's spec is written out, not its name
+  fs::remove(folder / "light.json");
+  Json cells = Json::parse(bytes_of(out + "/cells.json"));
+  for (Json& cell : cells) {
+    CHECK(cell["config"]["optim"]["momentum"] == 0.9);  // that nobody named
+    cell["config"]["optim"]["momentum"] = 0.75;         // as if it had been a default then
+    cell["config"]["epochs"] = 1;
+  }
+  write_bytes(out + "/cells.json", cells.dump());
+  const Study study = open_study(out);
+  const Job& job = study.job("split0/student");
+  CHECK(study.config_of(job).optim.momentum == 0.75);
+  CHECK(network_spec(study.config_of(job)).name() == "thin_unet:width=8,depth=4");
+
+  const Words run = {"matrix", "run", out, "--threads", "1", "--job", job.name};
+  REQUIRE(decant::apps::decant(run).code == 0);
+  fs::remove(study.file(job, ".json"));  // as if it had been stopped before it was measured
+  REQUIRE(decant::apps::decant(run).code == 0);
+  fs::remove(study.file(job, ".json"));
+  const fs::path config = study.run_folder(job) / "config.json";
+  Json settings = Json::parse(bytes_of(config));
+  settings["optim"]["lr"] = 0.5;
+  write_bytes(config, settings.dump());
+  CHECK(contains(refused(run), str(config.string(),
+                                   ": optim.lr: expected the setting of the study's "
+                                   "job split0/student, got another")));
+
+  // Of a program that wrote no settings out nobody knows what its defaults were.
+  const std::string old = folder / "old";
+  begin_study(write_matrix(folder, small_matrix()), old);
+  fs::remove(old + "/cells.json");
+  Json origin = Json::parse(bytes_of(old + "/origin.json"));
+  origin["program"] = "0.0.9 build 1";
+  write_bytes(old + "/origin.json", origin.dump());
+  CHECK(
+      contains(refused({"matrix", "run", old, "--threads", "1", "--job", "split0/student"}),
+               "expected a study whose settings are written out (cells.json), got one that decant "
+               "0.0.9 build 1 began"));
+}
+
 TEST_CASE("matrix: two processes on one folder do no job twice") {
   const TemporaryFolder folder;
   const std::string file = write_matrix(folder, small_matrix());
