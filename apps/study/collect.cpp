@@ -38,12 +38,12 @@ Comparison compare(const Scores& mine, const Scores& other) {
           .effect_size = cohen_dz(points)};
 }
 
-void correct(std::vector<TableRow>& table, Comparison TableRow::* comparison,
+void correct(const std::vector<TableRow*>& family, Comparison TableRow::* comparison,
              double Comparison::* raw, double Comparison::* corrected) {
   std::vector<double> p;
-  for (const TableRow& row : table) p.push_back(row.*comparison.*raw);
+  for (const TableRow* row : family) p.push_back(row->*comparison.*raw);
   const std::vector<double> after = holm(p);
-  for (size_t i = 0; i < table.size(); ++i) table[i].*comparison.*corrected = after[i];
+  for (size_t i = 0; i < family.size(); ++i) family[i]->*comparison.*corrected = after[i];
 }
 
 std::string teacher_of(const Results& results, const Cell& cell) {
@@ -119,9 +119,12 @@ std::vector<TableRow> table_of(const Results& results) {
     if (cell.student) row.to_student = compare(mine, scores[*cell.student]);
     table.push_back(row);
   }
+  std::vector<TableRow*> family;
+  for (size_t i = 0; i < table.size(); ++i)
+    if (results.cells[i].role == "distilled") family.push_back(&table[i]);
   for (const auto comparison : {&TableRow::to_teacher, &TableRow::to_student}) {
-    correct(table, comparison, &Comparison::wilcoxon_p, &Comparison::wilcoxon_p_holm);
-    correct(table, comparison, &Comparison::ttest_p, &Comparison::ttest_p_holm);
+    correct(family, comparison, &Comparison::wilcoxon_p, &Comparison::wilcoxon_p_holm);
+    correct(family, comparison, &Comparison::ttest_p, &Comparison::ttest_p_holm);
   }
   return table;
 }

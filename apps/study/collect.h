@@ -20,8 +20,8 @@ Results collect(const Study& study);
 /// values of a test are of different images. The figure of a split is the mean over its images.
 /// Cells are compared on what both have of image, split and seed, and averaged then (scores.h),
 /// also where a study is not done: a distilled cell to its own teacher, which serves every seed of
-/// its split, others to the first teacher; each to its student. Holm's correction is over the rows
-/// of one column.
+/// its split, others to the first teacher; each to its student. Holm's correction is over the
+/// distilled rows of one column: what a study asks; others have no corrected p.
 std::vector<TableRow> table_of(const Results& results);
 
 }  // namespace decant::apps

@@ -334,7 +334,8 @@ TEST_CASE("matrix: a study is frozen: its settings are written out, its files na
   matrix["student"]["model"] = "teachers/run";
   fs::create_directories(folder.path() / "teachers");
   fs::copy(trained(), folder / "teachers/run", fs::copy_options::recursive);
-  write_bytes(folder / "light.json", R"([{"name": "HorizontalFlip"}])");
+  write_bytes(folder / "light.json",
+              R"([{"name": "Resize", "height": 32, "width": 32}, {"name": "Normalize"}])");
   matrix["train"]["augment"] = "light.json";
   const std::string out = folder / "study";
   begin_study(write_matrix(folder, matrix), out);
