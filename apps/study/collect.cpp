@@ -73,21 +73,36 @@ Json read_latencies(const fs::path& file) {
   return known;
 }
 
+// The first run of a cell that still has its checkpoint; "" without one.
+fs::path timed_run(const Study& study, const Results& results, const Cell& cell) {
+  for (const RunResult& run : results.runs)
+    if (run.cell == cell.name && fs::exists(study.folder / run.folder / "best.safetensors"))
+      return study.folder / run.folder;
+  return {};
+}
+
 // latency.json holds for each machine and program what a cell's answer takes: times of another
-// machine, or of a program with other kernels, are no times of this one.
+// machine, or of a program with other kernels, are no times of this one. Where one is missing all
+// are measured, in one go, so that they compare; not while a job of the study is at work.
 void add_latencies(const Study& study, Results& results) {
   const fs::path file = study.folder / "latency.json";
   Json known = read_latencies(file);
   results.timed_on = machine_text();
   Json& here = known[str(*results.timed_on, ", decant ", program_build())];
   if (here.is_null()) here = Json::object();
-  for (Cell& cell : results.cells) {
-    for (const RunResult& run : results.runs)
-      if (run.cell == cell.name && !here.contains(cell.name))
-        here[cell.name] = latency_ms(load_trained(study.folder / run.folder));
-    cell.latency_ms = here.at(cell.name).get<double>();
+  const auto is_missing = [&](const Cell& cell) {
+    return !here.contains(cell.name) && !timed_run(study, results, cell).empty();
+  };
+  const auto is_held = [&](const Job& job) {
+    return JobLock::holder(study.file(job, ".lock")).has_value();
+  };
+  if (std::ranges::any_of(results.cells, is_missing) && std::ranges::none_of(study.jobs, is_held)) {
+    for (const Cell& cell : results.cells)
+      if (const fs::path run = timed_run(study, results, cell); !run.empty())
+        here[cell.name] = latency_ms(load_trained(run));
+    write_file_atomically(file, known.dump(1) + "\n");
   }
-  write_file_atomically(file, known.dump(1) + "\n");
+  for (Cell& cell : results.cells) cell.latency_ms = here.value(cell.name, kNoFigure);
 }
 
 }  // namespace

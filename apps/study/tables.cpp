@@ -111,6 +111,8 @@ std::string notes(const Results& results, std::string (*escape)(std::string_view
   std::string text = escape(kMethods);
   if (results.timed_on)
     text += str(" Times are medians of single answers on ", escape(*results.timed_on), ".");
+  if (const std::string untimed = untimed_text(results); !untimed.empty())
+    text += " " + escape(untimed);
   const std::string programs = escape(several_programs(results));
   return programs.empty() ? text : str(text, "\n", programs);
 }
