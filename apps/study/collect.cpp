@@ -38,12 +38,12 @@ Comparison compare(const Scores& mine, const Scores& other) {
           .effect_size = cohen_dz(points)};
 }
 
-void correct(std::vector<TableRow>& table, Comparison TableRow::* comparison,
+void correct(const std::vector<TableRow*>& family, Comparison TableRow::* comparison,
              double Comparison::* raw, double Comparison::* corrected) {
   std::vector<double> p;
-  for (const TableRow& row : table) p.push_back(row.*comparison.*raw);
+  for (const TableRow* row : family) p.push_back(row->*comparison.*raw);
   const std::vector<double> after = holm(p);
-  for (size_t i = 0; i < table.size(); ++i) table[i].*comparison.*corrected = after[i];
+  for (size_t i = 0; i < family.size(); ++i) family[i]->*comparison.*corrected = after[i];
 }
 
 std::string teacher_of(const Results& results, const Cell& cell) {
@@ -73,21 +73,36 @@ Json read_latencies(const fs::path& file) {
   return known;
 }
 
+// The first run of a cell that still has its checkpoint; "" without one.
+fs::path timed_run(const Study& study, const Results& results, const Cell& cell) {
+  for (const RunResult& run : results.runs)
+    if (run.cell == cell.name && fs::exists(study.folder / run.folder / "best.safetensors"))
+      return study.folder / run.folder;
+  return {};
+}
+
 // latency.json holds for each machine and program what a cell's answer takes: times of another
-// machine, or of a program with other kernels, are no times of this one.
+// machine, or of a program with other kernels, are no times of this one. Where one is missing all
+// are measured, in one go, so that they compare; not while a job of the study is at work.
 void add_latencies(const Study& study, Results& results) {
   const fs::path file = study.folder / "latency.json";
   Json known = read_latencies(file);
   results.timed_on = machine_text();
   Json& here = known[str(*results.timed_on, ", decant ", program_build())];
   if (here.is_null()) here = Json::object();
-  for (Cell& cell : results.cells) {
-    for (const RunResult& run : results.runs)
-      if (run.cell == cell.name && !here.contains(cell.name))
-        here[cell.name] = latency_ms(load_trained(study.folder / run.folder));
-    cell.latency_ms = here.at(cell.name).get<double>();
+  const auto is_missing = [&](const Cell& cell) {
+    return !here.contains(cell.name) && !timed_run(study, results, cell).empty();
+  };
+  const auto is_held = [&](const Job& job) {
+    return JobLock::holder(study.file(job, ".lock")).has_value();
+  };
+  if (std::ranges::any_of(results.cells, is_missing) && std::ranges::none_of(study.jobs, is_held)) {
+    for (const Cell& cell : results.cells)
+      if (const fs::path run = timed_run(study, results, cell); !run.empty())
+        here[cell.name] = latency_ms(load_trained(run));
+    write_file_atomically(file, known.dump(1) + "\n");
   }
-  write_file_atomically(file, known.dump(1) + "\n");
+  for (Cell& cell : results.cells) cell.latency_ms = here.value(cell.name, kNoFigure);
 }
 
 }  // namespace
@@ -119,9 +134,12 @@ std::vector<TableRow> table_of(const Results& results) {
     if (cell.student) row.to_student = compare(mine, scores[*cell.student]);
     table.push_back(row);
   }
+  std::vector<TableRow*> family;
+  for (size_t i = 0; i < table.size(); ++i)
+    if (results.cells[i].role == "distilled") family.push_back(&table[i]);
   for (const auto comparison : {&TableRow::to_teacher, &TableRow::to_student}) {
-    correct(table, comparison, &Comparison::wilcoxon_p, &Comparison::wilcoxon_p_holm);
-    correct(table, comparison, &Comparison::ttest_p, &Comparison::ttest_p_holm);
+    correct(family, comparison, &Comparison::wilcoxon_p, &Comparison::wilcoxon_p_holm);
+    correct(family, comparison, &Comparison::ttest_p, &Comparison::ttest_p_holm);
   }
   return table;
 }

@@ -8,9 +8,10 @@
 namespace decant::apps {
 
 /// The results of all jobs that are done, with the table that follows, as results.json in the
-/// study's folder has them then. A cell's latency is measured here, where nothing else of the study
-/// runs, once by each program on each machine, and kept in latency.json. Throws Error where no job
-/// is done.
+/// study's folder has them then. Latencies are measured here, of all cells
+/// in one go, once by each program on each machine, and kept in latency.json; not while a job of
+/// the study is at work, nor of runs whose folders are gone: those have none. Throws Error where no
+/// job is done.
 Results collect(const Study& study);
 
 /// The rows of the table, from cells and runs: one for each cell with runs.
@@ -20,8 +21,8 @@ Results collect(const Study& study);
 /// values of a test are of different images. The figure of a split is the mean over its images.
 /// Cells are compared on what both have of image, split and seed, and averaged then (scores.h),
 /// also where a study is not done: a distilled cell to its own teacher, which serves every seed of
-/// its split, others to the first teacher; each to its student. Holm's correction is over the rows
-/// of one column.
+/// its split, others to the first teacher; each to its student. Holm's correction is over the
+/// distilled rows of one column: what a study asks; others have no corrected p.
 std::vector<TableRow> table_of(const Results& results);
 
 }  // namespace decant::apps

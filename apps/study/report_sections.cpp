@@ -111,6 +111,8 @@ std::string summary_section(const Report& report, const StudyView& view) {
     html += str("<p class=\"note\">This study is not finished: ", jobs_text(report.results),
                 ". Networks are compared on the images, splits and seeds that both have; only one "
                 "whose runs are all done is called the best.</p>\n");
+  if (const std::string untimed = untimed_text(report.results); !untimed.empty())
+    html += str("<p class=\"note\">", escaped(untimed), "</p>\n");
   const std::string programs = several_programs(report.results);
   if (!programs.empty()) html += str("<p class=\"note\">", escaped(programs), "</p>\n");
   for (const std::string& remark : report.remarks)

@@ -155,8 +155,8 @@ std::string tables_section(const Report& report, const StudyView& view) {
                           &TableRow::to_teacher) +
          "<p class=\"note\">± is the standard deviation over images with a lesion, and over splits "
          "their means'. p-values are two-sided: Wilcoxon's signed-rank test (Pratt) and the paired "
-         "t-test, ≈ marks the normal approximation to the first; Holm corrects for all rows of a "
-         "table. The effect size is Cohen's d of the "
+         "t-test, ≈ marks the normal approximation to the first; Holm corrects for the distilled "
+         "rows of a table. The effect size is Cohen's d of the "
          "differences. MMACs are millions of multiply-adds for one image.</p>\n" +
          runs_table(report.results);
 }

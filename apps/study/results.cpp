@@ -193,6 +193,13 @@ std::string several_programs(const Results& results) {
   return line + ".";
 }
 
+std::string untimed_text(const Results& results) {
+  const auto untimed = [](const Cell& cell) { return std::isnan(cell.latency_ms); };
+  if (!results.jobs || std::ranges::none_of(results.cells, untimed)) return "";
+  return "A time that is missing was not measured: jobs of the study were at work then, or the "
+         "folder of the run is gone.";
+}
+
 std::string jobs_text(const Results& results) {
   return results.jobs ? str(results.runs.size(), " of ", *results.jobs, " jobs done") : "";
 }

@@ -214,6 +214,9 @@ struct Results {
 /// several builds stand beside each other then.
 std::string several_programs(const Results& results);
 
+/// One line where the cells of a study have no time of an answer, "" where all have one.
+std::string untimed_text(const Results& results);
+
 /// "5 of 12 jobs done"; "" where the results are of no study, or of before it was noted.
 std::string jobs_text(const Results& results);
 

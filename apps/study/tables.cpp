@@ -102,7 +102,7 @@ std::string joined(const Line& line, const std::string& between) {
 constexpr const char* kMethods =
     "Differences in points of Dice; p-values are two-sided, of paired tests over images: "
     "Wilcoxon's signed ranks (zeros by Pratt; ~ marks the normal approximation), Student's t; "
-    "Holm's correction over the rows of a column; "
+    "Holm's correction over the distilled rows of a column; "
     "interval by bootstrap over images; d_z is Cohen's, mean over standard deviation of the "
     "differences.";
 
@@ -111,6 +111,8 @@ std::string notes(const Results& results, std::string (*escape)(std::string_view
   std::string text = escape(kMethods);
   if (results.timed_on)
     text += str(" Times are medians of single answers on ", escape(*results.timed_on), ".");
+  if (const std::string untimed = untimed_text(results); !untimed.empty())
+    text += " " + escape(untimed);
   const std::string programs = escape(several_programs(results));
   return programs.empty() ? text : str(text, "\n", programs);
 }

@@ -232,6 +232,27 @@ TEST_CASE("matrix: times of answers are of one machine and one program; builds a
   CHECK(times.size() == 2);
   CHECK(times["elsewhere, decant 0"]["student"] == 1234.5);
 
+  // Times under load are no times, and a run whose folder is gone still has its figures.
+  fs::remove(file);
+  leave_lock(out + "/runs/split0/student.lock", "elsewhere");
+  const Result busy = decant::apps::decant(table);
+  CHECK(busy.code == 0);
+  CHECK(contains(busy.out, "A time that is missing was not measured"));
+  CHECK(std::isnan(read_results(out).cell("L_KLD").latency_ms));
+  CHECK_FALSE(fs::exists(file));
+  fs::remove(out + "/runs/split0/student.lock");
+  fs::rename(out + "/runs/split0/student", out + "/away");
+  REQUIRE(decant::apps::decant(table).code == 0);
+  CHECK(std::isnan(read_results(out).cell("student").latency_ms));
+  CHECK(read_results(out).cell("L_KLD").latency_ms > 0);
+  times = Json::parse(bytes_of(file));
+  times.begin().value()["L_KLD"] = 1234.5;
+  write_bytes(file, times.dump());
+  fs::rename(out + "/away", out + "/runs/split0/student");
+  REQUIRE(decant::apps::decant(table).code == 0);
+  CHECK(read_results(out).cell("student").latency_ms > 0);
+  CHECK(read_results(out).cell("L_KLD").latency_ms < 1234.5);  // all in one go
+
   const std::string provenance = out + "/runs/split0/student.provenance.json";
   Json other = Json::parse(bytes_of(provenance));
   other["program"] = "0.0.9 build 0123456789abcdef";
@@ -334,7 +355,8 @@ TEST_CASE("matrix: a study is frozen: its settings are written out, its files na
   matrix["student"]["model"] = "teachers/run";
   fs::create_directories(folder.path() / "teachers");
   fs::copy(trained(), folder / "teachers/run", fs::copy_options::recursive);
-  write_bytes(folder / "light.json", R"([{"name": "HorizontalFlip"}])");
+  write_bytes(folder / "light.json",
+              R"([{"name": "Resize", "height": 32, "width": 32}, {"name": "Normalize"}])");
   matrix["train"]["augment"] = "light.json";
   const std::string out = folder / "study";
   begin_study(write_matrix(folder, matrix), out);

@@ -91,3 +91,31 @@ TEST_CASE("study: an unfinished one says so, and nothing unfinished is its best"
   results.cells[2].jobs = 1;
   CHECK(StudyView(results).best->name == "L_KLD");
 }
+
+TEST_CASE("study: Holm corrects for the distilled rows of a column, and for no other") {
+  Results results = begun_study();
+  results.cells.push_back(results.cells[2]);
+  results.cells.back().name = "L_MSE";
+  results.runs.clear();
+  const std::vector<double> gains = {0.01, 0.02, 0.03, 0.04, 0.05, -0.001};
+  for (const Cell& cell : results.cells) {
+    add_run(results, cell.name, "a", 0, 0);
+    results.runs.back().images.clear();
+    for (size_t i = 0; i < gains.size(); ++i)
+      results.runs.back().images.push_back({.name = std::string(1, static_cast<char>('p' + i)),
+                                            .lesion = true,
+                                            .dice = 0.5 + (cell.role == "distilled" ? gains[i]
+                                                           : cell.role == "teacher" ? 0.3
+                                                                                    : 0)});
+  }
+  results.table = table_of(results);
+  for (const size_t distilled : {size_t{2}, size_t{3}}) {
+    const Comparison& c = results.table[distilled].to_student;
+    CHECK(near(c.wilcoxon_p, 4.0 / 64));  // of 64 signs two leave a sum of at most 1, on both sides
+    CHECK(near(c.wilcoxon_p_holm, 2 * c.wilcoxon_p));  // of two, not of the teacher's as well
+    CHECK(near(c.ttest_p_holm, 2 * c.ttest_p));
+  }
+  CHECK(std::isfinite(results.table[0].to_student.wilcoxon_p));
+  CHECK(std::isnan(results.table[0].to_student.wilcoxon_p_holm));
+  CHECK(std::isnan(results.table[1].to_teacher.wilcoxon_p_holm));
+}
