@@ -383,9 +383,9 @@ const std::vector<BadInput>& table() {
        {"model: expected a network's name or a run, got", "missing"}},
       {"a key that a network does not have",
        [](const TemporaryFolder& f) {
-         return tiny_run() + Words{"--out", f / "out", "--model", "unet/resnet18:depth=9"};
+         return tiny_run() + Words{"--out", f / "out", "--model", "unet/resnet18:width=9"};
        },
-       {"width and depth are keys of thin_unet, unet/resnet18 has neither"}},
+       {"width is a key of thin_unet, unet/resnet18 has none"}},
       {"a device that is none",
        [](const TemporaryFolder& f) {
          return tiny_run() + Words{"--out", f / "out", "--device", "gpu"};

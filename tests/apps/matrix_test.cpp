@@ -379,7 +379,9 @@ TEST_CASE("matrix: a study is frozen: its settings are written out, its files na
   CHECK(network_spec(study.config_of(job)).name() == "thin_unet:width=8,depth=4");
 
   const Words run = {"matrix", "run", out, "--threads", "1", "--job", job.name};
-  REQUIRE(decant::apps::decant(run).code == 0);
+  const Result first = decant::apps::decant(run);
+  CAPTURE(first.err);
+  REQUIRE(first.code == 0);
   fs::remove(study.file(job, ".json"));  // as if it had been stopped before it was measured
   REQUIRE(decant::apps::decant(run).code == 0);
   fs::remove(study.file(job, ".json"));
