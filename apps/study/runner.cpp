@@ -20,8 +20,10 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-std::string last_line(const fs::path& log) {
+// The last line that stands in a log behind what it held before, "" without one.
+std::string last_line(const fs::path& log, uintmax_t before) {
   std::ifstream in(log);
+  in.seekg(static_cast<std::streamoff>(before));
   std::string last;
   for (std::string line; std::getline(in, line);)
     if (!line.empty()) last = line;
@@ -79,6 +81,7 @@ class Runner {
     const Job* job;
     pid_t process;
     Clock::time_point start;
+    uintmax_t log_before;  // bytes that earlier attempts left in its log
   };
 
   // Until a child ends or the user stops it, but no longer than a while that grows as long as
@@ -171,7 +174,9 @@ class Runner {
                                       job.name, "--threads", std::to_string(each)};
     if (left_behind_.contains(job.name)) words.push_back("--steal");
     pause_ = kShortest;
-    at_work_.push_back({&job, start_program(words, study_.file(job, ".log")), Clock::now()});
+    const fs::path log = study_.file(job, ".log");
+    const uintmax_t before = fs::exists(log) ? fs::file_size(log) : 0;
+    at_work_.push_back({&job, start_program(words, log), Clock::now(), before});
   }
 
   // A child that found the job held by another process has ended well and done nothing: the job is
@@ -185,14 +190,21 @@ class Runner {
         console_.line(str(done(), "/", jobs_.size(), "  ", work.job->name, ": ",
                           figures_of(study_, *work.job), ", ", duration_text(took.count())));
       else if (code != 0 && code != static_cast<int>(Exit::held) && !InterruptGuard::interrupted())
-        note_failure(*work.job, code);
+        note_failure(work, code);
       return true;
     });
   }
 
-  void note_failure(const Job& job, int code) {
+  void note_failure(const AtWork& work, int code) {
+    const Job& job = *work.job;
     const fs::path log = study_.file(job, ".log");
-    const std::string why = code > 128 ? str("ended by signal ", code - 128) : last_line(log);
+    std::string why = last_line(log, work.log_before);
+    if (code == static_cast<int>(Exit::interrupted))
+      why = "interrupted, not by this process; it goes on where it was";
+    else if (code > 128)
+      why = str("ended by signal ", code - 128);
+    else if (why.empty())
+      why = str("ended with exit code ", code, " and no word");
     console_.line(str(job.name, " failed: ", why));
     if (failed_.empty()) first_failed_ = str(job.name, ": ", why, " (", log.string(), ")");
     failed_.insert(job.name);

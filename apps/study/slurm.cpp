@@ -29,8 +29,11 @@ class Slurm {
  public:
   Slurm(const Study& study, fs::path folder) : study_(study), folder_(std::move(folder)) {
     fs::create_directories(folder_);
-    submit_ = "#!/bin/sh\n# Hands the study in; further words go to every sbatch.\nset -e\ncd " +
-              shell_word(fs::absolute(folder_).string()) + "\n";
+    submit_ =
+        "#!/bin/sh\n# Hands the study in; further words go to every sbatch,\n# those of "
+        "DECANT_WORDS to the program: DECANT_WORDS=--steal ./submit.sh --time=8:00:00\nset "
+        "-e\ncd " +
+        shell_word(fs::absolute(folder_).string()) + "\n";
   }
 
   void write() {
@@ -63,7 +66,7 @@ class Slurm {
     write_file_atomically(folder_ / (name + ".txt"), names);
     const std::string list = shell_word(fs::absolute(folder_ / (name + ".txt")).string());
     script(name, "run " + study() + " --job \"$(sed -n \"${SLURM_ARRAY_TASK_ID}p\" " + list +
-                     ")\" --threads \"${SLURM_CPUS_PER_TASK:-0}\"");
+                     ")\" --threads \"${SLURM_CPUS_PER_TASK:-0}\" ${DECANT_WORDS:-}");
     submit_ += str(name, "=$(sbatch --parsable --array=1-", count, dependency, " \"$@\" ", name,
                    ".sbatch)\n");
     all_ += ":$" + name;
@@ -73,12 +76,14 @@ class Slurm {
     write_file_atomically(folder_ / (name + ".sbatch"), head(study_, name) + command(words));
   }
 
-  // " --dependency=afterok:$teachers_1:$teachers_2"
+  // " --dependency=afterok:$teachers_1:$teachers_2 --kill-on-invalid-dep=yes": where a teacher has
+  // failed, what waits for it goes from the queue, and the table does not wait for ever.
   std::string after_teachers_of(const std::string& split) const {
     std::string elements;
     for (size_t i = 0; i < teachers_.size(); ++i)
       if (teachers_[i] == split) elements += str(":${teachers}_", i + 1);
-    return elements.empty() ? "" : " --dependency=afterok" + elements;
+    return elements.empty() ? ""
+                            : " --dependency=afterok" + elements + " --kill-on-invalid-dep=yes";
   }
 
   const Study& study_;

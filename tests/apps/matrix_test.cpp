@@ -626,9 +626,10 @@ TEST_CASE("matrix: job arrays for Slurm wait for the teachers of their split") {
   CHECK(contains(submit, "teachers=$(sbatch --parsable --array=1-2 \"$@\" teachers.sbatch)"));
   CHECK(contains(submit,
                  "distilled_split1=$(sbatch --parsable --array=1-1 "
-                 "--dependency=afterok:${teachers}_2 "));
+                 "--dependency=afterok:${teachers}_2 --kill-on-invalid-dep=yes "));
   CHECK(bytes_of(jobs + "/teachers.txt") == "split0/teacher_strong\nsplit1/teacher_strong\n");
   CHECK(contains(bytes_of(jobs + "/teachers.sbatch"), " --job "));
+  CHECK(bytes_of(jobs + "/teachers.sbatch").ends_with("\" ${DECANT_WORDS:-}\n"));
 
   Json named = small_matrix();
   named["name"] = "a_b & <c> %d|e\n#SBATCH --exclusive 'x'";
