@@ -39,6 +39,31 @@ Storage::Storage(size_t bytes, Device device) : bytes_(bytes), device_(device) {
   if (device == Device::cpu) data_ = static_cast<std::byte*>(cpu_memory::allocate(bytes));
 }
 
+Storage::Storage(int64_t rows, int64_t row_size, RowMaker make)
+    : bytes_(static_cast<size_t>(rows * row_size) * sizeof(float)),
+      device_(Device::cpu),
+      promised_(true),
+      make_(std::make_shared<const RowMaker>(std::move(make))),
+      row_size_(row_size) {}
+
+std::shared_ptr<const RowMaker> Storage::promise(int64_t row_size) {
+  const std::scoped_lock lock(mutex_);
+  return row_size == row_size_ ? make_ : nullptr;
+}
+
+void Storage::keep_promise() {
+  const std::scoped_lock lock(mutex_);
+  if (make_ == nullptr) return;  // another thread was first
+  if (data_ == nullptr) data_ = static_cast<std::byte*>(cpu_memory::allocate(bytes_));
+  auto* const out = reinterpret_cast<float*>(data_);
+  const int64_t rows = static_cast<int64_t>(bytes_ / sizeof(float)) / row_size_;
+  parallel_ranges(
+      rows, std::max<int64_t>(1, kElementGrain / row_size_),
+      [&](int64_t begin, int64_t end) { (*make_)(begin, end, out + begin * row_size_); });
+  make_ = nullptr;  // and with it what it was made from
+  promised_.store(false, std::memory_order_release);
+}
+
 Storage::~Storage() {
   if constexpr (kWithCuda)
     if (device_ == Device::cuda) cuda_memory::release(data_, bytes_);
@@ -53,6 +78,21 @@ Tensor::Tensor(Shape shape, DType dtype, Device device)
           std::make_shared<Storage>(static_cast<size_t>(shape.size()) * size_of(dtype), device)) {
   check(device == Device::cpu || dtype != DType::f64,
         "Tensor: expected float32 or whole numbers on cuda, got float64 ", shape);
+}
+
+Tensor Tensor::promised(Shape shape, RowMaker make) {
+  Tensor t;
+  t.shape_ = Shape(shape.extents());
+  check(t.shape_.rank() >= 1 && t.size() > 0, "Tensor::promised: expected rows of numbers, got ",
+        t.shape_);
+  t.storage_ = std::make_shared<Storage>(t.size() / t.shape_[-1], t.shape_[-1], std::move(make));
+  return t;
+}
+
+std::shared_ptr<const RowMaker> Tensor::promise() const {
+  check_defined();
+  const bool whole = storage_->bytes() == size_bytes();
+  return whole && shape_.rank() >= 1 ? storage_->promise(shape_[-1]) : nullptr;
 }
 
 Tensor Tensor::full(Shape shape, double value, DType dtype, Device device) {

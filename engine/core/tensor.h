@@ -3,8 +3,10 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
+#include <mutex>
 #include <span>
 
 #include "engine/core/device.h"
@@ -13,17 +15,28 @@
 
 namespace decant {
 
+/// Writes rows [begin, end) of a value [.., C] to `out`, a row being the C numbers along its last
+/// axis: of an image, a pixel. The same bits however the rows are cut, and from any thread.
+using RowMaker = std::function<void(int64_t begin, int64_t end, float* out)>;
+
 /// A block of memory that tensors share. `version` grows with every write, so that a value kept
 /// for the backward pass can tell whether it is still the value that was kept (see Saved).
 class Storage {
  public:
   Storage(size_t bytes, Device device);
+  /// Memory on the CPU that is taken, and filled by `make`, once somebody asks for it.
+  Storage(int64_t rows, int64_t row_size, RowMaker make);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
-  std::byte* data() { return data_; }
+  std::byte* data() {
+    if (promised_.load(std::memory_order_acquire)) keep_promise();
+    return data_;
+  }
   size_t bytes() const { return bytes_; }
+  /// What makes the rows of `row_size` floats, until data() was asked for; null from then on.
+  std::shared_ptr<const RowMaker> promise(int64_t row_size);
 
   std::atomic<uint64_t> version = 0;
 
@@ -36,9 +49,15 @@ class Storage {
   Rounded rounded;
 
  private:
+  void keep_promise();
+
   std::byte* data_ = nullptr;
   size_t bytes_;
   Device device_;
+  std::atomic<bool> promised_ = false;
+  std::mutex mutex_;  // of the next two
+  std::shared_ptr<const RowMaker> make_;
+  int64_t row_size_ = 0;
 };
 
 /// A dense, row-major array of numbers on one device. Copies share storage; `clone` does not. A
@@ -58,6 +77,13 @@ class Tensor {
   static Tensor zeros(Shape shape, DType dtype = DType::f32, Device device = Device::cpu) {
     return full(shape, 0, dtype, device);
   }
+
+  /// Of float32 on the CPU: a value that is cheaper to make than to keep. A reader that asks for
+  /// its data has it made, once, whole and into memory. One that works through it piece by piece
+  /// asks for promise() first and makes the pieces in its cache: then the value never exists.
+  static Tensor promised(Shape shape, RowMaker make);
+  /// What makes its rows, or null where its data are in memory.
+  std::shared_ptr<const RowMaker> promise() const;
 
   /// Tensor::of<float>({2, 2}, {1, 2, 3, 4}); throws Error where the counts differ.
   template <class T>

@@ -68,11 +68,11 @@ struct PackedFilters {
   }
 };
 
-void run(const Gather& g, const PackedFilters& filters, const float* source, const float* residual,
+void run(const Gather& g, const PackedFilters& filters, const Source& source, const float* residual,
          float* y) {
   const Kernels& kernels = cpu::kernels();
   const Outputs& out = filters.out;
-  const SourceLines geometry(g);
+  const SourceLines geometry(g, source.data() == nullptr);
   const int64_t source_channels = g.c / out.groups;
   const int64_t y_channels = out.groups * out.channels;
   const std::vector<Segment> segments = geometry.segments(source_channels);
@@ -178,9 +178,12 @@ class DirectConv : public PreparedConv {
   }
 
   void run(int64_t n, const ConvInputs& in, float* y) const override {
+    run(n, in.x, in.residual, y);
+  }
+  void run(int64_t n, const Source& x, const float* residual, float* y) const {
     ConvShape s = shape_;
     s.n = n;
-    cpu::run(gather_forward(merge_lines(s)), filters_, in.x, in.residual, y);
+    cpu::run(gather_forward(merge_lines(s)), filters_, x, residual, y);
   }
 
  private:
@@ -222,9 +225,9 @@ std::unique_ptr<PreparedConv> prepare_direct(const ConvShape& s, const ConvFilte
   return std::make_unique<DirectConv>(s, filters);
 }
 
-void direct_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
+void direct_forward(const ConvShape& s, const Source& x, const float* w, const float* bias,
                     float* y) {
-  DirectConv(s, {w, bias}).run(s.n, {x}, y);
+  DirectConv(s, {w, bias}).run(s.n, x, nullptr, y);
 }
 
 void direct_input_gradient(const ConvShape& s, const float* dy, const float* w, const float* bias,
@@ -232,7 +235,18 @@ void direct_input_gradient(const ConvShape& s, const float* dy, const float* w, 
   DirectConvTranspose(s, {w, bias}).run(s.n, {dy}, dx);
 }
 
-void conv2d_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
+bool reads_lines(const ConvShape& s) {
+  const ConvAlgorithm algorithm = algorithm_of(s, ConvPass::forward);
+  return algorithm == ConvAlgorithm::depthwise || algorithm == ConvAlgorithm::few_outputs ||
+         is_pointwise(s);
+}
+
+bool gradients_read_once(const ConvShape& s) {
+  return algorithm_of(s, ConvPass::input_gradient) == ConvAlgorithm::depthwise ||
+         has_pointwise_gradients(s);
+}
+
+void conv2d_forward(const ConvShape& s, const Source& x, const float* w, const float* bias,
                     float* y) {
   switch (algorithm_of(s, ConvPass::forward)) {
     case ConvAlgorithm::depthwise:
@@ -242,7 +256,7 @@ void conv2d_forward(const ConvShape& s, const float* x, const float* w, const fl
     case ConvAlgorithm::direct:
       return direct_forward(s, x, w, bias, y);
     case ConvAlgorithm::winograd:
-      return winograd_forward(s, x, w, bias, y);
+      return winograd_forward(s, x.data(), w, bias, y);
   }
 }
 
@@ -278,10 +292,20 @@ void conv2d_input_gradient(const ConvShape& s, const float* dy, const float* w, 
   }
 }
 
+void conv2d_gradients(const ConvShape& s, const Source& x, const Source& dy, const float* w,
+                      float* dx, float* dw) {
+  if (dw != nullptr && gradients_read_once(s)) {
+    return has_pointwise_gradients(s) ? pointwise_gradients(s, x, dy, w, dx, dw)
+                                      : depthwise_gradients(s, x, dy, w, dx, dw);
+  }
+  if (dx != nullptr) conv2d_input_gradient(s, dy.data(), w, nullptr, dx);
+  if (dw != nullptr) conv2d_weight_gradient(s, x.data(), dy.data(), dw);
+}
+
 void conv2d_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw) {
   switch (algorithm_of(s, ConvPass::weight_gradient)) {
     case ConvAlgorithm::depthwise:
-      return depthwise_weight_gradient(s, x, dy, dw);
+      return depthwise_gradients(s, x, dy, nullptr, nullptr, dw);
     case ConvAlgorithm::few_outputs:
       return few_outputs_weight_gradient(s, x, dy, dw);
     case ConvAlgorithm::direct:

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "engine/cpu/source.h"
+
 namespace decant::cpu {
 
 /// A convolution of x [n, h, w, c_in] to y [n, ho, wo, c_out] by w [c_out, kh, kw, c_in/groups].
@@ -15,9 +17,11 @@ struct ConvShape {
   int64_t top, left;
 };
 
-/// y = x * w + bias; bias [c_out] or null.
-void conv2d_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
+/// y = x * w + bias; bias [c_out] or null. x is in memory unless reads_lines(s).
+void conv2d_forward(const ConvShape& s, const Source& x, const float* w, const float* bias,
                     float* y);
+/// Whether the forward pass asks for each line of x about once, as it goes.
+bool reads_lines(const ConvShape& s);
 
 /// dx from dy. With a bias [c_in] this is the forward pass of a transposed convolution.
 void conv2d_input_gradient(const ConvShape& s, const float* dy, const float* w, const float* bias,
@@ -25,5 +29,12 @@ void conv2d_input_gradient(const ConvShape& s, const float* dy, const float* w, 
 
 /// dw from x and dy.
 void conv2d_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw);
+
+/// Both, or the one that is not null. x and dy are in memory unless gradients_read_once(s) and dw
+/// is wanted.
+void conv2d_gradients(const ConvShape& s, const Source& x, const Source& dy, const float* w,
+                      float* dx, float* dw);
+/// Whether dx and dw are made in one pass, which asks for each line of x and dy about once.
+bool gradients_read_once(const ConvShape& s);
 
 }  // namespace decant::cpu

@@ -33,21 +33,29 @@ inline const float* at(const float* p, int64_t offset) {
 int64_t slots_for(const Gather& g, int64_t accumulators);
 
 // groups == c_in == c_out: one filter per channel.
-void depthwise_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
+void depthwise_forward(const ConvShape& s, const Source& x, const float* w, const float* bias,
                        float* y);
 std::unique_ptr<PreparedConv> prepare_depthwise(const ConvShape& s, const ConvFilters& filters);
 void depthwise_input_gradient(const ConvShape& s, const float* dy, const float* w,
                               const float* bias, float* dx);
-void depthwise_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw);
+void depthwise_gradients(const ConvShape& s, const Source& x, const Source& dy, const float* w,
+                         float* dx, float* dw);  // dx or null
 
 // groups == 1, a few output channels and whole vectors of input channels.
-void few_outputs_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
+void few_outputs_forward(const ConvShape& s, const Source& x, const float* w, const float* bias,
                          float* y);
 std::unique_ptr<PreparedConv> prepare_few_outputs(const ConvShape& s, const ConvFilters& filters);
 void few_outputs_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw);
 
+// 1x1, stride 1, no padding: pixels by themselves.
+bool is_pointwise(const ConvShape& s);
+// With filters so few that they stay in the cache.
+bool has_pointwise_gradients(const ConvShape& s);
+void pointwise_gradients(const ConvShape& s, const Source& x, const Source& dy, const float* w,
+                         float* dx, float* dw);  // dx or null
+
 // Any other, each sum term by term.
-void direct_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
+void direct_forward(const ConvShape& s, const Source& x, const float* w, const float* bias,
                     float* y);
 std::unique_ptr<PreparedConv> prepare_direct(const ConvShape& s, const ConvFilters& filters);
 void direct_input_gradient(const ConvShape& s, const float* dy, const float* w, const float* bias,

@@ -16,11 +16,11 @@ namespace {
 
 constexpr int64_t kTasks = 64;
 
-void forward(const ConvShape& shape, const float* x, const float* w, const float* bias,
+void forward(const ConvShape& shape, const Source& x, const float* w, const float* bias,
              PointwiseKind activation, const float* residual, float* y) {
   const ConvShape s = merge_lines(shape);
   const Gather g = gather_forward(s);
-  const SourceLines geometry(g);
+  const SourceLines geometry(g, x.data() == nullptr);
   const std::vector<Segment> segments = geometry.segments(s.c_in);
   const int64_t block = std::min(geometry.lines_in_cache(), ceil_div(g.lines(), kTasks));
   parallel_for(ceil_div(g.lines(), block), [&](int64_t i) {
@@ -82,7 +82,7 @@ std::unique_ptr<PreparedConv> prepare_few_outputs(const ConvShape& s, const Conv
   return std::make_unique<FewOutputsConv>(s, filters);
 }
 
-void few_outputs_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
+void few_outputs_forward(const ConvShape& s, const Source& x, const float* w, const float* bias,
                          float* y) {
   forward(s, x, w, bias, PointwiseKind::none, nullptr, y);
 }

@@ -5,6 +5,7 @@
 #include "engine/cpu/conv_cases.h"
 #include "engine/cpu/gather.h"
 #include "engine/cpu/level.h"
+#include "engine/cpu/packed_product.h"
 #include "engine/cpu/panels.h"
 #include "engine/cpu/prepared_conv.h"
 
@@ -32,9 +33,11 @@ class SeparableConv : public PreparedConv {
         taps_(s.kh * s.kw * s.c_in),
         depthwise_bias_(copied(depthwise.bias, s.c_in, s.c_in)),
         depthwise_activation_(depthwise.activation),
-        panels_(kernels(), c_out),
-        packed_(panels_.packed_size(s.c_in)),
-        bias_(copied(pointwise.bias, c_out, panels_.padded_columns())),
+        pointwise_({.values = pointwise.w,
+                    .transposed = true,
+                    .depth = s.c_in,
+                    .columns = c_out,
+                    .bias = pointwise.bias}),
         activation_(pointwise.activation) {
     for (int64_t i = 0; i < s.w; ++i) columns_.push_back(i * input.w / s.w);
     kernels().transpose({.rows = s.kh * s.kw,
@@ -44,14 +47,6 @@ class SeparableConv : public PreparedConv {
                          .b = taps_.data(),
                          .b_stride = s.c_in,
                          .width = s.c_in});
-    for (int64_t panel = 0; panel < panels_.count(); ++panel)
-      kernels().transpose({.rows = s.c_in,
-                           .columns = panels_.columns(panel),
-                           .a = pointwise.w + panels_.first(panel) * s.c_in,
-                           .a_stride = s.c_in,
-                           .b = packed_.data() + panels_.offset(panel, s.c_in),
-                           .b_stride = panels_.width(panel),
-                           .width = panels_.width(panel)});
   }
 
   void run(int64_t n, const ConvInputs& in, float* y) const override {
@@ -74,7 +69,8 @@ class SeparableConv : public PreparedConv {
       for (int64_t line = begin; line < end; ++line)
         filter_line(g, lines, taps, line, between.data() + (line - begin) * g.columns * g.c);
       const int64_t first = begin * g.columns * c_out_;
-      mix((end - begin) * g.columns, between.data(), at(in.residual, first), y + first);
+      pointwise_.run((end - begin) * g.columns, between.data(), activation_, at(in.residual, first),
+                     y + first);
     });
   }
 
@@ -111,32 +107,6 @@ class SeparableConv : public PreparedConv {
     finish(depthwise_activation_, nullptr, g.columns, g.c, to, g.c);
   }
 
-  // All channels of each pixel.
-  void mix(int64_t pixels, const float* from, const float* residual, float* y) const {
-    const int64_t depth = shape_.c_in;
-    for (int64_t panel = 0; panel < panels_.count(); ++panel) {
-      const int64_t width = panels_.width(panel);
-      const int64_t part = panel_part(depth, width);
-      const int64_t first = panels_.first(panel);
-      for (int64_t k = 0; k < depth; k += part) {
-        const Segment segment = {.offset = k, .length = std::min(part, depth - k)};
-        kernels().rows({.rows = pixels,
-                        .columns = panels_.columns(panel),
-                        .a = from,
-                        .a_stride = depth,
-                        .segments = &segment,
-                        .segment_count = 1,
-                        .b = packed_.data() + panels_.offset(panel, depth) + k * width,
-                        .width = width,
-                        .start = k == 0 ? Start::bias : Start::accumulate,
-                        .bias = bias_.data() + first,
-                        .c = y + first,
-                        .c_stride = c_out_});
-      }
-      finish(activation_, at(residual, first), pixels, panels_.columns(panel), y + first, c_out_);
-    }
-  }
-
   ConvShape shape_;
   Upsampled input_;
   std::vector<int64_t> columns_;  // of the low map, for each of the enlarged one
@@ -144,9 +114,7 @@ class SeparableConv : public PreparedConv {
   Scratch taps_;  // [kh kw, c_in]
   Scratch depthwise_bias_;
   PointwiseKind depthwise_activation_;
-  Panels panels_;
-  Scratch packed_;
-  Scratch bias_;
+  PackedProduct pointwise_;
   PointwiseKind activation_;
 };
 

@@ -129,18 +129,19 @@ void SourceLines::copy_row(const CopyPixels& copy, int64_t image, int64_t row, f
   std::fill(begin + (to - from) * c, out + row_pixels_ * c, 0.0F);
 }
 
-void SourceLines::fetch(const float* source, int64_t begin, int64_t end, float* buffer) {
+void SourceLines::fetch(const Source& source, int64_t begin, int64_t end, float* buffer) {
   if (!direct_) {
     fetch_pixels(
-        [g = g_, source](int64_t image, int64_t row, int64_t first, int64_t count, float* out) {
-          std::copy_n(source + ((image * g->h + row) * g->w + first) * g->c, count * g->c, out);
+        [g = g_, &source](int64_t image, int64_t row, int64_t first, int64_t count, float* out) {
+          const int64_t begin_pixel = (image * g->h + row) * g->w + first;
+          source.copy(begin_pixel, begin_pixel + count, g->c, out);
         },
         begin, end, buffer);
     return;
   }
   begin_ = begin;
   starts_.clear();
-  base_ = source;
+  base_ = source.data();
   for (int64_t line = begin; line < end; ++line) {
     const int64_t row = line / g_->rows * g_->h + line % g_->rows * g_->stride + min_row_;
     starts_.push_back((row * row_pixels_ + min_column_) * g_->c);

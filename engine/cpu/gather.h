@@ -6,6 +6,7 @@
 
 #include "engine/cpu/conv.h"
 #include "engine/cpu/panels.h"
+#include "engine/cpu/source.h"
 
 namespace decant::cpu {
 
@@ -50,7 +51,7 @@ class SourceLines {
   using CopyPixels =
       std::function<void(int64_t image, int64_t row, int64_t first, int64_t count, float* out)>;
 
-  /// `buffered`: the source is read by fetch_pixels, so the buffer is always there.
+  /// `buffered`: the source is made by fetch_pixels or by itself, so the buffer is always there.
   explicit SourceLines(const Gather& g, bool buffered = false);
 
   /// Floats of the buffer for `lines` consecutive lines; 0 where the source is used as it is.
@@ -59,7 +60,7 @@ class SourceLines {
   int64_t lines_in_cache() const;
 
   /// Fetches lines [begin, end) into `buffer`.
-  void fetch(const float* source, int64_t begin, int64_t end, float* buffer);
+  void fetch(const Source& source, int64_t begin, int64_t end, float* buffer);
   void fetch_pixels(const CopyPixels& copy, int64_t begin, int64_t end, float* buffer);
   /// Where the taps of a fetched line's first pixel begin.
   const float* line(int64_t line) const;

@@ -75,16 +75,21 @@ struct DepthwiseArgs {
   int64_t y_stride;
 };
 
-///   dw[t, c] += sum over i of x[i * x_stride + taps[t] + c] dy[i * dy_stride + c]
-struct DepthwiseGradientArgs {
+/// Both gradients, each value of dy loaded once for the two. With d = dy[i * dy_stride + taps[t] +
+/// c]
+///   dx[i * x_stride + c] = sum over taps t of d w[t, c]
+///   dw[t, c] += sum over i of d x[i * x_stride + c]
+struct DepthwiseGradientsArgs {
   int64_t pixels;
   int64_t channels;
-  const float* x;
-  int64_t x_stride;
-  const int64_t* taps;
-  int64_t tap_count;
   const float* dy;
   int64_t dy_stride;
+  const int64_t* taps;
+  int64_t tap_count;
+  const float* w;  // [tap_count, channels]
+  const float* x;
+  int64_t x_stride;
+  float* dx;
   float* dw;  // [tap_count, channels]
 };
 
@@ -152,6 +157,26 @@ struct JoinArgs {
   float* y;  // [pixels, x_channels + skip_channels]
 };
 
+/// The way back: dx[columns[i]] += dy[i]'s first channels, dskip[i] = its others.
+struct SplitArgs {
+  int64_t pixels;
+  const int64_t* columns;
+  const float* dy;  // [pixels, x_channels + skip_channels]
+  int64_t x_channels;
+  float* dx;  // [.., x_channels] or null
+  int64_t skip_channels;
+  float* dskip;  // [pixels, skip_channels] or null
+};
+
+/// Binary cross-entropy of logits z with targets y.
+struct BceArgs {
+  int64_t count;
+  const float* z;
+  const float* y;
+  float factor = 1;  // gradient: dz = factor (sigmoid(z) - y)
+  float* dz = nullptr;
+};
+
 /// Transforms of Winograd's convolution F(4x4, 3x3) (winograd.h), each channel by itself: a small
 /// grid of pixels goes in, a small grid comes out, multiplied by a matrix from both sides.
 struct WinogradArgs {
@@ -183,7 +208,7 @@ struct Kernels {
   void (*dots)(const RowsArgs&);
   void (*outer)(const OuterArgs&);
   void (*depthwise)(const DepthwiseArgs&);
-  void (*depthwise_gradient)(const DepthwiseGradientArgs&);
+  void (*depthwise_gradients)(const DepthwiseGradientsArgs&);
   void (*transpose)(const TransposeArgs&);
   void (*moments)(const MomentsArgs&);
   void (*normalize)(const NormArgs&);
@@ -191,6 +216,9 @@ struct Kernels {
   void (*normalize_gradient)(const NormArgs&);
   void (*finish)(const FinishArgs&);
   void (*join)(const JoinArgs&);
+  void (*split)(const SplitArgs&);
+  double (*bce_sum)(const BceArgs&);  // of log(1 + exp(z)) - z y
+  void (*bce_gradient)(const BceArgs&);
   // The grids: read, written, and which of the two is clipped. Unclipped grids have channels up to
   // a whole number of vectors.
   void (*winograd_input)(const WinogradArgs&);   // 6x6 clipped -> 6x6: B^T d B

@@ -22,7 +22,7 @@ int64_t pixels_together(int64_t pixels, int64_t channels) {
 
 // With n_t, m_t, q_t the count, mean and squared deviations of tile t and m the mean of all,
 //   q = sum q_t + n_t (m_t - m)^2        (Chan, Golub & LeVeque 1983)
-void channel_moments(const float* x, int64_t pixels, int64_t channels, double* mean,
+void channel_moments(const Source& x, int64_t pixels, int64_t channels, double* mean,
                      double* variance) {
   const Kernels& kernels = cpu::kernels();
   const int64_t together = pixels_together(pixels, channels);
@@ -35,9 +35,11 @@ void channel_moments(const float* x, int64_t pixels, int64_t channels, double* m
   float* means = partial.data();
   float* deviations = means + tiles * columns;
   parallel_for(tiles, [&](int64_t t) {
+    const int64_t begin = t * tile * together;
+    Scratch made(x.data() == nullptr ? tile * columns : 1);
     kernels.moments({.pixels = count(t),
                      .channels = columns,
-                     .x = x + t * tile * columns,
+                     .x = x.pixels(begin, begin + count(t) * together, channels, made.data()),
                      .mean = means + t * columns,
                      .m2 = deviations + t * columns});
   });

@@ -2,12 +2,14 @@
 
 #include <cstdint>
 
+#include "engine/cpu/source.h"
+
 namespace decant::cpu {
 
 /// Mean and biased variance of each of `channels` columns of x [pixels, channels], float32. Each
 /// tile of pixels gives (count, mean, squared deviations) in float32; tiles are merged in order, in
 /// double. Tiles depend on the shape alone.
-void channel_moments(const float* x, int64_t pixels, int64_t channels, double* mean,
+void channel_moments(const Source& x, int64_t pixels, int64_t channels, double* mean,
                      double* variance);
 
 /// How many pixels [.., channels] are taken together, as one of so many times the channels, so that

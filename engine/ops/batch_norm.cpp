@@ -63,9 +63,7 @@ struct Kept {
 };
 
 Tensor normalized(const BatchNormOperands& n) {
-  Tensor y(n.x.shape(), n.x.dtype(), n.x.device());
-  ON_DEVICE(y, batch_norm_forward, n, y);
-  return y;
+  return ON_DEVICE(n.x, batch_norm_value, n);
 }
 
 }  // namespace
@@ -133,7 +131,8 @@ Variable batch_norm(const Variable& x, const Variable& scale, const Variable& sh
                  return wanted.place(input, kept.mean.shape(), kept.mean.dtype(), dy.device());
                };
                BatchNormGradients d;
-               if (wanted[0]) d.x = like_dy();
+               d.wants_x = wanted[0];
+               if (wanted[0] && dy.device() != Device::cpu) d.x = like_dy();
                if (wanted[1]) d.scale = like_mean(1);
                if (wanted[2]) d.shift = like_mean(2);
                const bool acts = kept.activation != Activation::none;

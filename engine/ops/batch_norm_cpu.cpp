@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <optional>
 
 #include "engine/core/parallel.h"
 #include "engine/cpu/level.h"
@@ -42,12 +44,10 @@ T* mutable_data_or_null(Tensor& t) {
   return t.defined() ? t.mutable_data<T>() : nullptr;
 }
 
-// Values per channel, repeated for pixels that are taken together.
+// A copy of values per channel, repeated for pixels that are taken together.
 class Repeated {
  public:
-  Repeated(const Tensor& values, int64_t times) : values_(values) {
-    if (times == 1) return;
-    values_ = Tensor({times * values.size()});
+  Repeated(const Tensor& values, int64_t times) : values_({times * values.size()}) {
     auto* to = values_.mutable_data<float>();
     for (int64_t i = 0; i < times; ++i) to = std::copy_n(values.data<float>(), values.size(), to);
   }
@@ -57,48 +57,75 @@ class Repeated {
   Tensor values_;
 };
 
-// A pass over float32: what is the same for all tiles.
+// A pass over float32: what is the same for all tiles. Its operands are in memory, or made tile by
+// tile.
 struct Pass {
+  int64_t channels;
+  int64_t pixels;
   int64_t together;
   Repeated mean, gain, shift;
-  NormArgs args{};
+  TensorSource x;
+  std::optional<TensorSource> residual;
+  PointwiseKind activation;
+  std::optional<TensorSource> dy;
+  std::optional<Repeated> slope, offset;
 
   Pass(const BatchNormOperands& n, const Tensor& gains)
-      : together(pixels_together(pixels_of(n.x), channels_of(n.x))),
+      : channels(channels_of(n.x)),
+        pixels(pixels_of(n.x)),
+        together(pixels_together(pixels, channels)),
         mean(n.mean, together),
         gain(gains, together),
-        shift(n.shift, together) {
-    args.pixels = pixels_of(n.x) / together;
-    args.channels = channels_of(n.x) * together;
-    args.activation = kind_of(n.activation);
-    args.x = n.x.data<float>();
+        shift(n.shift, together),
+        x(n.x),
+        activation(kind_of(n.activation)) {
+    if (n.residual.defined()) residual.emplace(n.residual, false);
+  }
+
+  /// kernel(args, p) for pixels [begin, end), those that fill whole vectors together first; p is
+  /// the first of args, whose pointers to results are null.
+  template <class F>
+  void on_pixels(int64_t begin, int64_t end, const F& kernel) const {
+    const int64_t count = end - begin;
+    const Source from_x = x.get();
+    Scratch x_made(from_x.data() == nullptr ? count * channels : 1);
+    NormArgs args{};
+    args.activation = activation;
+    args.x = from_x.pixels(begin, end, channels, x_made.data());
+    if (residual) args.residual = residual->get().data() + begin * channels;
+    std::optional<Scratch> dy_made;
+    if (dy) {
+      const Source from_dy = dy->get();
+      dy_made.emplace(from_dy.data() == nullptr ? count * channels : 1);
+      args.dy = from_dy.pixels(begin, end, channels, dy_made->data());
+    }
     args.mean = mean.data();
     args.gain = gain.data();
     args.shift = shift.data();
-    args.residual = data_or_null<float>(n.residual);
+    if (slope) args.slope = slope->data();
+    if (offset) args.offset = offset->data();
+    args.pixels = count / together;
+    args.channels = channels * together;
+    if (args.pixels > 0) kernel(args, begin);
+    const int64_t done = args.pixels * args.channels;
+    args.pixels = count % together;
+    args.channels = channels;
+    if (args.pixels == 0) return;
+    args.x += done;
+    if (args.residual != nullptr) args.residual += done;
+    if (args.dy != nullptr) args.dy += done;
+    kernel(args, end - args.pixels);
+  }
+
+  int64_t tile() const { return together * pixels_per_tile(channels * together); }
+  int64_t tiles() const { return ceil_div(pixels, tile()); }
+  /// on_pixels tile by tile; kernel(args, first pixel).
+  template <class F>
+  void on_tiles(const F& kernel) const {
+    parallel_ranges(pixels, tile(),
+                    [&](int64_t begin, int64_t end) { on_pixels(begin, end, kernel); });
   }
 };
-
-// Calls kernel(args of the tile, number of the tile) for tiles of pixels.
-template <class F>
-void for_tiles(const NormArgs& all, const F& kernel) {
-  const int64_t tile = pixels_per_tile(all.channels);
-  parallel_for(ceil_div(all.pixels, tile), [&](int64_t t) {
-    NormArgs args = all;
-    const int64_t skipped = t * tile * all.channels;
-    const auto skip = [skipped](auto*& pointer) {
-      if (pointer != nullptr) pointer += skipped;
-    };
-    args.pixels = std::min(tile, all.pixels - t * tile);
-    skip(args.x);
-    skip(args.residual);
-    skip(args.y);
-    skip(args.dy);
-    skip(args.dz);
-    skip(args.dx);
-    kernel(args, t);
-  });
-}
 
 reference::BatchNorm<double> reference_of(const BatchNormOperands& n, const Tensor& gain) {
   return {.pixels = pixels_of(n.x),
@@ -120,16 +147,16 @@ void sums(const BatchNormOperands& n, const Tensor& gain, const Tensor& dy, Tens
     return;
   }
   Pass pass(n, gain);
-  NormArgs& args = pass.args;
-  args.dy = dy.data<float>();
-  args.dz = mutable_data_or_null<float>(dz);
-  const int64_t c = args.channels;
-  const int64_t tiles = ceil_div(args.pixels, pixels_per_tile(c));
+  pass.dy.emplace(dy);
+  float* const to_dz = mutable_data_or_null<float>(dz);
+  const int64_t c = pass.channels * pass.together;
+  const int64_t tiles = pass.tiles();
   Scratch partial(2 * tiles * c);
-  for_tiles(args, [&](NormArgs& tile, int64_t t) {
-    tile.sum_dz = partial.data() + 2 * t * c;
-    tile.sum_dz_x = tile.sum_dz + c;
-    kernels().normalize_sums(tile);
+  pass.on_tiles([&](NormArgs& args, int64_t first) {
+    if (to_dz != nullptr) args.dz = to_dz + first * pass.channels;
+    args.sum_dz = partial.data() + 2 * c * (first / pass.tile());
+    args.sum_dz_x = args.sum_dz + c;
+    kernels().normalize_sums(args);
   });
   for (int64_t t = 0; t < tiles; ++t) {
     const float* sum = partial.data() + 2 * t * c;
@@ -141,22 +168,37 @@ void sums(const BatchNormOperands& n, const Tensor& gain, const Tensor& dy, Tens
   }
 }
 
-// dx = dz gain + (x - mean) slope + offset
-void input_gradient(const BatchNormOperands& n, const Tensor& gain, const Tensor& dy,
-                    const Tensor& slope, const Tensor& offset, Tensor& dx) {
-  if (n.x.dtype() == DType::f64) {
-    reference::normalize_gradient(reference_of(n, gain), dy.data<double>(), slope.data<double>(),
-                                  offset.data<double>(), dx.mutable_data<double>());
-    return;
-  }
-  Pass pass(n, gain);
-  const Repeated slopes(slope, pass.together);
-  const Repeated offsets(offset, pass.together);
-  pass.args.dy = dy.data<float>();
-  pass.args.slope = slopes.data();
-  pass.args.offset = offsets.data();
-  pass.args.dx = dx.mutable_data<float>();
-  for_tiles(pass.args, [](const NormArgs& tile, int64_t) { kernels().normalize_gradient(tile); });
+// y = act((x - mean) gain + shift + residual), of pixels that are asked for.
+RowMaker normalized_rows(const BatchNormOperands& n) {
+  const auto pass = std::make_shared<const Pass>(n, gain_of<float>(n));
+  return [pass](int64_t begin, int64_t end, float* y) {
+    pass->on_pixels(begin, end, [&](NormArgs& args, int64_t first) {
+      args.y = y + (first - begin) * pass->channels;
+      kernels().normalize(args);
+    });
+  };
+}
+
+// dx = dz gain + (x - mean) slope + offset, of pixels that are asked for.
+RowMaker input_gradient_rows(const BatchNormOperands& n, const Tensor& gain, const Tensor& dy,
+                             const Tensor& slope, const Tensor& offset) {
+  auto pass = std::make_shared<Pass>(n, gain);
+  pass->dy.emplace(dy);
+  pass->slope.emplace(slope, pass->together);
+  pass->offset.emplace(offset, pass->together);
+  return [pass](int64_t begin, int64_t end, float* dx) {
+    pass->on_pixels(begin, end, [&](NormArgs& args, int64_t first) {
+      args.dx = dx + (first - begin) * pass->channels;
+      kernels().normalize_gradient(args);
+    });
+  };
+}
+
+// All pixels of what looks as x does.
+void make_all(const RowMaker& rows, const Tensor& x, float* out) {
+  const int64_t channels = channels_of(x);
+  parallel_ranges(pixels_of(x), std::max<int64_t>(1, kElementGrain / channels),
+                  [&](int64_t begin, int64_t end) { rows(begin, end, out + begin * channels); });
 }
 
 template <class T>
@@ -185,14 +227,20 @@ void backward(const BatchNormOperands& n, const Tensor& dy, BatchNormGradients& 
     slopes[c] = static_cast<T>(-g * inverse * inverse * sum_dz_x[c] / pixels);
     offsets[c] = static_cast<T>(-g * sum_dz[c] / pixels);
   }
-  if (!d.x.defined()) return;
+  if (!d.wants_x) return;
   // Where the residual's gradient was asked for, it is dz: what remains is linear in it.
   BatchNormOperands rest = n;
   if (d.residual.defined()) {
     rest.activation = Activation::none;
     rest.residual = {};
   }
-  input_gradient(rest, gain, d.residual.defined() ? d.residual : dy, slope, offset, d.x);
+  const Tensor& dz = d.residual.defined() ? d.residual : dy;
+  if (n.x.dtype() == DType::f32) {
+    d.x = Tensor::promised(n.x.shape(), input_gradient_rows(rest, gain, dz, slope, offset));
+  } else {
+    d.x = Tensor(n.x.shape(), n.x.dtype());
+    batch_norm_input_gradient(rest, dz, slope, offset, d.x);
+  }
 }
 
 }  // namespace
@@ -220,7 +268,7 @@ void batch_norm_moments(const Tensor& x, const BatchNormOptions& options, Tensor
   Doubles m(static_cast<size_t>(channels));
   Doubles v(static_cast<size_t>(channels));
   if (x.dtype() == DType::f32)
-    channel_moments(x.data<float>(), pixels, channels, m.data(), v.data());
+    channel_moments(TensorSource(x).get(), pixels, channels, m.data(), v.data());
   else
     reference::channel_moments(x.data<double>(), pixels, channels, m.data(), v.data());
 
@@ -251,15 +299,16 @@ void batch_norm_inverse(const Tensor& var, double eps, Tensor& inverse) {
 }
 
 void batch_norm_forward(const BatchNormOperands& n, Tensor& y) {
-  if (n.x.dtype() == DType::f64) {
-    const Tensor gain = gain_of<double>(n);
-    reference::normalize(reference_of(n, gain), y.mutable_data<double>());
-    return;
-  }
-  const Tensor gain = gain_of<float>(n);
-  Pass pass(n, gain);
-  pass.args.y = y.mutable_data<float>();
-  for_tiles(pass.args, [](const NormArgs& tile, int64_t) { kernels().normalize(tile); });
+  if (n.x.dtype() == DType::f32) return make_all(normalized_rows(n), n.x, y.mutable_data<float>());
+  const Tensor gain = gain_of<double>(n);
+  reference::normalize(reference_of(n, gain), y.mutable_data<double>());
+}
+
+Tensor batch_norm_value(const BatchNormOperands& n) {
+  if (n.x.dtype() == DType::f32) return Tensor::promised(n.x.shape(), normalized_rows(n));
+  Tensor y(n.x.shape(), n.x.dtype());
+  batch_norm_forward(n, y);
+  return y;
 }
 
 void batch_norm_backward(const BatchNormOperands& n, const Tensor& dy, BatchNormGradients& d) {
@@ -275,8 +324,13 @@ void batch_norm_sums(const BatchNormOperands& n, const Tensor& dy, Doubles& sum_
 
 void batch_norm_input_gradient(const BatchNormOperands& n, const Tensor& dy, const Tensor& slope,
                                const Tensor& offset, Tensor& dx) {
-  with_real_type(n.x.dtype(),
-                 [&]<class T>() { input_gradient(n, gain_of<T>(n), dy, slope, offset, dx); });
+  if (n.x.dtype() == DType::f32) {
+    const RowMaker rows = input_gradient_rows(n, gain_of<float>(n), dy, slope, offset);
+    return make_all(rows, n.x, dx.mutable_data<float>());
+  }
+  const Tensor gain = gain_of<double>(n);
+  reference::normalize_gradient(reference_of(n, gain), dy.data<double>(), slope.data<double>(),
+                                offset.data<double>(), dx.mutable_data<double>());
 }
 
 }  // namespace decant::cpu

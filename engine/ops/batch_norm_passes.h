@@ -17,9 +17,10 @@ struct BatchNormOperands {
 };
 
 /// Those that are defined are written. Without an activation the residual's gradient is dy, and is
-/// not asked for.
+/// not asked for. That of x is made on the CPU, of float32 as a promise.
 struct BatchNormGradients {
   Tensor x, scale, shift, residual;
+  bool wants_x = false;
 };
 
 namespace cpu {
@@ -32,6 +33,8 @@ void batch_norm_moments(const Tensor& x, const BatchNormOptions& options, Tensor
 /// inverse = 1 / sqrt(var + eps)
 void batch_norm_inverse(const Tensor& var, double eps, Tensor& inverse);
 void batch_norm_forward(const BatchNormOperands& n, Tensor& y);
+/// The same in memory of its own; of float32 a promise: what reads it normalises it as it goes.
+Tensor batch_norm_value(const BatchNormOperands& n);
 void batch_norm_backward(const BatchNormOperands& n, const Tensor& dy, BatchNormGradients& d);
 
 /// The two passes of which backward consists, for whose moments belong to other sets of values.
@@ -51,6 +54,11 @@ void batch_norm_moments(const Tensor& x, const BatchNormOptions& options, Tensor
                         Tensor& inverse, Tensor& running_mean, Tensor& running_var);
 void batch_norm_inverse(const Tensor& var, double eps, Tensor& inverse);
 void batch_norm_forward(const BatchNormOperands& n, Tensor& y);
+inline Tensor batch_norm_value(const BatchNormOperands& n) {
+  Tensor y(n.x.shape(), n.x.dtype(), n.x.device());
+  cuda::batch_norm_forward(n, y);
+  return y;
+}
 void batch_norm_backward(const BatchNormOperands& n, const Tensor& dy, BatchNormGradients& d);
 
 }  // namespace cuda

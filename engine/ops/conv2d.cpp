@@ -1,7 +1,11 @@
 #include "engine/ops/conv2d.h"
 
+#include <memory>
+
 #include "engine/core/on_device.h"
 #include "engine/cpu/column_sums.h"
+#include "engine/cpu/conv_cases.h"
+#include "engine/cpu/packed_product.h"
 #include "engine/ops/conv2d_passes.h"
 #include "engine/ops/conv2d_reference.h"
 #include "engine/ops/expect.h"
@@ -20,8 +24,8 @@ const T* data_or_null(const Tensor& t) {
 void conv2d_forward(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& bias,
                     Tensor& y) {
   if (x.dtype() == DType::f32)
-    conv2d_forward(s, x.data<float>(), w.data<float>(), data_or_null<float>(bias),
-                   y.mutable_data<float>());
+    conv2d_forward(s, TensorSource(x, reads_lines(s)).get(), w.data<float>(),
+                   data_or_null<float>(bias), y.mutable_data<float>());
   else
     reference::conv2d_forward(s, x.data<double>(), w.data<double>(), data_or_null<double>(bias),
                               y.mutable_data<double>());
@@ -44,6 +48,43 @@ void conv2d_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& d
     reference::conv2d_weight_gradient(s, x.data<double>(), dy.data<double>(),
                                       dw.mutable_data<double>());
 }
+
+void conv2d_gradients(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& dy,
+                      Tensor& dx, Tensor& dw) {
+  if (dy.dtype() == DType::f32 && dw.defined()) {
+    const bool once = gradients_read_once(s);
+    conv2d_gradients(s, TensorSource(x, once).get(), TensorSource(dy, once).get(),
+                     data_or_null<float>(w), dx.defined() ? dx.mutable_data<float>() : nullptr,
+                     dw.mutable_data<float>());
+    return;
+  }
+  if (dx.defined()) conv2d_input_gradient(s, dy, w, Tensor{}, dx);
+  if (dw.defined()) conv2d_weight_gradient(s, x, dy, dw);
+}
+
+namespace {
+
+// x [.., depth] b for images whose pixels are multiplied by themselves: where `depth` is small,
+// making a pixel costs less than bringing it from memory, and the product is promised.
+bool is_promised(const ConvShape& s, const Tensor& x, int64_t depth, int64_t columns) {
+  return x.device() == Device::cpu && x.dtype() == DType::f32 && is_pointwise(s) && depth <= 8 &&
+         4 * depth <= columns;
+}
+
+Tensor promised_product(const Tensor& x, const PackedProduct::Matrix& b) {
+  Shape shape = x.shape();
+  shape[-1] = b.columns;
+  const auto product = std::make_shared<const PackedProduct>(b);
+  return Tensor::promised(
+      shape, [x = TensorSource(x), product, depth = b.depth](int64_t begin, int64_t end, float* y) {
+        const Source source = x.get();
+        Scratch made(source.data() == nullptr ? (end - begin) * depth : 1);
+        product->run(end - begin, source.pixels(begin, end, depth, made.data()),
+                     PointwiseKind::none, nullptr, y);
+      });
+}
+
+}  // namespace
 
 void conv2d_bias_gradient(const Tensor& dy, Tensor& db) {
   with_real_type(dy.dtype(), [&]<class T>() {
@@ -120,8 +161,17 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& b,
   const ConvShape s = geometry(x.shape(), w.shape(), options);
   check_conv_operands("conv2d", x.value(), w.value(), b.value(), s.c_out);
 
-  Tensor y({s.n, s.ho, s.wo, s.c_out}, x.dtype(), x.value().device());
-  ON_DEVICE(y, conv2d_forward, s, x.value(), w.value(), b.value(), y);
+  Tensor y;
+  if (cpu::is_promised(s, x.value(), s.c_in, s.c_out)) {
+    y = cpu::promised_product(x.value(), {.values = w.value().data<float>(),
+                                          .transposed = true,
+                                          .depth = s.c_in,
+                                          .columns = s.c_out,
+                                          .bias = cpu::data_or_null<float>(b.value())});
+  } else {
+    y = Tensor({s.n, s.ho, s.wo, s.c_out}, x.dtype(), x.value().device());
+    ON_DEVICE(y, conv2d_forward, s, x.value(), w.value(), b.value(), y);
+  }
   return record(
       kConvolution, options, y, {x, w, b},
       // Only what a wanted gradient reads is kept.
@@ -130,14 +180,15 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& b,
         Tensor dx;
         Tensor dw;
         Tensor db;
-        if (wanted[0]) {
-          dx = Tensor(xs, dy.dtype(), dy.device());
-          ON_DEVICE(dy, conv2d_input_gradient, s, dy, w.get(), Tensor{}, dx);
-        }
-        if (wanted[1]) {
-          dw = wanted.place(1, ws, parameter_type(dy.dtype()), dy.device());
-          ON_DEVICE(dy, conv2d_weight_gradient, s, x.get(), dy, dw);
-        }
+        const bool promised = wanted[0] && cpu::is_promised(s, dy, s.c_out, s.c_in);
+        if (wanted[0] && !promised) dx = Tensor(xs, dy.dtype(), dy.device());
+        if (wanted[1]) dw = wanted.place(1, ws, parameter_type(dy.dtype()), dy.device());
+        ON_DEVICE(dy, conv2d_gradients, s, x.get(), w.get(), dy, dx, dw);
+        if (promised)
+          dx = cpu::promised_product(dy, {.values = w.get().data<float>(),
+                                          .transposed = false,
+                                          .depth = s.c_out,
+                                          .columns = s.c_in});
         if (wanted[2]) {
           db = wanted.place(2, {s.c_out}, parameter_type(dy.dtype()), dy.device());
           ON_DEVICE(dy, conv2d_bias_gradient, dy, db);

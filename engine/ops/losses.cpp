@@ -1,8 +1,11 @@
 // Losses that are means over elements; losses over rows are in row_losses.cpp.
 #include "engine/ops/losses.h"
 
+#include <type_traits>
+
 #include "engine/core/on_device.h"
 #include "engine/core/parallel.h"
+#include "engine/cpu/level.h"
 #include "engine/ops/loss_terms.h"
 #include "engine/ops/reduce_kernels.h"
 
@@ -14,8 +17,23 @@ using element_loss::SquaredError;
 namespace cpu {
 namespace {
 
+// What the SIMD kernels compute: the cross-entropy of float32 logits that all count.
+template <class Loss>
+bool on_vectors(const Tensor& x, const Counted& counted) {
+  return std::is_same_v<Loss, BinaryCrossEntropy<double>> && x.dtype() == DType::f32 &&
+         counted.values() == nullptr;
+}
+
 template <class Loss>
 Mean element_mean(const Loss& loss, const Tensor& x, const Tensor& target, const Counted& counted) {
+  if (on_vectors<Loss>(x, counted)) {
+    const auto* z = x.data<float>();
+    const auto* y = target.data<float>();
+    const double sum = ordered_sum(x.size(), kElementGrain, [=](int64_t begin, int64_t end) {
+      return kernels().bce_sum({.count = end - begin, .z = z + begin, .y = y + begin});
+    });
+    return mean_of(sum, counted.count, x.dtype());
+  }
   const double sum = with_real_type(x.dtype(), [&]<class T>() {
     const T* a = x.data<T>();
     const T* b = target.data<T>();
@@ -36,6 +54,19 @@ template <class Loss>
 void element_gradient(const Loss& loss, const Tensor& x, const Tensor& target,
                       const Counted& counted, const Tensor& dy, const Tensor& divisor, Tensor& dx) {
   const double factor = dy.item() / divisor.item();
+  if (on_vectors<Loss>(x, counted)) {
+    const auto* z = x.data<float>();
+    const auto* y = target.data<float>();
+    auto* dz = dx.mutable_data<float>();
+    parallel_ranges(x.size(), kElementGrain, [=](int64_t begin, int64_t end) {
+      kernels().bce_gradient({.count = end - begin,
+                              .z = z + begin,
+                              .y = y + begin,
+                              .factor = static_cast<float>(factor),
+                              .dz = dz + begin});
+    });
+    return;
+  }
   with_real_type(x.dtype(), [&]<class T>() {
     const T* a = x.data<T>();
     const T* b = target.data<T>();
@@ -75,10 +106,18 @@ Tensor gradient_of(const Loss& loss, const Saved& x, const Saved& target, const 
   return dx;
 }
 
+// Whether expect_probabilities would find nothing: without a branch per element, and so in vectors.
+bool are_probabilities(const Tensor& y) {
+  if (y.dtype() != DType::f32) return false;
+  int outside = 0;
+  for (const float v : y.values<float>()) outside |= static_cast<int>(!(v >= 0.0F && v <= 1.0F));
+  return outside == 0;
+}
+
 // Targets as the loss reads them: on the CPU of its type, on cuda as they are.
 Tensor probabilities(const Tensor& y, const Counted& counted, DType dtype) {
   if (y.device() == Device::cuda) return y;
-  expect_probabilities(kBce.name, y, counted.values());
+  if (!are_probabilities(y)) expect_probabilities(kBce.name, y, counted.values());
   return y.to(dtype);
 }
 
