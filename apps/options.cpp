@@ -149,6 +149,12 @@ Json read_json_file(const std::string& path) {
   }
 }
 
+Json read_json_object(const std::string& path) {
+  Json json = read_json_file(path);
+  check(json.is_object(), path, ": expected an object of JSON, got ", json.type_name());
+  return json;
+}
+
 std::string suggestion(std::string_view word, std::span<const std::string> known) {
   const std::string nearest = near_name(word, known);
   return nearest.empty() ? "" : ", did you mean \"" + nearest + "\"?";

@@ -123,6 +123,8 @@ void apply_override(std::span<const Key> keys, std::string_view assignment);
 /// Parses a file of JSON, where a key may occur only once in an object. Throws Error naming the
 /// file and the position.
 Json read_json_file(const std::string& path);
+/// The same of a file that holds an object.
+Json read_json_object(const std::string& path);
 
 /// `, did you mean "x"?` for the known name nearest in edits, or "" where none is near.
 std::string suggestion(std::string_view word, std::span<const std::string> known);

@@ -1,5 +1,6 @@
 #include "apps/selection.h"
 
+#include <algorithm>
 #include <set>
 
 #include "apps/evaluate.h"
@@ -9,6 +10,22 @@ namespace decant::apps {
 namespace {
 
 namespace fs = std::filesystem;
+
+// A run's split, with the names of images that may be of another data set by now.
+Json read_split(const std::string& file) {
+  Json split = read_json_object(file);
+  const auto folds = split.find("folds");
+  check(folds != split.end() && folds->is_array(), file, ": expected a list 'folds'");
+  const auto is_text = [](const Json& id) { return id.is_string(); };
+  for (const Json& fold : *folds) {
+    check(fold.is_object(), file, ": expected a fold with train, val, test, got ",
+          fold.type_name());
+    for (const auto& [name, part] : fold.items())
+      check(part.is_array() && std::ranges::all_of(part, is_text), file, ": ", name,
+            ": expected a list of images' names");
+  }
+  return split;
+}
 
 bool holds(const data::Dataset& dataset, const Json& split) {
   const std::vector<std::string> ids = dataset.ids();
@@ -41,7 +58,7 @@ std::optional<Origin> origin_of(const fs::path& checkpoint) {
   Origin origin;
   const std::string file = (folder / "config.json").string();
   read_json(keys_of(origin.config), read_json_file(file), file);
-  origin.split = read_json_file((folder / "split.json").string());
+  origin.split = read_split((folder / "split.json").string());
   return origin;
 }
 

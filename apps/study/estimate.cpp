@@ -22,7 +22,7 @@ std::map<KindOfJob, Timed> of_finished_jobs(const Study& study) {
   for (const Job& job : study.jobs) {
     const fs::path file = provenance_file(study, job);
     if (!study.done(job) || !fs::exists(file)) continue;
-    const Json json = read_json_file(file.string());
+    const Json json = read_json_object(file.string());
     Timed& timed = found[kind_of(study, job)];
     timed.seconds += json.value("seconds", 0.0);
     timed.epochs += json.value("epochs_timed", int64_t{0});

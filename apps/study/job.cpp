@@ -139,7 +139,7 @@ fs::path provenance_file(const Study& study, const Job& job) {
 
 std::string programs_of(const Study& study, const Job& job) {
   const fs::path file = provenance_file(study, job);
-  return fs::exists(file) ? read_json_file(file.string()).value("program", "") : "";
+  return fs::exists(file) ? read_json_object(file.string()).value("program", "") : "";
 }
 
 const char* measured_part(const data::Split& split) {

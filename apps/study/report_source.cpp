@@ -192,6 +192,7 @@ Report report_of_study(const fs::path& path, const std::string& data) {
   const fs::path folder = fs::is_directory(path) ? path : path.parent_path();
   const bool collected = folder != path || fs::exists(folder / "results.json");
   Report report{.results = collected ? read_results(path) : collect(open_study(folder))};
+  check(!report.results.runs.empty(), path.string(), ": expected the results of runs, got none");
   if (collected && is_begun(folder)) remark_newer_jobs(report, open_study(folder));
   add_files(report, folder, {.path = data});
   return report;

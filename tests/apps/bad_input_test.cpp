@@ -234,6 +234,13 @@ const std::vector<BadInput>& table() {
                 Words{"--out", f / "out", "--split", f / "out/split.json", "--fold", "1"};
        },
        {"out: expected a new or empty folder", "split.json"}},
+      {"a run whose split is none",
+       [](const TemporaryFolder& f) {
+         std::filesystem::copy(trained(), f / "run");
+         write_bytes(f / "run/split.json", R"({"folds": [{"val": 7}]})");
+         return Words{"evaluate", f / "run"};
+       },
+       {"split.json: val: expected a list of images' names"}},
       {"an output folder under a file",
        [](const TemporaryFolder& f) {
          write_bytes(f / "file", "x");

@@ -316,6 +316,17 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
   write_bytes(out + "/latency.json", "[]");
   CHECK(contains(refused({"matrix", "table", out}),
                  "latency.json: expected {\"machine\": {\"cell\": milliseconds}}, got []"));
+  fs::remove(out + "/latency.json");
+  const std::string kept = bytes_of(provenance);
+  write_bytes(provenance, "[]");
+  CHECK(contains(refused({"matrix", "table", out}),
+                 "teacher_strong.provenance.json: expected an object of JSON, got array"));
+  write_bytes(provenance, kept);
+  Json results = Json::parse(bytes_of(out + "/results.json"));
+  results["runs"] = Json::array();
+  write_bytes(out + "/results.json", results.dump());
+  CHECK(contains(refused({"report", out, "--out", folder / "page.html"}),
+                 "expected the results of runs, got none"));
   write_bytes(run + ".json", "{}");
   CHECK(contains(refused({"verify", run}), "schema: expected \"decant-results-1\""));
 }
