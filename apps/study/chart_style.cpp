@@ -10,14 +10,14 @@ std::string chart_style() {
   --ground: #ffffff; --raised: #f5f6f8; --edge: #d9dce2; --grid: #e3e6eb;
   --ink: #1b1f26; --soft: #5a6372; --link: #0b5cad;
   --c0: #0072b2; --c1: #c2410c; --c2: #00805e; --c3: #a94f86; --c4: #a66f00; --c5: #2585b8; --c6: #5f6773;
-  --heat: #083b7c; --heat-ink: #ffffff;
+  --heat: #083b7c; --half-ink: var(--ink); --deep-ink: #ffffff;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --ground: #14171c; --raised: #1c2027; --edge: #343b46; --grid: #2b313b;
     --ink: #e8eaee; --soft: #a3adbb; --link: #7cc0ff;
     --c0: #56b4e9; --c1: #ff8b4d; --c2: #2fc79a; --c3: #e79bc8; --c4: #f0b73f; --c5: #9ad3f5; --c6: #a9b2bf;
-    --heat: #8ecbff; --heat-ink: #0c1420;
+    --heat: #8ecbff; --half-ink: #0c1420; --deep-ink: #0c1420;
   }
 }
 .c0 { --mine: var(--c0) } .c1 { --mine: var(--c1) } .c2 { --mine: var(--c2) } .c3 { --mine: var(--c3) }
@@ -30,7 +30,8 @@ std::string chart_style() {
 .chart text.value, .chart text.tick, .chart text.figure { font-variant-numeric: tabular-nums }
 .chart text.figure { font-size: 14px; font-weight: 600 }
 .heat text.detail { fill: var(--ink) }
-.chart text.on, .heat text.detail.on { fill: var(--heat-ink) }
+.chart text.half, .heat text.detail.half { fill: var(--half-ink) }
+.chart text.deep, .heat text.detail.deep { fill: var(--deep-ink) }
 .start { text-anchor: start } .middle { text-anchor: middle } .end { text-anchor: end }
 .grid { stroke: var(--grid) }
 .zero { stroke: var(--soft); stroke-dasharray: 3 3 }

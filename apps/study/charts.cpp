@@ -24,17 +24,21 @@ std::string line_class(int colour) {
   return str("curve ", colour_class(colour), colour >= kColours ? " dashed" : "");
 }
 
-// What does not fit into its place: its beginning.
+// Names that differ do so at their ends ("L_KLD.temperature=4"): what does not fit loses its
+// middle.
 std::string shortened(const std::string& text, size_t most) {
-  if (shown_width(text) <= most) return text;
+  const size_t width = shown_width(text);
+  if (width <= most) return text;
+  const size_t front = most / 3;
+  const size_t back = most - 1 - front;
   std::string kept;
   size_t shown = 0;
   for (const char c : text) {
     const bool begins = (static_cast<unsigned char>(c) & 0xc0) != 0x80;  // a character in UTF-8
-    if (begins && ++shown == most) break;
-    kept += c;
+    if (begins && ++shown == front + 1) kept += "…";
+    if (shown <= front || shown > width - back) kept += c;
   }
-  return kept + "…";
+  return kept;
 }
 
 struct Span {
@@ -130,7 +134,7 @@ std::string strip_plot(const StripPlot& plot) {
     const Strip& strip = plot.strips[row];
     const double y = 6 + kRow * (static_cast<double>(row) + 0.5);
     const std::string colour = colour_class(strip.colour);
-    svg.text(kLeft - 10, y + 4, shortened(strip.name, 16), "name end");
+    svg.text(kLeft - 10, y + 4, shortened(strip.name, 16), "name end", strip.name);
     for (size_t i = 0; i < strip.dots.size(); ++i) {
       // Spread over the row's height by the golden ratio: even, and the same in every drawing.
       const double share = std::fmod(static_cast<double>(i) * 0.6180339887, 1.0) - 0.5;
@@ -169,7 +173,7 @@ std::string heat_map(const HeatMap& map) {
     svg.text(left_of(c) + column_width / 2, kTop - 9, map.columns[c], "name middle");
   for (size_t r = 0; r < map.rows.size(); ++r) {
     const double y = kTop + kRow * static_cast<double>(r);
-    svg.text(kLeft - 10, y + kRow / 2 + 4, shortened(map.rows[r], 16), "name end");
+    svg.text(kLeft - 10, y + kRow / 2 + 4, shortened(map.rows[r], 16), "name end", map.rows[r]);
     for (size_t c = 0; c < map.columns.size(); ++c) {
       const std::optional<HeatField>& field = map.fields[r][c];
       const double x = left_of(c);
@@ -180,7 +184,9 @@ std::string heat_map(const HeatMap& map) {
       svg.with(str(" fill-opacity=\"", depth(field->value), "\""));
       svg.rect(x + 1, y + 1, column_width - 2, kRow - 2, "field",
                str(map.rows[r], ", ", map.columns[c], ": ", field->figure, " ", field->detail));
-      const char* ink = depth(field->value) > 0.6 ? " on" : "";
+      // Where the field is too deep for the page's own ink, at 4.5:1, in the light and in the dark.
+      const double deep = depth(field->value);
+      const char* ink = deep > 0.68 ? " deep" : deep > 0.48 ? " half" : "";
       svg.text(x + column_width / 2, y + kRow / 2, field->figure, str("figure middle", ink));
       svg.text(x + column_width / 2, y + kRow / 2 + 14, field->detail, str("detail middle", ink));
     }

@@ -132,17 +132,23 @@ std::string matrix_section(const StudyView& view) {
     names.push_back(name);
     return names.size() - 1;
   };
+  const auto column_of = [](const Cell& cell) {
+    return cell.teacher_augment.value_or("any") + " teacher";
+  };
+  const auto row_of = [](const Cell& cell) { return *cell.pathway + " " + *cell.loss; };
+  const auto has_place = [](const Cell& cell) { return cell.pathway && cell.loss; };
   for (const Cell& cell : view.results.cells) {
     const TableRow* row = view.row(cell.name);
-    if (row == nullptr || !cell.pathway || !cell.loss) continue;
-    const size_t c = index(map.columns, cell.teacher_augment.value_or("any") + " teacher");
-    size_t r = index(map.rows, *cell.pathway + " " + *cell.loss);
+    if (row == nullptr || !has_place(cell)) continue;
+    // Cells of one place differ along a further axis of the study, which their names tell.
+    const bool alone = std::ranges::count_if(view.results.cells, [&](const Cell& other) {
+                         return has_place(other) && row_of(other) == row_of(cell) &&
+                                column_of(other) == column_of(cell);
+                       }) == 1;
+    const size_t c = index(map.columns, column_of(cell));
+    const size_t r = index(map.rows, alone ? row_of(cell) : cell.name);
     map.fields.resize(map.rows.size());
     for (auto& fields : map.fields) fields.resize(map.columns.size());
-    if (map.fields[r][c]) {  // a second cell of the same place: a further axis of the study
-      r = index(map.rows, cell.name);
-      map.fields.resize(map.rows.size(), std::vector<std::optional<HeatField>>(map.columns.size()));
-    }
     map.fields[r][c] = HeatField{row->dice_images_mean, dice_text(row->dice_images_mean),
                                  "± " + dice_text(row->dice_images_std)};
     map.text.description +=

@@ -95,12 +95,23 @@ double Scale::operator()(double value) const {
   return from_ + at * (to_ - from_);
 }
 
-std::string tick_text(double value) {
+std::string tick_text(double value, bool tiny) {
   if (std::abs(value) < 1e-12) return "0";  // what is left of a sum of steps
   if (std::abs(value) >= 1000) return short_number(value);
   char text[32];
-  std::snprintf(text, sizeof text, std::abs(value) < 1e-4 ? "%.0e" : "%.6g", value);
-  return text;
+  if (!tiny && std::abs(value) >= 1e-4) {
+    std::snprintf(text, sizeof text, "%.6g", value);
+    return text;
+  }
+  std::snprintf(text, sizeof text, "%.2e", value);
+  const std::string digits = text;
+  const size_t power = digits.find('e');
+  const size_t last = digits.find_last_not_of("0.", power - 1);  // "1.50e-05" is 1.5e-05
+  return digits.substr(0, last + 1) + digits.substr(power);
+}
+
+bool is_tiny(const Scale& scale) {
+  return !scale.is_log() && std::max(std::abs(scale.low()), std::abs(scale.high())) < 2e-3;
 }
 
 std::string place(double value) {
@@ -152,23 +163,25 @@ void Svg::path(std::string_view d, std::string_view style, std::string_view tip)
   close("path", tip);
 }
 
-void Svg::text(double x, double y, std::string_view words, std::string_view style) {
-  out_ += str("<text x=\"", place(x), "\" y=\"", place(y), "\" class=\"", style, "\"", more_, ">",
-              escaped(words), "</text>\n");
+void Svg::text(double x, double y, std::string_view words, std::string_view style,
+               std::string_view tip) {
+  out_ +=
+      str("<text x=\"", place(x), "\" y=\"", place(y), "\" class=\"", style, "\"", more_, ">",
+          tip.empty() ? "" : str("<title>", escaped(tip), "</title>"), escaped(words), "</text>\n");
   more_.clear();
 }
 
 void Svg::grid_upward(const Scale& y, double left, double right) {
   for (const double tick : y.ticks()) {
     line(left, y(tick), right, y(tick), "grid");
-    text(left - 6, y(tick) + 4, tick_text(tick), "tick end");
+    text(left - 6, y(tick) + 4, tick_text(tick, is_tiny(y)), "tick end");
   }
 }
 
 void Svg::grid_rightward(const Scale& x, double top, double bottom) {
   for (const double tick : x.ticks()) {
     line(x(tick), top, x(tick), bottom, "grid");
-    text(x(tick), bottom + 15, tick_text(tick), "tick middle");
+    text(x(tick), bottom + 15, tick_text(tick, is_tiny(x)), "tick middle");
   }
 }
 

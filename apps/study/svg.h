@@ -31,8 +31,8 @@ class Scale {
   std::vector<double> ticks_;
 };
 
-/// A mark's value: "0.05", "20", "1.5 M".
-std::string tick_text(double value);
+/// A mark's value: "0.05", "20", "1.5 M"; "9.5e-05" where all of its scale are tiny.
+std::string tick_text(double value, bool tiny = false);
 
 /// One <svg>, mark by mark. Classes are those of chart_style(); texts are escaped here.
 class Svg {
@@ -46,7 +46,8 @@ class Svg {
   /// `d` as SVG's path data.
   void path(std::string_view d, std::string_view style, std::string_view tip = "");
   /// `style` may hold start, middle or end beside its classes' others.
-  void text(double x, double y, std::string_view words, std::string_view style);
+  void text(double x, double y, std::string_view words, std::string_view style,
+            std::string_view tip = "");
   /// The attributes of the next mark beside its class, as they stand: " fill-opacity=..".
   void with(std::string attributes) { more_ = std::move(attributes); }
 

@@ -55,6 +55,8 @@ TEST_CASE("ticks are round and few") {
   CHECK(tick_text(0.30000000000000004) == "0.3");
   CHECK(tick_text(1500000) == "1.5 M");
   CHECK(tick_text(2e-5) == "2e-05");
+  CHECK(tick_text(9.5e-5) == "9.5e-05");
+  CHECK(tick_text(1.05e-4, /*tiny=*/true) == "1.05e-04");
   CHECK(tick_text(-1e-17) == "0");
 }
 
@@ -115,6 +117,21 @@ TEST_CASE("dots lie where their values are, and say them") {
   const auto mean = select(elements, "line", "mean");
   REQUIRE(mean.size() == 1);
   CHECK(number(mean[0], "x1") == doctest::Approx((low + high) / 2).epsilon(0.002));
+}
+
+TEST_CASE("names too long for their place keep what tells them apart, and say themselves whole") {
+  const auto elements = read(strip_plot({{.id = "x", .title = "t", .description = "d"},
+                                         "Dice",
+                                         std::array{0.0, 1.0},
+                                         {{"L_KLD.temperature=1", 0, {}, 0.5, {}, ""},
+                                          {"L_KLD.temperature=4", 0, {}, 0.5, {}, ""},
+                                          {"L_KLD", 0, {}, 0.5, {}, ""}}}));
+  std::vector<std::string> names;
+  for (const Element& text : select(elements, "text", "name")) names.push_back(text.text);
+  REQUIRE(names.size() == 3);
+  CHECK(names[0].ends_with("temperature=1L_KLD…perature=1"));
+  CHECK(names[1].ends_with("temperature=4L_KLD…perature=4"));
+  CHECK(names[2].ends_with("L_KLD"));
 }
 
 TEST_CASE("a curve is broken where a value is missing, and logarithmic over three decades") {
