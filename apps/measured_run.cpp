@@ -24,36 +24,42 @@ std::vector<std::string> finished_runs(const std::vector<std::string>& paths) {
   return finished;
 }
 
+MeasuredRun measure_run(const std::string& path, const MeasuredData& data,
+                        const MeasuredRun* beside) {
+  const TrainedNetwork trained = load_trained(path);
+  MeasuredRun run{.checkpoint = trained.path,
+                  .origin = origin_of(trained.path),
+                  .notes = trained.notes,
+                  .network = trained.network->spec().name()};
+  const data::Dataset dataset =
+      open_data(data.path, data.layout, beside != nullptr ? beside->origin : run.origin);
+  run.dataset_images = static_cast<int64_t>(dataset.samples.size());
+  run.selection = select_images(dataset, trained, run.origin, data.part);
+  if (beside != nullptr) {
+    const Selection& first = beside->selection;
+    check(std::ranges::is_permutation(run.selection.ids, first.ids), path,
+          ": expected the images of ", beside->name, " (", first.ids.size(), ", ", first.label,
+          "), got ", run.selection.ids.size(), " others (", run.selection.label,
+          "); --split all compares on all");
+  }
+  EvaluationSet set(dataset, run.selection.ids, trained);
+  run.metrics = evaluate(set, 8, forward_of(*trained.network), data::EmptyPolicy::one);
+  const nn::Summary summary =
+      nn::summarize(*trained.network, trained.notes.size, trained.notes.size);
+  run.parameters = summary.parameters;
+  run.macs = summary.macs;
+  run.latency_ms = latency_ms(trained);
+  std::filesystem::path name(path);
+  if (!name.has_filename()) name = name.parent_path();  // "runs/teacher/"
+  run.name = name.filename().string();
+  return run;
+}
+
 std::vector<MeasuredRun> measure_runs(const std::vector<std::string>& runs,
                                       const MeasuredData& data) {
   std::vector<MeasuredRun> measured;
-  std::optional<data::Dataset> dataset;
-  for (const std::string& path : runs) {
-    const TrainedNetwork trained = load_trained(path);
-    MeasuredRun run{.checkpoint = trained.path,
-                    .origin = origin_of(trained.path),
-                    .notes = trained.notes,
-                    .network = trained.network->spec().name()};
-    if (!dataset) dataset = open_data(data.path, data.layout, run.origin);
-    run.dataset_images = static_cast<int64_t>(dataset->samples.size());
-    run.selection = select_images(*dataset, trained, run.origin, data.part);
-    const Selection& first = measured.empty() ? run.selection : measured.front().selection;
-    check(std::ranges::is_permutation(run.selection.ids, first.ids), path,
-          ": expected the images of ", runs.front(), " (", first.ids.size(), ", ", first.label,
-          "), got ", run.selection.ids.size(), " others (", run.selection.label,
-          "); --split all compares on all");
-    EvaluationSet set(*dataset, run.selection.ids, trained);
-    run.metrics = evaluate(set, 8, forward_of(*trained.network), data::EmptyPolicy::one);
-    const nn::Summary summary =
-        nn::summarize(*trained.network, trained.notes.size, trained.notes.size);
-    run.parameters = summary.parameters;
-    run.macs = summary.macs;
-    run.latency_ms = latency_ms(trained);
-    std::filesystem::path name(path);
-    if (!name.has_filename()) name = name.parent_path();  // "runs/teacher/"
-    run.name = name.filename().string();
-    measured.push_back(std::move(run));
-  }
+  for (const std::string& path : runs)
+    measured.push_back(measure_run(path, data, measured.empty() ? nullptr : measured.data()));
   return measured;
 }
 

@@ -38,9 +38,13 @@ struct MeasuredRun {
 /// left.
 std::vector<std::string> finished_runs(const std::vector<std::string>& paths);
 
-/// Measures run folders or checkpoints on the same images, each at its own size; both masks empty
-/// is a Dice of 1. Throws Error where one has no checkpoint, or is asked about other images than
-/// the first.
+/// Measures a run folder or a checkpoint at its own size, on the data set of the run `beside` and
+/// on its images, or where there is none on its own; both masks empty is a Dice of 1. Throws Error
+/// where it has no checkpoint, or is asked about other images.
+MeasuredRun measure_run(const std::string& path, const MeasuredData& data,
+                        const MeasuredRun* beside = nullptr);
+
+/// All of them, on the images of the first.
 std::vector<MeasuredRun> measure_runs(const std::vector<std::string>& runs,
                                       const MeasuredData& data);
 

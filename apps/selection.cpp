@@ -64,7 +64,10 @@ std::optional<Origin> origin_of(const fs::path& checkpoint) {
 
 data::Dataset open_data(const std::string& path, const std::string& layout,
                         const std::optional<Origin>& origin) {
-  if (!path.empty()) return data::open_dataset(path, layout);
+  if (!path.empty()) {
+    const bool known = layout == "auto" && origin.has_value();
+    return data::open_dataset(path, known ? origin->config.data.layout : layout);
+  }
   check(origin.has_value(), "data: expected a data set, got none, and the checkpoint lies in no ",
         "run folder (--data DIR)");
   return data::open_dataset(origin->config.data.path, origin->config.data.layout);

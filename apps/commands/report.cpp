@@ -26,14 +26,13 @@ struct ReportOptions {
 };
 
 Report read(const ReportOptions& options) {
-  if (!is_study(options.runs.front()))
-    return report_of_runs(finished_runs(options.runs),
-                          {options.data, options.layout, options.split});
+  const MeasuredData data = {options.data, options.layout, options.split};
+  if (!is_study(options.runs.front())) return report_of_runs(finished_runs(options.runs), data);
   check(options.runs.size() == 1, "expected one study, or several runs, got ", options.runs.front(),
         " and ", options.runs[1]);
   check(options.split.empty(), "split: expected none for a study, whose figures are its own, got ",
         options.split);
-  return report_of_study(options.runs.front(), options.data);
+  return report_of_study(options.runs.front(), data);
 }
 
 Exit run(ReportOptions& options, const Arguments&) {

@@ -36,8 +36,10 @@ class Verdict {
  public:
   explicit Verdict(double tolerance) : tolerance_(tolerance) {}
 
-  void digest(const std::string& what, uint64_t recorded, uint64_t found) {
-    if (recorded == 0) return say(true, what, "not recorded");
+  /// `recorded` as it is made, 0 or "", where nothing was.
+  template <class T>
+  void digest(const std::string& what, const T& recorded, const T& found) {
+    if (recorded == T{}) return say(true, what, "not recorded");
     say(recorded == found, what, recorded == found ? "as recorded" : "other bytes than recorded");
   }
 
@@ -118,8 +120,11 @@ Exit run(VerifyOptions& options, const Arguments&) {
   const fs::path folder = fs::absolute(trained.path).lexically_normal().parent_path();
   const std::string provenance = folder.string() + ".provenance.json";
   if (fs::exists(provenance)) {
-    const uint64_t recorded = read_json_file(provenance).value("checkpoint_digest", uint64_t{0});
-    verdict.digest("checkpoint", recorded, fnv1a64(read_bytes(trained.path)));
+    const Json recorded = read_json_object(provenance);
+    verdict.digest("checkpoint", recorded.value("checkpoint_digest", uint64_t{0}),
+                   fnv1a64(read_bytes(trained.path)));
+    verdict.digest("files of all images and masks, tested ones too",
+                   recorded.value("data_checksum", std::string()), checksum_of(dataset));
   }
   if (fs::exists(provenance) && fs::exists(folder.string() + ".json"))
     verify_study(verdict, trained, folder.string() + ".json", dataset);

@@ -105,6 +105,12 @@ void note_program(const Study& study, const Job& job) {
   write_provenance(study, job, {{"program", programs}});
 }
 
+// Of the file of weights that a run begins with; 0 where there is none.
+uint64_t init_digest(const TrainConfig& config) {
+  if (config.init.empty()) return 0;
+  return fnv1a64(read_bytes(find_weights(config.init.substr(config.init.find('=') + 1))));
+}
+
 // What else the result depends on, and what it took; config.json and split.json are in the run.
 void note_rest(const Study& study, const Job& job, const TrainedNetwork& trained, double seconds,
                int64_t epochs) {
@@ -115,6 +121,7 @@ void note_rest(const Study& study, const Job& job, const TrainedNetwork& trained
                     {"threads", num_threads()},
                     {"data_checksum", study.data.checksum},
                     {"data_digest", trained.notes.data_digest},
+                    {"init_digest", init_digest(study.config_of(job))},
                     {"teacher_digest", trained.notes.teacher_digest},
                     {"checkpoint_digest", fnv1a64(read_bytes(trained.path))},
                     {"epochs_timed", epochs},

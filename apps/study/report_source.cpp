@@ -156,18 +156,28 @@ std::vector<std::string> labels_of(const std::vector<MeasuredRun>& runs) {
   return lines;
 }
 
-// Teachers that lie where their students found them and are not among the runs yet.
-std::vector<std::string> further_teachers(const std::vector<std::string>& runs) {
+// Measures the teachers that are not among the runs, where they still lie where their students
+// found them; what cannot be shown beside the runs is a remark. Returns where they lie.
+std::vector<std::string> add_teachers(std::vector<MeasuredRun>& runs, const MeasuredData& data,
+                                      std::vector<std::string>& remarks) {
   std::vector<std::string> found;
   std::set<fs::path> known;
-  for (const std::string& run : runs) known.insert(fs::weakly_canonical(find_checkpoint(run)));
-  for (const std::string& run : runs) {
-    const std::optional<Origin> origin = origin_of(find_checkpoint(run));
-    if (!origin || !is_distilling(origin->config)) continue;
-    const fs::path teacher = origin->config.distill.teacher;
-    const fs::path checkpoint = fs::is_directory(teacher) ? teacher / "best.safetensors" : teacher;
-    if (fs::exists(checkpoint) && known.insert(fs::weakly_canonical(checkpoint)).second)
-      found.push_back(teacher.string());
+  for (const MeasuredRun& run : runs) known.insert(fs::weakly_canonical(run.checkpoint));
+  const size_t given = runs.size();
+  for (size_t i = 0; i < given; ++i) {
+    if (!runs[i].origin || !is_distilling(runs[i].origin->config)) continue;
+    const std::string teacher = runs[i].origin->config.distill.teacher;
+    const fs::path checkpoint =
+        fs::is_directory(teacher) ? fs::path(teacher) / "best.safetensors" : fs::path(teacher);
+    if (!fs::exists(checkpoint) || !known.insert(fs::weakly_canonical(checkpoint)).second) continue;
+    try {
+      check(fnv1a64(read_bytes(checkpoint)) == runs[i].notes.teacher_digest, teacher,
+            ": expected the checkpoint that ", runs[i].name, " learned from, got another by now");
+      runs.push_back(measure_run(teacher, data, &runs.front()));
+      found.push_back(teacher);
+    } catch (const Error& error) {  // nobody has asked for it
+      remarks.push_back(str("A teacher is left out: ", error.what()));
+    }
   }
   return found;
 }
@@ -188,31 +198,35 @@ bool is_study(const fs::path& path) {
   return fs::exists(path / "results.json") || path.filename() == "results.json" || is_begun(path);
 }
 
-Report report_of_study(const fs::path& path, const std::string& data) {
+Report report_of_study(const fs::path& path, const MeasuredData& data) {
   const fs::path folder = fs::is_directory(path) ? path : path.parent_path();
   const bool collected = folder != path || fs::exists(folder / "results.json");
   Report report{.results = collected ? read_results(path) : collect(open_study(folder))};
   check(!report.results.runs.empty(), path.string(), ": expected the results of runs, got none");
   if (collected && is_begun(folder)) remark_newer_jobs(report, open_study(folder));
-  add_files(report, folder, {.path = data});
+  add_files(report, folder, data);
   return report;
 }
 
 Report report_of_runs(const std::vector<std::string>& given, const MeasuredData& data) {
-  std::vector<std::string> paths = further_teachers(given);
-  paths.insert(paths.end(), given.begin(), given.end());
-  std::vector<MeasuredRun> runs = measure_runs(paths, data);
-  name_apart(runs);
   Report report;
+  std::vector<MeasuredRun> runs = measure_runs(given, data);
+  const std::string name =
+      given.size() == 1 ? runs[0].name : str("Comparison of ", given.size(), " runs");
+  std::vector<std::string> paths = add_teachers(runs, data, report.remarks);
+  paths.insert(paths.end(), given.begin(), given.end());
+  std::ranges::rotate(runs, runs.begin() + std::ssize(given));  // teachers first
+  name_apart(runs);
   Results& results = report.results;
+  results.name = name;
   results.program = program_version();
-  results.splits = {runs.front().selection.part};
+  const MeasuredRun& first = runs[runs.size() - given.size()];
+  results.splits = {first.selection.part};
   for (size_t i = 0; i < runs.size(); ++i) {
     results.cells.push_back(cell_of(runs[i]));
     results.runs.push_back(result_of(runs[i], paths[i]));
   }
-  report.remarks = labels_of(runs);
-  const MeasuredRun& first = runs.front();
+  std::ranges::move(labels_of(runs), std::back_inserter(report.remarks));
   const std::optional<Origin>& origin = first.origin;
   results.data = {.path = !data.path.empty() ? data.path
                           : origin           ? origin->config.data.path
@@ -223,7 +237,6 @@ Report report_of_runs(const std::vector<std::string>& given, const MeasuredData&
   link_teachers(results, runs);
   link_students(results, runs);
   results.table = table_of(results);
-  results.name = given.size() == 1 ? runs.back().name : str("Comparison of ", runs.size(), " runs");
   add_files(report, "", data);
   for (size_t i = 0; i < runs.size(); ++i)
     if (!report.files[i].curves.epochs.empty())

@@ -38,12 +38,6 @@ struct Origins {
   }
 };
 
-std::string checksum_of(const data::Dataset& dataset) {
-  data::Split all;
-  all.train = dataset.ids();
-  return hexadecimal(data_digest(dataset, all));
-}
-
 void write_json(const fs::path& file, const Json& json) {
   write_file_atomically(file, json.dump(1) + "\n");
 }
@@ -121,6 +115,12 @@ void check_data(const Study& study, const data::Dataset& dataset) {
 }
 
 }  // namespace
+
+std::string checksum_of(const data::Dataset& dataset) {
+  data::Split all;
+  all.train = dataset.ids();
+  return hexadecimal(data_digest(dataset, all));
+}
 
 std::string first_difference(const Json& a, const Json& b) {
   for (const auto& [key, value] : a.items()) {

@@ -72,4 +72,7 @@ Study open_study(const std::filesystem::path& folder);
 /// the study began with. Whoever is about to train asks this first.
 void check_data(const Study& study);
 
+/// Of the files of all images and masks, as hexadecimal digits.
+std::string checksum_of(const data::Dataset& dataset);
+
 }  // namespace decant::apps

@@ -301,6 +301,15 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
   const Result same = decant::apps::decant({"verify", run, "--tolerance", "0"});
   INFO(same.out, same.err);
   CHECK(same.code == 0);
+  const std::string beside = bytes_of(run + ".provenance.json");
+  Json other = Json::parse(beside);
+  CHECK(other.at("init_digest") == 0);
+  other["data_checksum"] = "0123";
+  write_bytes(run + ".provenance.json", other.dump());
+  const Result changed = decant::apps::decant({"verify", run, "--tolerance", "0"});
+  CHECK(changed.code == 1);
+  CHECK(contains(changed.out, "DIFFERS  files of all images and masks"));
+  write_bytes(run + ".provenance.json", beside);
   std::string recorded = bytes_of(run + ".json");
   Json json = Json::parse(recorded);
   json["runs"][0]["images"][0]["dice"] = 2;
@@ -322,9 +331,9 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
   CHECK(contains(refused({"matrix", "table", out}),
                  "teacher_strong.provenance.json: expected an object of JSON, got array"));
   write_bytes(provenance, kept);
-  Json results = Json::parse(bytes_of(out + "/results.json"));
-  results["runs"] = Json::array();
-  write_bytes(out + "/results.json", results.dump());
+  Json emptied = Json::parse(bytes_of(out + "/results.json"));
+  emptied["runs"] = Json::array();
+  write_bytes(out + "/results.json", emptied.dump());
   CHECK(contains(refused({"report", out, "--out", folder / "page.html"}),
                  "expected the results of runs, got none"));
   write_bytes(run + ".json", "{}");
