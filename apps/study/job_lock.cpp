@@ -71,6 +71,11 @@ std::string machine_id() {
   return first_line("/etc/machine-id");
 }
 
+std::string pid_namespace() {
+  std::error_code unknown;
+  return fs::read_symlink("/proc/self/ns/pid", unknown).string();
+}
+
 bool same_known(const std::string& a, const std::string& b) {
   return !a.empty() && a == b;
 }
@@ -79,6 +84,7 @@ std::string text_of(const Owner& owner) {
   return Json({{"host", owner.host},
                {"machine", owner.machine},
                {"boot", owner.boot},
+               {"pids", owner.pids},
                {"pid", owner.pid},
                {"started", owner.started}})
              .dump() +
@@ -99,6 +105,7 @@ std::optional<Owner> read_owner(const fs::path& file) {
       return Owner{.host = json.at("host").get<std::string>(),
                    .machine = json.value("machine", ""),
                    .boot = json.at("boot").get<std::string>(),
+                   .pids = json.value("pids", ""),
                    .pid = json.at("pid").get<int64_t>(),
                    .started = json.at("started").get<int64_t>()};
     } catch (const nlohmann::json::exception&) {
@@ -143,13 +150,14 @@ Owner Owner::self() {
   return {.host = host_name(),
           .machine = machine_id(),
           .boot = boot_id(),
+          .pids = pid_namespace(),
           .pid = ::getpid(),
           .started = look_at(::getpid()).started};
 }
 
 bool Owner::on_this_host() const {
   if (host != host_name()) return false;
-  if (same_known(boot, boot_id())) return true;
+  if (same_known(boot, boot_id())) return pids.empty() || pids == pid_namespace();
   return same_known(machine, machine_id());
 }
 

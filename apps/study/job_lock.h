@@ -13,12 +13,14 @@ struct Owner {
   std::string host;
   std::string machine = {};  ///< systemd's id of it: several may have one host name; "" unknown
   std::string boot;          ///< of the host's kernel: a process does not outlive it; "" unknown
+  std::string pids = {};     ///< the namespace of its pid: containers number apart; "" unknown
   int64_t pid = 0;
   int64_t started = 0;  ///< clock ticks after that boot; 0 unknown
 
   static Owner self();
   /// Of this host's name, and known to be of this machine: by its id, or by running since the same
-  /// boot. One that has neither in common with this process is as one of another host.
+  /// boot. One that has neither in common with this process, or whose pid is counted elsewhere (in
+  /// another container), is as one of another host.
   bool on_this_host() const;
   /// Whether it may still be at work: false only where it was on this host and is no more. A
   /// process that nothing here may look at (/proc mounted with hidepid) may live while kill(2)

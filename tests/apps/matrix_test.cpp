@@ -513,6 +513,11 @@ TEST_CASE("matrix: who holds a lock is told from others of that name, and lives 
   earlier.boot = "another";
   if (!self.machine.empty()) CHECK_FALSE(earlier.may_live());
 
+  Owner contained = self;  // another container of this name: its pids are not ours
+  contained.pids = "pid:[1]";
+  CHECK_FALSE(contained.on_this_host());
+  CHECK(contained.may_live());
+
   // What /proc does not show (hidepid): alive while the system knows the number.
   Owner hidden = self;
   hidden.started = 0;
