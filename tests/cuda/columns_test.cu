@@ -54,7 +54,7 @@ void next_order() {
 #endif
 }
 
-// Sums over the middle of `m`, by both kernels that share columns between blocks.
+// Sums over the middle of `m`, by both that share columns between blocks.
 std::vector<float> sums_of(const Variable& x, Tensor& columns) {
   const Middle m = {x.shape()[0], x.shape()[1], x.shape()[2]};
   const Tensor middle = sum(x, {1}).value();
