@@ -12,6 +12,9 @@
 #include <fstream>
 #include <thread>
 
+#include "apps/options.h"
+#include "apps/study/job_lock.h"
+
 namespace decant::apps {
 namespace fs = std::filesystem;
 
@@ -128,6 +131,17 @@ const std::string& trained() {
     return made;
   }();
   return path;
+}
+
+void leave_lock(const std::filesystem::path& file, const std::string& host) {
+  std::filesystem::create_directories(file.parent_path());
+  Owner owner = Owner::self();
+  if (!host.empty()) owner.host = host;
+  write_bytes(file, Json({{"host", owner.host},
+                          {"boot", owner.boot},
+                          {"pid", owner.pid},
+                          {"started", owner.started - 1}})  // an earlier process of this pid
+                        .dump());
 }
 
 }  // namespace decant::apps

@@ -58,4 +58,7 @@ std::vector<std::string> tiny_run(const std::string& command = "train");
 
 std::vector<std::string> operator+(std::vector<std::string> a, const std::vector<std::string>& b);
 
+/// Leaves the lock of a process of this host that is dead, or of one of another host.
+void leave_lock(const std::filesystem::path& file, const std::string& host);
+
 }  // namespace decant::apps
