@@ -46,14 +46,19 @@ class BranchConv : public Module {
   GroupNorm norm_;
 };
 
+/// How much smaller than the image the finest of the four maps is: what the head makes good.
+int64_t upsampling(int64_t depth) {
+  check(depth >= 3, "fpn: expected an encoder of a depth of at least 3, got ", depth);
+  return int64_t{1} << (depth - 3);
+}
+
 class Fpn : public Decoder {
  public:
   Fpn(const std::vector<int64_t>& channels, const NetworkSpec& spec)
       : Decoder({.in_channels = spec.options.channels->at(1),
                  .kernel = 1,
-                 .upsampling = int64_t{1} << (spec.depth - 3)}),
+                 .upsampling = upsampling(spec.depth)}),
         dropout_(*spec.options.dropout) {
-    check(spec.depth >= 3, "fpn: expected an encoder of a depth of at least 3, got ", spec.depth);
     const int64_t pyramid = spec.options.channels->at(0);
     const int64_t branch = spec.options.channels->at(1);
     check(branch % kGroups == 0, "fpn: expected channels of its branches that ", kGroups,
