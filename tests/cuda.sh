@@ -1,17 +1,16 @@
 #!/bin/sh
 # The CUDA backend where there is no card: runs every kernel on the emulated device, also with blocks
 # and threads in another order, and compiles the kernels for real where nvcc is installed.
-# tests/checked.sh runs them under sanitizers, tests/gpu.sh on a card.
+# tests/checked.sh runs them under sanitizers, with the tests of nn and data that have a device;
+# tests/gpu.sh runs them on a card.
 set -eu
 cd "$(dirname "$0")/.."
 jobs=$(nproc)
 
 cmake --preset emulated -DDECANT_WERROR=ON >/dev/null
-cmake --build --preset emulated -j "$jobs" --target test_engine test_cuda test_nn test_data test_apps_cuda gpu_bench decant
+cmake --build --preset emulated -j "$jobs" --target test_engine test_cuda test_apps_cuda gpu_bench decant
 ctest --preset emulated -R '^(engine|cuda.*|gpu_script)$'
 DECANT_EMULATED_SEED=7 build/emulated/bin/test_cuda
-build/emulated/bin/test_data --test-case='*device*'
-build/emulated/bin/test_nn --test-case='cuda*'
 build/emulated/bin/test_apps_cuda
 build/emulated/bin/gpu_bench --tiny
 

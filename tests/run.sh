@@ -46,4 +46,4 @@ if [ -z "$quick" ]; then
 fi
 
 step "tests"
-ctest --preset release
+ctest --preset release -j "$jobs"
