@@ -270,11 +270,17 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
   CHECK(results.table.size() == 3);
 
   fs::rename(out, folder / "first");
-  const pid_t process = start_decant(run_words(file, out));
-  while (!fs::exists(out + "/runs/split0/teacher_strong/state.safetensors"))
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  kill(process, SIGKILL);
-  REQUIRE(wait_for(process) == 128 + SIGKILL);
+  // A machine that is busy elsewhere may look away for as long as this job takes: then once more.
+  for (int attempt = 0; attempt == 0 || fs::exists(out + "/runs/split0/teacher_strong.json");
+       ++attempt) {
+    REQUIRE(attempt < 20);
+    fs::remove_all(out);
+    const pid_t process = start_decant(run_words(file, out));
+    while (!fs::exists(out + "/runs/split0/teacher_strong/state.safetensors"))
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    kill(process, SIGKILL);
+    wait_for(process);
+  }
   CHECK_FALSE(fs::exists(out + "/results.json"));
   const std::string provenance = out + "/runs/split0/teacher_strong.provenance.json";
   const std::string begun_by = Json::parse(bytes_of(provenance)).at("program");
