@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is needed, builds the release and runs all tests. On a bare Debian 12:
 #   tests/run.sh            everything but the linter
-#   tests/run.sh --quick    the release build, the op table and the unit tests
+#   tests/run.sh --quick    the release build, the op table and the unit tests: no parity, no CUDA
 #   tests/run.sh --lint     everything, clang-tidy over all sources as well: 10 minutes more on 2 cores
 # Images and parity values beside the checkout (../shared) are used where they are; every test that
 # needs them says so where they are not.
@@ -46,4 +46,4 @@ if [ -z "$quick" ]; then
 fi
 
 step "tests"
-ctest --preset release -j "$jobs"
+ctest --preset release -j "$jobs" ${quick:+-LE parity}
