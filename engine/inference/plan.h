@@ -31,7 +31,8 @@ class InferencePlan {
   /// images, of another type or another device.
   InferencePlan(const Trace& trace, uint64_t input, const std::vector<uint64_t>& outputs);
 
-  /// images [N, H, W, C], H, W and C as traced -> the outputs, in their order.
+  /// images [N, H, W, C], H, W and C as traced -> the outputs, in their order. A few images are
+  /// worked on at a time: the memory of maps between does not grow with N.
   /// Throws Error for images of another shape. May be called from several threads at once.
   std::vector<Tensor> run(const Tensor& images) const;
 
@@ -53,6 +54,7 @@ class InferencePlan {
   };
 
   void free_early(size_t values);
+  std::vector<Tensor> run_together(const Tensor& images) const;
 
   struct Source {
     Tensor tensor;
