@@ -12,10 +12,11 @@ cmake --preset emulated-asan -DDECANT_WERROR=ON >/dev/null
 cmake --build --preset emulated-asan -j "$jobs" \
   --target test_engine test_nn test_data test_kd test_cuda
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-# One per core, each shown when it is done: the emulated device runs on one thread.
+# One per core, each shown when it is done: the emulated device runs on one thread. The tables of all
+# networks' names and sums walk the same code 43 times: without.
 printf '%s\n' engine nn data kd | xargs -P "$jobs" -I ROOM sh -c '
   log=build/emulated-asan/ROOM.log
-  build/emulated-asan/bin/test_ROOM --test-case-exclude="*slow*" >$log 2>&1; code=$?
+  build/emulated-asan/bin/test_ROOM --test-case-exclude="*state dict are*,summary: parameters*" >$log 2>&1; code=$?
   cat $log; exit $code'
 ctest --preset emulated-asan -j "$jobs" --no-tests=error -R '^cuda'  # with the planted bugs that must end a program
 
