@@ -191,20 +191,27 @@ class Bench {
     return rows;
   }
 
-  /// Weights by PyTorch's names under "state." and "teacher.", the batch, and of one step "loss"
-  /// and "gradient.NAME", or the "logits" of inference; images and maps [N, C, H, W].
+  /// Weights by PyTorch's names as "state.0000.NAME" and "teacher.0000.NAME", the batch, and of one
+  /// step "loss" and "gradient.0000.NAME", or the "logits" of inference; images and maps
+  /// [N, C, H, W]. The numbers keep the order, which a file does not.
   void save(const std::string& path) {
     TensorFile file;
     const auto add = [&](const std::string& name, const Tensor& t) {
       file.tensors.push_back(
           {name, t.shape().rank() == 4 ? permute(Variable(t), {0, 3, 1, 2}).value() : t});
     };
-    const auto add_state = [&](const std::string& prefix, nn::Module& module) {
-      for (NamedTensor& entry : nn::state_dict(module))
-        file.tensors.push_back({prefix + entry.name, std::move(entry.tensor)});
+    const auto numbered = [](std::string_view kind, size_t i, const std::string& name) {
+      const std::string digits = std::to_string(i);
+      return str(kind, '.', std::string(4 - std::min<size_t>(4, digits.size()), '0'), digits, '.',
+                 name);
     };
-    add_state("state.", *network_);
-    if (teacher_) add_state("teacher.", teacher_->network());
+    const auto add_state = [&](std::string_view kind, nn::Module& module) {
+      size_t i = 0;
+      for (NamedTensor& entry : nn::state_dict(module))
+        file.tensors.push_back({numbered(kind, i++, entry.name), std::move(entry.tensor)});
+    };
+    add_state("state", *network_);
+    if (teacher_) add_state("teacher", teacher_->network());
     add("images", batch_.images);
     add("masks", batch_.masks);
     if (options_.what == "infer") {
@@ -214,8 +221,9 @@ class Bench {
       step.run(batch_, 3e-4, count_++);
       add("loss",
           step.figures().view(std::ranges::find(step.names(), "loss") - step.names().begin(), {1}));
+      size_t i = 0;
       for (const nn::ParameterSet::Slot& slot : parameters_->slots())
-        add("gradient." + slot.name,
+        add(numbered("gradient", i++, slot.name),
             parameters_->gradients().view(slot.offset, slot.parameter->shape));
     }
     write_safetensors(path, file);

@@ -60,7 +60,8 @@ def read_safetensors(path):
 
 
 def under(prefix, tensors):
-    return [tensor for name, tensor in tensors.items() if name.startswith(prefix)]
+    """In the order in which the network has them, which their numbers say: "state.0000.NAME"."""
+    return [tensor for name, tensor in sorted(tensors.items()) if name.startswith(prefix)]
 
 
 class TrainingPeer:
