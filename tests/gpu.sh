@@ -12,6 +12,7 @@
 #   GPU_RESULTS  folder of the results         (gpu-results)
 #   GPU_BUILD    build folder                  (build/gpu)
 #   GPU_ARCH     CMAKE_CUDA_ARCHITECTURES      (the card's own)
+#   GPU_TYPE     CMAKE_BUILD_TYPE of what runs on the host (Release)
 #   GPU_TARGETS  what the stage build makes   (all that the other stages run)
 #   GPU_STEPS    steps that are timed together (30)
 #   GPU_PYTHON   a Python with PyTorch         (python3)
@@ -39,7 +40,7 @@ stage_build() {
   arch=${GPU_ARCH:-$(card compute_cap | tr -d '.')-real}
   [ "$arch" = "90-real" ] && arch=90a-real
   [ "$arch" = "-real" ] && { echo "gpu.sh: expected a card, nvidia-smi shows none (GPU_ARCH names one)" >&2; return 2; }
-  set -- -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DDECANT_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=$arch"
+  set -- -S . -B "$build" -DCMAKE_BUILD_TYPE="${GPU_TYPE:-Release}" -DDECANT_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=$arch"
   [ -d third_party/bundled ] && set -- "$@" -DDECANT_BUNDLED=third_party/bundled
   command -v ninja >/dev/null && set -- "$@" -G Ninja
   cmake "$@" >"$results/configure.log" 2>&1 || { cat "$results/configure.log"; return 1; }
