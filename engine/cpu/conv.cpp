@@ -19,6 +19,7 @@ namespace decant::cpu {
 namespace {
 
 constexpr int64_t kTasks = 32;      // enough to keep many threads busy
+constexpr int64_t kMinTasks = 16;   // where lines are made, and so panels are not cut into groups
 constexpr int64_t kMinPixels = 96;  // of a block, so that each part of a panel is used often
 
 int64_t lines_per_block(const Gather& g, const SourceLines& source) {
@@ -78,7 +79,9 @@ void run(const Gather& g, const PackedFilters& filters, const Source& source, co
   const std::vector<Segment> segments = geometry.segments(source_channels);
   const int64_t block = lines_per_block(g, geometry);
   const int64_t blocks = ceil_div(g.lines(), block);
-  const int64_t panel_groups = std::min(out.count(), ceil_div(kTasks, blocks));
+  // Each group fetches the lines: those that are made are made by one.
+  const int64_t panel_groups =
+      source.data() == nullptr ? 1 : std::min(out.count(), ceil_div(kTasks, blocks));
   const int64_t panels_per_task = ceil_div(out.count(), panel_groups);
 
   parallel_for(blocks * panel_groups, [&](int64_t task) {
@@ -88,7 +91,7 @@ void run(const Gather& g, const PackedFilters& filters, const Source& source, co
     const int64_t last_panel = std::min(out.count(), first_panel + panels_per_task);
     if (first_panel >= last_panel) return;
     SourceLines lines(geometry);
-    Scratch buffer(std::max<int64_t>(1, lines.buffer_size(end - begin)));
+    Scratch buffer(lines.buffer_size(end - begin));
     lines.fetch(source, begin, end, buffer.data());
 
     for (int64_t i = first_panel; i < last_panel; ++i) {
@@ -235,15 +238,42 @@ void direct_input_gradient(const ConvShape& s, const float* dy, const float* w, 
   DirectConvTranspose(s, {w, bias}).run(s.n, {dy}, dx);
 }
 
+namespace {
+
+// Maps of few blocks are small: rather than by one group of panels they are made whole.
+bool pointwise_reads_lines(const ConvShape& s) {
+  if (!is_pointwise(s)) return false;
+  const Gather g = gather_forward(merge_lines(s));
+  const int64_t blocks = ceil_div(g.lines(), lines_per_block(g, SourceLines(g, true)));
+  return blocks >= kMinTasks || forward_outputs(s).count() == 1;
+}
+
+bool has_depthwise_gradients(const ConvShape& s) {
+  return algorithm_of(s, ConvPass::input_gradient) == ConvAlgorithm::depthwise;
+}
+
+}  // namespace
+
 bool reads_lines(const ConvShape& s) {
-  const ConvAlgorithm algorithm = algorithm_of(s, ConvPass::forward);
-  return algorithm == ConvAlgorithm::depthwise || algorithm == ConvAlgorithm::few_outputs ||
-         is_pointwise(s);
+  switch (algorithm_of(s, ConvPass::forward)) {
+    case ConvAlgorithm::depthwise:
+      return depthwise_reads_lines(s);
+    case ConvAlgorithm::few_outputs:
+      return few_outputs_reads_lines(s);
+    case ConvAlgorithm::direct:
+      return pointwise_reads_lines(s);
+    case ConvAlgorithm::winograd:
+      break;
+  }
+  return false;
+}
+
+bool gradients_in_one_pass(const ConvShape& s) {
+  return has_depthwise_gradients(s) || has_pointwise_gradients(s);
 }
 
 bool gradients_read_once(const ConvShape& s) {
-  return algorithm_of(s, ConvPass::input_gradient) == ConvAlgorithm::depthwise ||
-         has_pointwise_gradients(s);
+  return has_depthwise_gradients(s) ? depthwise_gradients_read_once(s) : has_pointwise_gradients(s);
 }
 
 void conv2d_forward(const ConvShape& s, const Source& x, const float* w, const float* bias,
@@ -294,7 +324,7 @@ void conv2d_input_gradient(const ConvShape& s, const float* dy, const float* w, 
 
 void conv2d_gradients(const ConvShape& s, const Source& x, const Source& dy, const float* w,
                       float* dx, float* dw) {
-  if (dw != nullptr && gradients_read_once(s)) {
+  if (dw != nullptr && gradients_in_one_pass(s)) {
     return has_pointwise_gradients(s) ? pointwise_gradients(s, x, dy, w, dx, dw)
                                       : depthwise_gradients(s, x, dy, w, dx, dw);
   }

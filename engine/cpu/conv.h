@@ -20,7 +20,8 @@ struct ConvShape {
 /// y = x * w + bias; bias [c_out] or null. x is in memory unless reads_lines(s).
 void conv2d_forward(const ConvShape& s, const Source& x, const float* w, const float* bias,
                     float* y);
-/// Whether the forward pass asks for each line of x about once, as it goes.
+/// Whether the forward pass makes an x that is not in memory as it goes, no line of it more than
+/// one and a half times on the average. Where it would be more, x is made whole beforehand.
 bool reads_lines(const ConvShape& s);
 
 /// dx from dy. With a bias [c_in] this is the forward pass of a transposed convolution.
@@ -30,11 +31,14 @@ void conv2d_input_gradient(const ConvShape& s, const float* dy, const float* w, 
 /// dw from x and dy.
 void conv2d_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw);
 
-/// Both, or the one that is not null. x and dy are in memory unless gradients_read_once(s) and dw
-/// is wanted.
+/// Both, or the one that is not null: where dw is wanted and gradients_in_one_pass(s), from one
+/// visit to x and dy. These are in memory unless gradients_read_once(s) and dw is wanted.
 void conv2d_gradients(const ConvShape& s, const Source& x, const Source& dy, const float* w,
                       float* dx, float* dw);
-/// Whether dx and dw are made in one pass, which asks for each line of x and dy about once.
+bool gradients_in_one_pass(const ConvShape& s);
+/// Whether that pass makes each line of an x that is not in memory once, and those of dy one and a
+/// half times at most, on the average. Strided depthwise convolutions, and those of small maps,
+/// would make them several times.
 bool gradients_read_once(const ConvShape& s);
 
 }  // namespace decant::cpu

@@ -22,12 +22,12 @@ void forward(const ConvShape& shape, const Source& x, const float* w, const floa
   const Gather g = gather_forward(s);
   const SourceLines geometry(g, x.data() == nullptr);
   const std::vector<Segment> segments = geometry.segments(s.c_in);
-  const int64_t block = std::min(geometry.lines_in_cache(), ceil_div(g.lines(), kTasks));
+  const int64_t block = geometry.lines_per_block(kTasks);
   parallel_for(ceil_div(g.lines(), block), [&](int64_t i) {
     const int64_t begin = i * block;
     const int64_t end = std::min(g.lines(), begin + block);
     SourceLines lines(geometry);
-    Scratch buffer(std::max<int64_t>(1, lines.buffer_size(end - begin)));
+    Scratch buffer(lines.buffer_size(end - begin));
     lines.fetch(x, begin, end, buffer.data());
     for (int64_t line = begin; line < end; ++line) {
       const int64_t first = g.out_pixel(line) * s.c_out;
@@ -87,6 +87,12 @@ void few_outputs_forward(const ConvShape& s, const Source& x, const float* w, co
   forward(s, x, w, bias, PointwiseKind::none, nullptr, y);
 }
 
+bool few_outputs_reads_lines(const ConvShape& shape) {
+  const Gather g = gather_forward(merge_lines(shape));
+  const SourceLines geometry(g, true);
+  return geometry.fits(geometry.lines_per_block(kTasks));
+}
+
 // Pixels are cut into slots, each with sums of its own that are merged in order.
 void few_outputs_weight_gradient(const ConvShape& shape, const float* x, const float* dy,
                                  float* dw) {
@@ -96,7 +102,8 @@ void few_outputs_weight_gradient(const ConvShape& shape, const float* x, const f
   const std::vector<Segment> segments = geometry.segments(s.c_in);
   const int64_t depth = s.kh * s.kw * s.c_in;
   const int64_t size = s.c_out * depth;
-  const int64_t lines_per_slot = ceil_div(g.lines(), slots_for(g, size));
+  const int64_t lines_per_slot =
+      ceil_div(g.lines(), slots_for(g.lines(), g.lines() * g.columns, size));
   const int64_t slots = ceil_div(g.lines(), lines_per_slot);
   const int64_t block = std::min(geometry.lines_in_cache(), lines_per_slot);
   const int64_t max_width = kernels().max_width;
@@ -128,7 +135,7 @@ void few_outputs_weight_gradient(const ConvShape& shape, const float* x, const f
     const int64_t slot_begin = slot * lines_per_slot;
     const int64_t slot_end = std::min(g.lines(), slot_begin + lines_per_slot);
     SourceLines lines(geometry);
-    Scratch buffer(std::max<int64_t>(1, lines.buffer_size(block)));
+    Scratch buffer(lines.buffer_size(block));
     for (int64_t begin = slot_begin; begin < slot_end; begin += block) {
       const int64_t end = std::min(slot_end, begin + block);
       lines.fetch(x, begin, end, buffer.data());
@@ -138,11 +145,9 @@ void few_outputs_weight_gradient(const ConvShape& shape, const float* x, const f
     }
   });
   parallel_ranges(size, kElementGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) {
-      float total = sums.data()[k];
-      for (int64_t slot = 1; slot < slots; ++slot) total += sums.data()[slot * size + k];
-      dw[k] = total;
-    }
+    float* const total = sums.data() + begin;
+    add_slots(slots, size, end - begin, total);
+    std::copy_n(total, end - begin, dw + begin);
   });
 }
 

@@ -15,7 +15,6 @@
 namespace decant::cpu {
 namespace {
 
-constexpr int64_t kMaxSlots = 16;
 constexpr int64_t kMaxFilters = int64_t{32} * 1024;   // 128 KB, twice: w, and a slot of dw
 constexpr int64_t kBlockFloats = int64_t{16} * 1024;  // of x and dy: 64 KB
 constexpr int64_t kMinBlock = 32;                     // pixels, so that sums stay in registers
@@ -49,19 +48,18 @@ struct Sides {
   }
 };
 
-// Pixels of a map in a buffer whose last vector may be read beyond the last pixel.
+// Pixels of a map, which are copied to where the last vector may be read beyond the last pixel.
 class Block {
  public:
   Block(const Source& source, int64_t channels, int64_t pixels, bool read_beyond)
       : source_(source),
         channels_(channels),
         copies_(read_beyond && channels % kernels().lanes != 0),
-        buffer_(pixels * channels + kernels().lanes) {
-    std::fill_n(buffer_.data(), pixels * channels + kernels().lanes, 0.0F);
-  }
+        buffer_(copies_ || source.data() == nullptr ? pixels * channels + kernels().lanes : 0) {}
   const float* fetch(int64_t begin, int64_t end) {
     if (!copies_) return source_.pixels(begin, end, channels_, buffer_.data());
     source_.copy(begin, end, channels_, buffer_.data());
+    std::fill_n(buffer_.data() + (end - begin) * channels_, kernels().lanes, 0.0F);
     return buffer_.data();
   }
 
@@ -75,8 +73,7 @@ class Block {
 }  // namespace
 
 bool is_pointwise(const ConvShape& s) {
-  return s.kh == 1 && s.kw == 1 && s.stride == 1 && s.top == 0 && s.left == 0 && s.ho == s.h &&
-         s.wo == s.w && s.groups == 1;
+  return maps_pixels(s) && s.groups == 1;
 }
 
 bool has_pointwise_gradients(const ConvShape& s) {
@@ -93,8 +90,9 @@ void pointwise_gradients(const ConvShape& s, const Source& x, const Source& dy, 
   const int64_t pixels = s.n * s.h * s.w;
   const int64_t size = s.c_in * s.c_out;
   const int64_t block = std::max(kMinBlock, kBlockFloats / (s.c_in + s.c_out));
-  const int64_t blocks_per_slot = ceil_div(ceil_div(pixels, block), kMaxSlots);
-  const int64_t slots = ceil_div(pixels, blocks_per_slot * block);
+  const int64_t blocks = ceil_div(pixels, block);
+  const int64_t blocks_per_slot = ceil_div(blocks, slots_for(blocks, pixels, size));
+  const int64_t slots = ceil_div(blocks, blocks_per_slot);
   Scratch sums(slots * size);
   parallel_for(slots, [&](int64_t slot) {
     Block x_block(x, s.c_in, block, sides.along_x());
@@ -111,14 +109,19 @@ void pointwise_gradients(const ConvShape& s, const Source& x, const Source& dy, 
     }
   });
   parallel_ranges(size, kElementGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      // dw lies as [c_out, c_in], the sums as [narrow, wide].
-      const int64_t at = sides.along_x() ? i : i % s.c_in * s.c_out + i / s.c_in;
-      float total = sums.data()[at];
-      for (int64_t slot = 1; slot < slots; ++slot) total += sums.data()[slot * size + at];
-      dw[i] = total;
-    }
+    float* const total = sums.data() + begin;
+    add_slots(slots, size, end - begin, total);
+    if (sides.along_x()) std::copy_n(total, end - begin, dw + begin);
   });
+  if (sides.along_x()) return;
+  // The sums lie as [c_in, c_out], dw as [c_out, c_in].
+  kernels().transpose({.rows = s.c_out,
+                       .columns = s.c_in,
+                       .a = sums.data(),
+                       .a_stride = s.c_out,
+                       .b = dw,
+                       .b_stride = s.c_in,
+                       .width = s.c_in});
 }
 
 }  // namespace decant::cpu

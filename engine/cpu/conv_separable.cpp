@@ -60,7 +60,7 @@ class SeparableConv : public PreparedConv {
         std::min({geometry.lines_in_cache(), fitting, ceil_div(g.lines(), kTasks)});
     parallel_ranges(g.lines(), block, [&](int64_t begin, int64_t end) {
       SourceLines lines(geometry);
-      Scratch buffer(std::max<int64_t>(1, lines.buffer_size(end - begin)));
+      Scratch buffer(lines.buffer_size(end - begin));
       if (input_.c > 0)
         lines.fetch_pixels(joined(in), begin, end, buffer.data());
       else

@@ -15,7 +15,6 @@ namespace decant::cpu {
 namespace {
 
 constexpr int64_t kTasks = 16;
-constexpr int64_t kMaxSlots = 16;
 constexpr int64_t kSlotPixels = 512;  // so that adding up dwarfs merging
 constexpr int64_t kMaxAccumulators = 20'000'000 / sizeof(float);
 constexpr int64_t kChunkPixels = 128;  // of packed dy at a time: 32 KB of the first-level cache
@@ -89,10 +88,16 @@ void add_pixels(const Slot& slot, SourceLines& lines, int64_t begin, int64_t end
 
 }  // namespace
 
-int64_t slots_for(const Gather& g, int64_t accumulators) {
-  const int64_t pixels = g.lines() * g.columns;
-  const int64_t wanted = std::min({kMaxSlots, ceil_div(pixels, kSlotPixels), g.lines()});
+int64_t slots_for(int64_t units, int64_t pixels, int64_t accumulators) {
+  const int64_t wanted = std::min({kMaxSlots, ceil_div(pixels, kSlotPixels), units});
   return std::clamp<int64_t>(kMaxAccumulators / accumulators, 1, wanted);
+}
+
+void add_slots(int64_t slots, int64_t size, int64_t count, float* total) {
+  for (int64_t slot = 1; slot < slots; ++slot) {
+    const float* other = total + slot * size;
+    for (int64_t i = 0; i < count; ++i) total[i] += other[i];
+  }
 }
 
 void direct_weight_gradient(const ConvShape& shape, const float* x, const float* dy, float* dw) {
@@ -106,7 +111,8 @@ void direct_weight_gradient(const ConvShape& shape, const float* x, const float*
   const int64_t group_size = panels.packed_size(depth);
   const int64_t size = s.groups * group_size;
   const int64_t panel_count = s.groups * panels.count();
-  const int64_t lines_per_slot = ceil_div(g.lines(), slots_for(g, size));
+  const int64_t lines_per_slot =
+      ceil_div(g.lines(), slots_for(g.lines(), g.lines() * g.columns, size));
   const int64_t slots = ceil_div(g.lines(), lines_per_slot);
   const int64_t wanted_parts = std::min(ceil_div(kTasks, slots * panel_count), depth / kMinDepth);
   const int64_t part = ceil_div(depth, std::max<int64_t>(1, wanted_parts));
@@ -131,7 +137,7 @@ void direct_weight_gradient(const ConvShape& shape, const float* x, const float*
                             panels.offset(panel, depth) + first * width};
     const int64_t block = std::min(geometry.lines_in_cache(), lines_per_slot);
     SourceLines lines(geometry);
-    Scratch buffer(std::max<int64_t>(1, lines.buffer_size(block)));
+    Scratch buffer(lines.buffer_size(block));
     const int64_t chunk = std::max(kChunkPixels, g.columns) + kChunkPixels;
     Scratch packed(chunk * width);
     const int64_t slot_begin = slot * lines_per_slot;
@@ -152,10 +158,7 @@ void direct_weight_gradient(const ConvShape& shape, const float* x, const float*
     const int64_t begin = task % pieces * kMergeDepth;
     const int64_t rows = std::min(depth, begin + kMergeDepth) - begin;
     float* total = sums.data() + group * group_size + panels.offset(panel, depth) + begin * width;
-    for (int64_t slot = 1; slot < slots; ++slot) {
-      const float* other = total + slot * size;
-      for (int64_t i = 0; i < rows * width; ++i) total[i] += other[i];
-    }
+    add_slots(slots, size, rows * width, total);
     kernels().transpose({.rows = panels.columns(panel),
                          .columns = rows,
                          .a = total,

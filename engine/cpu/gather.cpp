@@ -7,6 +7,7 @@ namespace {
 
 constexpr int64_t kCacheFloats =
     int64_t{96} * 1024;  // 384 KB of a second-level cache of 512 KB or more
+constexpr int64_t kMaxMadeFloats = 4 * kCacheFloats;  // of each thread
 
 // floor(a / b) for b > 0.
 int64_t floor_div(int64_t a, int64_t b) {
@@ -67,10 +68,13 @@ std::vector<Gather> gather_input_gradient(const ConvShape& s) {
   return phases;
 }
 
+bool maps_pixels(const ConvShape& s) {
+  return s.kh == 1 && s.kw == 1 && s.stride == 1 && s.top == 0 && s.left == 0 && s.ho == s.h &&
+         s.wo == s.w;
+}
+
 ConvShape merge_lines(ConvShape s) {
-  const bool pointwise = s.kh == 1 && s.kw == 1 && s.stride == 1 && s.top == 0 && s.left == 0 &&
-                         s.ho == s.h && s.wo == s.w;
-  if (!pointwise) return s;
+  if (!maps_pixels(s)) return s;
   int64_t lines = s.n * s.h;
   int64_t pixels = s.w;
   while (pixels < 96 && lines % 2 == 0) {
@@ -83,7 +87,7 @@ ConvShape merge_lines(ConvShape s) {
   return s;
 }
 
-SourceLines::SourceLines(const Gather& g, bool buffered) : g_(&g) {
+SourceLines::SourceLines(const Gather& g, bool buffered) : g_(&g), buffered_(buffered) {
   if (g.taps.empty()) {
     direct_ = true;
     row_pixels_ = g.w;
@@ -113,6 +117,17 @@ int64_t SourceLines::lines_in_cache() const {
   // Lines of one image share rows; of small images, each brings its own.
   const int64_t per_line = g_->rows > 1 ? g_->stride * row : row_span_ * row;
   return std::max<int64_t>(1, (kCacheFloats - row_span_ * row) / std::max<int64_t>(1, per_line));
+}
+
+int64_t SourceLines::lines_per_block(int64_t tasks) const {
+  const int64_t block = std::min(lines_in_cache(), ceil_div(g_->lines(), tasks));
+  if (!buffered_) return block;
+  if (g_->rows <= 2 * row_span_) return std::max<int64_t>(1, block / g_->rows) * g_->rows;
+  return std::max(block, 2 * row_span_);
+}
+
+bool SourceLines::fits(int64_t lines) const {
+  return buffer_size(lines) <= kMaxMadeFloats;
 }
 
 void SourceLines::copy_row(const CopyPixels& copy, int64_t image, int64_t row, float* out) const {

@@ -40,7 +40,9 @@ Gather gather_forward(const ConvShape& s);
 /// The phases that have output pixels; some may have no taps, their gradient is zero.
 std::vector<Gather> gather_input_gradient(const ConvShape& s);
 
-/// A 1x1 convolution does not care where pixels lie: longer lines make better tiles.
+/// 1x1, stride 1, no padding: pixels by themselves.
+bool maps_pixels(const ConvShape& s);
+/// Such a convolution does not care where pixels lie: longer lines make better tiles.
 ConvShape merge_lines(ConvShape s);
 
 /// The source rows that some lines of output need, as one buffer with the zeros of the padding in
@@ -51,13 +53,20 @@ class SourceLines {
   using CopyPixels =
       std::function<void(int64_t image, int64_t row, int64_t first, int64_t count, float* out)>;
 
-  /// `buffered`: the source is made by fetch_pixels or by itself, so the buffer is always there.
+  /// `buffered`: the source is made, by itself or by fetch_pixels, so the buffer is always there.
   explicit SourceLines(const Gather& g, bool buffered = false);
 
   /// Floats of the buffer for `lines` consecutive lines; 0 where the source is used as it is.
   int64_t buffer_size(int64_t lines) const;
   /// Lines per block such that the buffer stays in the second-level cache.
   int64_t lines_in_cache() const;
+  /// The same for `tasks` blocks or more. A row that is made is made by each block that reads it:
+  /// so those blocks are whole images, each row made once, or so long that rows are made 3/2 times
+  /// at most.
+  int64_t lines_per_block(int64_t tasks) const;
+  /// Whether a buffer for so many lines is small enough to make the source in, block by block,
+  /// instead of making it whole beforehand.
+  bool fits(int64_t lines) const;
 
   /// Fetches lines [begin, end) into `buffer`.
   void fetch(const Source& source, int64_t begin, int64_t end, float* buffer);
@@ -65,6 +74,8 @@ class SourceLines {
   /// Where the taps of a fetched line's first pixel begin.
   const float* line(int64_t line) const;
 
+  /// Rows of the source that one line's taps reach over.
+  int64_t row_span() const { return row_span_; }
   int64_t pixel_stride() const { return g_->stride * g_->c; }
   /// Offsets of the taps of pixel 0 from line().
   std::vector<int64_t> tap_offsets() const;
@@ -76,8 +87,9 @@ class SourceLines {
   void copy_row(const CopyPixels& copy, int64_t image, int64_t row, float* out) const;
 
   const Gather* g_;
+  bool buffered_;
   int64_t min_row_ = 0, min_column_ = 0;
-  int64_t row_span_ = 1;    // rows that one line's taps reach over
+  int64_t row_span_ = 1;
   int64_t row_pixels_ = 0;  // of the buffer
   bool direct_ = false;
   const float* base_ = nullptr;

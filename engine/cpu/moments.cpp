@@ -36,7 +36,7 @@ void channel_moments(const Source& x, int64_t pixels, int64_t channels, double* 
   float* deviations = means + tiles * columns;
   parallel_for(tiles, [&](int64_t t) {
     const int64_t begin = t * tile * together;
-    Scratch made(x.data() == nullptr ? tile * columns : 1);
+    Scratch made(x.data() == nullptr ? tile * columns : 0);
     kernels.moments({.pixels = count(t),
                      .channels = columns,
                      .x = x.pixels(begin, begin + count(t) * together, channels, made.data()),

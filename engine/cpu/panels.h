@@ -14,13 +14,13 @@ inline int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
 
-/// Uninitialised floats for the time of a call. They come from the tensors' allocator, so that a
-/// training step takes nothing from the operating system.
+/// Uninitialised floats for the time of a call; null where there are none. They come from the
+/// tensors' allocator, so that a training step takes nothing from the operating system.
 class Scratch {
  public:
   explicit Scratch(int64_t size)
       : bytes_(static_cast<size_t>(size) * sizeof(float)),
-        data_(static_cast<float*>(cpu_memory::allocate(bytes_))) {}
+        data_(size > 0 ? static_cast<float*>(cpu_memory::allocate(bytes_)) : nullptr) {}
   ~Scratch() {
     if (data_ != nullptr) cpu_memory::release(data_, bytes_);
   }
