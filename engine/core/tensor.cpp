@@ -39,10 +39,16 @@ Storage::Storage(size_t bytes, Device device) : bytes_(bytes), device_(device) {
   if (device == Device::cpu) data_ = static_cast<std::byte*>(cpu_memory::allocate(bytes));
 }
 
-Storage::Storage(int64_t rows, int64_t row_size, RowMaker make)
+void make_rows(const RowMaker& make, int64_t rows, int64_t row_size, float* out) {
+  parallel_ranges(rows, std::max<int64_t>(1, kElementGrain / row_size),
+                  [&](int64_t begin, int64_t end) { make(begin, end, out + begin * row_size); });
+}
+
+Storage::Storage(int64_t rows, int64_t row_size, RowMaker make, int depth)
     : bytes_(static_cast<size_t>(rows * row_size) * sizeof(float)),
       device_(Device::cpu),
       promised_(true),
+      depth_(depth),
       make_(std::make_shared<const RowMaker>(std::move(make))),
       row_size_(row_size) {}
 
@@ -55,11 +61,8 @@ void Storage::keep_promise() {
   const std::scoped_lock lock(mutex_);
   if (make_ == nullptr) return;  // another thread was first
   if (data_ == nullptr) data_ = static_cast<std::byte*>(cpu_memory::allocate(bytes_));
-  auto* const out = reinterpret_cast<float*>(data_);
   const int64_t rows = static_cast<int64_t>(bytes_ / sizeof(float)) / row_size_;
-  parallel_ranges(
-      rows, std::max<int64_t>(1, kElementGrain / row_size_),
-      [&](int64_t begin, int64_t end) { (*make_)(begin, end, out + begin * row_size_); });
+  make_rows(*make_, rows, row_size_, reinterpret_cast<float*>(data_));
   make_ = nullptr;  // and with it what it was made from
   promised_.store(false, std::memory_order_release);
 }
@@ -80,12 +83,13 @@ Tensor::Tensor(Shape shape, DType dtype, Device device)
         "Tensor: expected float32 or whole numbers on cuda, got float64 ", shape);
 }
 
-Tensor Tensor::promised(Shape shape, RowMaker make) {
+Tensor Tensor::promised(Shape shape, RowMaker make, int depth) {
   Tensor t;
   t.shape_ = Shape(shape.extents());
   check(t.shape_.rank() >= 1 && t.size() > 0, "Tensor::promised: expected rows of numbers, got ",
         t.shape_);
-  t.storage_ = std::make_shared<Storage>(t.size() / t.shape_[-1], t.shape_[-1], std::move(make));
+  t.storage_ =
+      std::make_shared<Storage>(t.size() / t.shape_[-1], t.shape_[-1], std::move(make), depth);
   return t;
 }
 

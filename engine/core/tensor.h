@@ -25,7 +25,7 @@ class Storage {
  public:
   Storage(size_t bytes, Device device);
   /// Memory on the CPU that is taken, and filled by `make`, once somebody asks for it.
-  Storage(int64_t rows, int64_t row_size, RowMaker make);
+  Storage(int64_t rows, int64_t row_size, RowMaker make, int depth);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -37,6 +37,8 @@ class Storage {
   size_t bytes() const { return bytes_; }
   /// What makes the rows of `row_size` floats, until data() was asked for; null from then on.
   std::shared_ptr<const RowMaker> promise(int64_t row_size);
+  /// How many promises follow upon each other up to this one; 0 once data() was asked for.
+  int depth() const { return promised_.load(std::memory_order_acquire) ? depth_ : 0; }
 
   std::atomic<uint64_t> version = 0;
 
@@ -55,6 +57,7 @@ class Storage {
   size_t bytes_;
   Device device_;
   std::atomic<bool> promised_ = false;
+  int depth_ = 0;
   std::mutex mutex_;  // of the next two
   std::shared_ptr<const RowMaker> make_;
   int64_t row_size_ = 0;
@@ -81,9 +84,16 @@ class Tensor {
   /// Of float32 on the CPU: a value that is cheaper to make than to keep. A reader that asks for
   /// its data has it made, once, whole and into memory. One that works through it piece by piece
   /// asks for promise() first and makes the pieces in its cache: then the value never exists.
-  static Tensor promised(Shape shape, RowMaker make);
-  /// What makes its rows, or null where its data are in memory.
+  /// `depth` is one more than that of the deepest promise that it is made from.
+  static Tensor promised(Shape shape, RowMaker make, int depth = 1);
+  /// What makes its rows. Null where its data are in memory, and of tensors that are only a part of
+  /// a promised one, or the same numbers in rows of another length.
   std::shared_ptr<const RowMaker> promise() const;
+  /// How many promises follow upon each other up to this value; 0 where its data are in memory.
+  int promise_depth() const {
+    check_defined();
+    return storage_->depth();
+  }
 
   /// Tensor::of<float>({2, 2}, {1, 2, 3, 4}); throws Error where the counts differ.
   template <class T>
@@ -188,6 +198,9 @@ class Tensor {
   int64_t offset_ = 0;  // in elements
   std::shared_ptr<Storage> storage_;
 };
+
+/// All rows of what `make` makes, on all threads.
+void make_rows(const RowMaker& make, int64_t rows, int64_t row_size, float* out);
 
 template <class T>
 Tensor Tensor::of(Shape shape, std::span<const T> values) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "engine/core/error.h"
 #include "engine/core/tensor.h"
 
 namespace decant::cpu {
@@ -14,6 +15,7 @@ class Source {
  public:
   explicit(false) Source(const float* data) : data_(data) {}
   explicit(false) Source(const RowMaker& make) : make_(&make) {}
+  Source(const RowMaker&&) = delete;  // would be gone when it is read
 
   /// Where its pixels lie; null where they must be made.
   const float* data() const { return data_; }
@@ -36,26 +38,44 @@ class Source {
   const RowMaker* make_ = nullptr;
 };
 
+/// Promises that are made from promises are made again by each: so many follow upon each other, the
+/// next one's operand is kept in memory.
+constexpr int kMaxPromiseDepth = 4;
+
 /// A tensor's values as a Source, for as long as this lives. Where promises are not taken they are
 /// kept: the tensor's data are in memory then. What reads it later than the op that was given it
-/// must not find other values: get() throws Error if the tensor was written to since.
+/// must not find other values: get() throws Error if the tensor was written to since, or, while it
+/// is not in memory, what it is made from.
 class TensorSource {
  public:
   explicit TensorSource(const Tensor& t, bool takes_promises = true)
-      : make_(takes_promises ? t.promise() : nullptr), tensor_(t), version_(t.version()) {
-    if (make_ == nullptr) data_ = t.data<float>();
+      : make_(takes_promises && t.promise_depth() <= kMaxPromiseDepth ? t.promise() : nullptr),
+        tensor_(t),
+        version_(t.version()) {
+    if (make_ == nullptr) tensor_.data<float>();
   }
   Source get() const {
     check(tensor_.version() == version_, "promise: a value of shape ", tensor_.shape(),
           " was overwritten before what depends on it was made");
-    return make_ != nullptr ? Source(*make_) : Source(data_);
+    // Somebody else may have asked for its data.
+    const bool made = make_ == nullptr || tensor_.promise_depth() == 0;
+    return made ? Source(tensor_.data<float>()) : Source(*make_);
   }
 
  private:
   std::shared_ptr<const RowMaker> make_;
   Tensor tensor_;
   uint64_t version_;
-  const float* data_ = nullptr;
 };
+
+/// First element of a tensor that may be undefined, or null.
+template <class T>
+const T* data_or_null(const Tensor& t) {
+  return t.defined() ? t.data<T>() : nullptr;
+}
+template <class T>
+T* mutable_data_or_null(Tensor& t) {
+  return t.defined() ? t.mutable_data<T>() : nullptr;
+}
 
 }  // namespace decant::cpu

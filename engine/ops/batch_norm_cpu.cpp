@@ -7,6 +7,7 @@
 #include "engine/cpu/level.h"
 #include "engine/cpu/moments.h"
 #include "engine/cpu/panels.h"
+#include "engine/cpu/source.h"
 #include "engine/ops/batch_norm_passes.h"
 #include "engine/ops/batch_norm_reference.h"
 
@@ -35,81 +36,77 @@ Tensor gain_of(const BatchNormOperands& n) {
   return gain;
 }
 
-template <class T>
-const T* data_or_null(const Tensor& t) {
-  return t.defined() ? t.data<T>() : nullptr;
-}
-template <class T>
-T* mutable_data_or_null(Tensor& t) {
-  return t.defined() ? t.mutable_data<T>() : nullptr;
-}
-
-// A copy of values per channel, repeated for pixels that are taken together.
+// A copy of values per channel, repeated for pixels that are taken together; null of an undefined
+// tensor.
 class Repeated {
  public:
-  Repeated(const Tensor& values, int64_t times) : values_({times * values.size()}) {
+  Repeated(const Tensor& values, int64_t times) {
+    if (!values.defined()) return;
+    values_ = Tensor({times * values.size()});
     auto* to = values_.mutable_data<float>();
     for (int64_t i = 0; i < times; ++i) to = std::copy_n(values.data<float>(), values.size(), to);
   }
-  const float* data() const { return values_.data<float>(); }
+  const float* data() const { return data_or_null<float>(values_); }
 
  private:
   Tensor values_;
 };
 
+// What a pass over gradients has besides: slope and offset only where it makes those of x.
+struct PassGradients {
+  Tensor dy, slope, offset;
+};
+
 // A pass over float32: what is the same for all tiles. Its operands are in memory, or made tile by
 // tile.
-struct Pass {
-  int64_t channels;
-  int64_t pixels;
-  int64_t together;
-  Repeated mean, gain, shift;
-  TensorSource x;
-  std::optional<TensorSource> residual;
-  PointwiseKind activation;
-  std::optional<TensorSource> dy;
-  std::optional<Repeated> slope, offset;
-
-  Pass(const BatchNormOperands& n, const Tensor& gains)
-      : channels(channels_of(n.x)),
-        pixels(pixels_of(n.x)),
-        together(pixels_together(pixels, channels)),
-        mean(n.mean, together),
-        gain(gains, together),
-        shift(n.shift, together),
-        x(n.x),
-        activation(kind_of(n.activation)) {
-    if (n.residual.defined()) residual.emplace(n.residual, false);
+class Pass {
+ public:
+  Pass(const BatchNormOperands& n, const Tensor& gain, const PassGradients& d = {})
+      : channels_(channels_of(n.x)),
+        pixels_(pixels_of(n.x)),
+        together_(pixels_together(pixels_, channels_)),
+        mean_(n.mean, together_),
+        gain_(gain, together_),
+        shift_(n.shift, together_),
+        slope_(d.slope, together_),
+        offset_(d.offset, together_),
+        x_(n.x),
+        activation_(kind_of(n.activation)) {
+    if (n.residual.defined()) residual_.emplace(n.residual, false);
+    if (d.dy.defined()) dy_.emplace(d.dy);
   }
+
+  /// Pixels that fill whole vectors together, as one of so many times the channels.
+  int64_t together() const { return together_; }
 
   /// kernel(args, p) for pixels [begin, end), those that fill whole vectors together first; p is
   /// the first of args, whose pointers to results are null.
   template <class F>
   void on_pixels(int64_t begin, int64_t end, const F& kernel) const {
     const int64_t count = end - begin;
-    const Source from_x = x.get();
-    Scratch x_made(from_x.data() == nullptr ? count * channels : 1);
+    const auto made_size = [&](const Source& s) {
+      return s.data() == nullptr ? count * channels_ : 0;
+    };
+    const Source x = x_.get();
+    Scratch x_made(made_size(x));
+    const Source dy = dy_ ? dy_->get() : x;
+    Scratch dy_made(dy_ ? made_size(dy) : 0);
     NormArgs args{};
-    args.activation = activation;
-    args.x = from_x.pixels(begin, end, channels, x_made.data());
-    if (residual) args.residual = residual->get().data() + begin * channels;
-    std::optional<Scratch> dy_made;
-    if (dy) {
-      const Source from_dy = dy->get();
-      dy_made.emplace(from_dy.data() == nullptr ? count * channels : 1);
-      args.dy = from_dy.pixels(begin, end, channels, dy_made->data());
-    }
-    args.mean = mean.data();
-    args.gain = gain.data();
-    args.shift = shift.data();
-    if (slope) args.slope = slope->data();
-    if (offset) args.offset = offset->data();
-    args.pixels = count / together;
-    args.channels = channels * together;
+    args.activation = activation_;
+    args.x = x.pixels(begin, end, channels_, x_made.data());
+    if (residual_) args.residual = residual_->get().data() + begin * channels_;
+    if (dy_) args.dy = dy.pixels(begin, end, channels_, dy_made.data());
+    args.mean = mean_.data();
+    args.gain = gain_.data();
+    args.shift = shift_.data();
+    args.slope = slope_.data();
+    args.offset = offset_.data();
+    args.pixels = count / together_;
+    args.channels = channels_ * together_;
     if (args.pixels > 0) kernel(args, begin);
     const int64_t done = args.pixels * args.channels;
-    args.pixels = count % together;
-    args.channels = channels;
+    args.pixels = count % together_;
+    args.channels = channels_;
     if (args.pixels == 0) return;
     args.x += done;
     if (args.residual != nullptr) args.residual += done;
@@ -117,14 +114,21 @@ struct Pass {
     kernel(args, end - args.pixels);
   }
 
-  int64_t tile() const { return together * pixels_per_tile(channels * together); }
-  int64_t tiles() const { return ceil_div(pixels, tile()); }
+  int64_t tile() const { return together_ * pixels_per_tile(channels_ * together_); }
+  int64_t tiles() const { return ceil_div(pixels_, tile()); }
   /// on_pixels tile by tile; kernel(args, first pixel).
   template <class F>
   void on_tiles(const F& kernel) const {
-    parallel_ranges(pixels, tile(),
+    parallel_ranges(pixels_, tile(),
                     [&](int64_t begin, int64_t end) { on_pixels(begin, end, kernel); });
   }
+
+ private:
+  int64_t channels_, pixels_, together_;
+  Repeated mean_, gain_, shift_, slope_, offset_;
+  TensorSource x_;
+  std::optional<TensorSource> residual_, dy_;
+  PointwiseKind activation_;
 };
 
 reference::BatchNorm<double> reference_of(const BatchNormOperands& n, const Tensor& gain) {
@@ -146,14 +150,14 @@ void sums(const BatchNormOperands& n, const Tensor& gain, const Tensor& dy, Tens
                               mutable_data_or_null<double>(dz), sum_dz.data(), sum_dz_x.data());
     return;
   }
-  Pass pass(n, gain);
-  pass.dy.emplace(dy);
+  const Pass pass(n, gain, {.dy = dy, .slope = {}, .offset = {}});
   float* const to_dz = mutable_data_or_null<float>(dz);
-  const int64_t c = pass.channels * pass.together;
+  const int64_t channels = channels_of(n.x);
+  const int64_t c = channels * pass.together();
   const int64_t tiles = pass.tiles();
   Scratch partial(2 * tiles * c);
   pass.on_tiles([&](NormArgs& args, int64_t first) {
-    if (to_dz != nullptr) args.dz = to_dz + first * pass.channels;
+    if (to_dz != nullptr) args.dz = to_dz + first * channels;
     args.sum_dz = partial.data() + 2 * c * (first / pass.tile());
     args.sum_dz_x = args.sum_dz + c;
     kernels().normalize_sums(args);
@@ -171,34 +175,24 @@ void sums(const BatchNormOperands& n, const Tensor& gain, const Tensor& dy, Tens
 // y = act((x - mean) gain + shift + residual), of pixels that are asked for.
 RowMaker normalized_rows(const BatchNormOperands& n) {
   const auto pass = std::make_shared<const Pass>(n, gain_of<float>(n));
-  return [pass](int64_t begin, int64_t end, float* y) {
+  return [pass, channels = channels_of(n.x)](int64_t begin, int64_t end, float* y) {
     pass->on_pixels(begin, end, [&](NormArgs& args, int64_t first) {
-      args.y = y + (first - begin) * pass->channels;
+      args.y = y + (first - begin) * channels;
       kernels().normalize(args);
     });
   };
 }
 
 // dx = dz gain + (x - mean) slope + offset, of pixels that are asked for.
-RowMaker input_gradient_rows(const BatchNormOperands& n, const Tensor& gain, const Tensor& dy,
-                             const Tensor& slope, const Tensor& offset) {
-  auto pass = std::make_shared<Pass>(n, gain);
-  pass->dy.emplace(dy);
-  pass->slope.emplace(slope, pass->together);
-  pass->offset.emplace(offset, pass->together);
-  return [pass](int64_t begin, int64_t end, float* dx) {
+RowMaker input_gradient_rows(const BatchNormOperands& n, const Tensor& gain,
+                             const PassGradients& d) {
+  const auto pass = std::make_shared<const Pass>(n, gain, d);
+  return [pass, channels = channels_of(n.x)](int64_t begin, int64_t end, float* dx) {
     pass->on_pixels(begin, end, [&](NormArgs& args, int64_t first) {
-      args.dx = dx + (first - begin) * pass->channels;
+      args.dx = dx + (first - begin) * channels;
       kernels().normalize_gradient(args);
     });
   };
-}
-
-// All pixels of what looks as x does.
-void make_all(const RowMaker& rows, const Tensor& x, float* out) {
-  const int64_t channels = channels_of(x);
-  parallel_ranges(pixels_of(x), std::max<int64_t>(1, kElementGrain / channels),
-                  [&](int64_t begin, int64_t end) { rows(begin, end, out + begin * channels); });
 }
 
 template <class T>
@@ -236,7 +230,9 @@ void backward(const BatchNormOperands& n, const Tensor& dy, BatchNormGradients& 
   }
   const Tensor& dz = d.residual.defined() ? d.residual : dy;
   if (n.x.dtype() == DType::f32) {
-    d.x = Tensor::promised(n.x.shape(), input_gradient_rows(rest, gain, dz, slope, offset));
+    RowMaker rows = input_gradient_rows(rest, gain, {.dy = dz, .slope = slope, .offset = offset});
+    d.x = Tensor::promised(n.x.shape(), std::move(rows),
+                           1 + std::max(n.x.promise_depth(), dz.promise_depth()));
   } else {
     d.x = Tensor(n.x.shape(), n.x.dtype());
     batch_norm_input_gradient(rest, dz, slope, offset, d.x);
@@ -299,13 +295,17 @@ void batch_norm_inverse(const Tensor& var, double eps, Tensor& inverse) {
 }
 
 void batch_norm_forward(const BatchNormOperands& n, Tensor& y) {
-  if (n.x.dtype() == DType::f32) return make_all(normalized_rows(n), n.x, y.mutable_data<float>());
+  if (n.x.dtype() == DType::f32)
+    return make_rows(normalized_rows(n), pixels_of(n.x), channels_of(n.x), y.mutable_data<float>());
   const Tensor gain = gain_of<double>(n);
   reference::normalize(reference_of(n, gain), y.mutable_data<double>());
 }
 
 Tensor batch_norm_value(const BatchNormOperands& n) {
-  if (n.x.dtype() == DType::f32) return Tensor::promised(n.x.shape(), normalized_rows(n));
+  if (n.x.dtype() == DType::f32) {
+    RowMaker rows = normalized_rows(n);  // may keep x: its depth is asked for afterwards
+    return Tensor::promised(n.x.shape(), std::move(rows), 1 + n.x.promise_depth());
+  }
   Tensor y(n.x.shape(), n.x.dtype());
   batch_norm_forward(n, y);
   return y;
@@ -325,8 +325,9 @@ void batch_norm_sums(const BatchNormOperands& n, const Tensor& dy, Doubles& sum_
 void batch_norm_input_gradient(const BatchNormOperands& n, const Tensor& dy, const Tensor& slope,
                                const Tensor& offset, Tensor& dx) {
   if (n.x.dtype() == DType::f32) {
-    const RowMaker rows = input_gradient_rows(n, gain_of<float>(n), dy, slope, offset);
-    return make_all(rows, n.x, dx.mutable_data<float>());
+    const RowMaker rows =
+        input_gradient_rows(n, gain_of<float>(n), {.dy = dy, .slope = slope, .offset = offset});
+    return make_rows(rows, pixels_of(n.x), channels_of(n.x), dx.mutable_data<float>());
   }
   const Tensor gain = gain_of<double>(n);
   reference::normalize_gradient(reference_of(n, gain), dy.data<double>(), slope.data<double>(),

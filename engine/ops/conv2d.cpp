@@ -12,14 +12,6 @@
 
 namespace decant {
 namespace cpu {
-namespace {
-
-template <class T>
-const T* data_or_null(const Tensor& t) {
-  return t.defined() ? t.data<T>() : nullptr;
-}
-
-}  // namespace
 
 void conv2d_forward(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& bias,
                     Tensor& y) {
@@ -49,12 +41,12 @@ void conv2d_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& d
                                       dw.mutable_data<double>());
 }
 
-void conv2d_gradients(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& dy,
+void conv2d_gradients(const ConvShape& s, const Tensor& x, const Tensor& dy, const Tensor& w,
                       Tensor& dx, Tensor& dw) {
   if (dy.dtype() == DType::f32 && dw.defined()) {
     const bool once = gradients_read_once(s);
     conv2d_gradients(s, TensorSource(x, once).get(), TensorSource(dy, once).get(),
-                     data_or_null<float>(w), dx.defined() ? dx.mutable_data<float>() : nullptr,
+                     data_or_null<float>(w), mutable_data_or_null<float>(dx),
                      dw.mutable_data<float>());
     return;
   }
@@ -76,12 +68,14 @@ Tensor promised_product(const Tensor& x, const PackedProduct::Matrix& b) {
   shape[-1] = b.columns;
   const auto product = std::make_shared<const PackedProduct>(b);
   return Tensor::promised(
-      shape, [x = TensorSource(x), product, depth = b.depth](int64_t begin, int64_t end, float* y) {
+      shape,
+      [x = TensorSource(x), product, depth = b.depth](int64_t begin, int64_t end, float* y) {
         const Source source = x.get();
-        Scratch made(source.data() == nullptr ? (end - begin) * depth : 1);
+        Scratch made(source.data() == nullptr ? (end - begin) * depth : 0);
         product->run(end - begin, source.pixels(begin, end, depth, made.data()),
                      PointwiseKind::none, nullptr, y);
-      });
+      },
+      1 + x.promise_depth());
 }
 
 }  // namespace
@@ -180,19 +174,20 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& b,
         Tensor dx;
         Tensor dw;
         Tensor db;
-        const bool promised = wanted[0] && cpu::is_promised(s, dy, s.c_out, s.c_in);
-        if (wanted[0] && !promised) dx = Tensor(xs, dy.dtype(), dy.device());
-        if (wanted[1]) dw = wanted.place(1, ws, parameter_type(dy.dtype()), dy.device());
-        ON_DEVICE(dy, conv2d_gradients, s, x.get(), w.get(), dy, dx, dw);
-        if (promised)
-          dx = cpu::promised_product(dy, {.values = w.get().data<float>(),
-                                          .transposed = false,
-                                          .depth = s.c_out,
-                                          .columns = s.c_in});
-        if (wanted[2]) {
+        if (wanted[2]) {  // first: it has dy in memory, from where the others read it then
           db = wanted.place(2, {s.c_out}, parameter_type(dy.dtype()), dy.device());
           ON_DEVICE(dy, conv2d_bias_gradient, dy, db);
         }
+        const Tensor filters = w.get();
+        const bool promised = wanted[0] && cpu::is_promised(s, dy, s.c_out, s.c_in);
+        if (wanted[0] && !promised) dx = Tensor(xs, dy.dtype(), dy.device());
+        if (wanted[1]) dw = wanted.place(1, ws, parameter_type(dy.dtype()), dy.device());
+        ON_DEVICE(dy, conv2d_gradients, s, x.get(), dy, filters, dx, dw);
+        if (promised)
+          dx = cpu::promised_product(dy, {.values = filters.data<float>(),
+                                          .transposed = false,
+                                          .depth = s.c_out,
+                                          .columns = s.c_in});
         return std::vector<Tensor>{dx, dw, db};
       });
 }

@@ -19,7 +19,7 @@ void conv2d_input_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w
 void conv2d_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& dy, Tensor& dw);
 /// Those of the two that are defined; of the operands, what they need. What x and dy promise is
 /// made piece by piece where one pass over them gives both.
-void conv2d_gradients(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& dy,
+void conv2d_gradients(const ConvShape& s, const Tensor& x, const Tensor& dy, const Tensor& w,
                       Tensor& dx, Tensor& dw);
 /// db [C] = sum over pixels of dy [N, H, W, C].
 void conv2d_bias_gradient(const Tensor& dy, Tensor& db);
@@ -36,7 +36,7 @@ void conv2d_input_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w
                            const Tensor& bias, Tensor& dx);
 void conv2d_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& dy, Tensor& dw);
 void conv2d_bias_gradient(const Tensor& dy, Tensor& db);
-inline void conv2d_gradients(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& dy,
+inline void conv2d_gradients(const ConvShape& s, const Tensor& x, const Tensor& dy, const Tensor& w,
                              Tensor& dx, Tensor& dw) {
   if (dx.defined()) cuda::conv2d_input_gradient(s, dy, w, {}, dx);
   if (dw.defined()) cuda::conv2d_weight_gradient(s, x, dy, dw);

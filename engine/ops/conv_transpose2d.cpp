@@ -71,17 +71,18 @@ Variable conv_transpose2d(const Variable& x, const Variable& w, const Variable& 
         Tensor dx;
         Tensor dw;
         Tensor db;
-        if (wanted[0]) {
-          dx = Tensor(xs, dy.dtype(), dy.device());
-          ON_DEVICE(dy, conv2d_forward, s, dy, w.get(), Tensor{}, dx);
+        // Those first that have dy in memory, from where dx reads it then.
+        if (wanted[2]) {
+          db = wanted.place(2, {s.c_in}, parameter_type(dy.dtype()), dy.device());
+          ON_DEVICE(dy, conv2d_bias_gradient, dy, db);
         }
         if (wanted[1]) {
           dw = wanted.place(1, ws, parameter_type(dy.dtype()), dy.device());
           ON_DEVICE(dy, conv2d_weight_gradient, s, dy, x.get(), dw);
         }
-        if (wanted[2]) {
-          db = wanted.place(2, {s.c_in}, parameter_type(dy.dtype()), dy.device());
-          ON_DEVICE(dy, conv2d_bias_gradient, dy, db);
+        if (wanted[0]) {
+          dx = Tensor(xs, dy.dtype(), dy.device());
+          ON_DEVICE(dy, conv2d_forward, s, dy, w.get(), Tensor{}, dx);
         }
         return std::vector<Tensor>{dx, dw, db};
       });
