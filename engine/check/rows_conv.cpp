@@ -94,6 +94,8 @@ const std::vector<Convolution>& convolutions() {
       {"real: stem", {1, 48, 50, 3}, {64, 7, 7, 3}, {.stride = 2, .padding = 3}},
       {"real: head", {1, 40, 40, 16}, {1, 3, 3, 16}, {.padding = 1}},
       {"real: 1x1, 96 to 24", {2, 16, 16, 96}, {24, 1, 1, 96}, {}},
+      {"1x1, 4 to 32: the value promised", {2, 7, 9, 4}, {32, 1, 1, 4}, {}},
+      {"1x1, 32 to 4: the gradient promised", {2, 7, 9, 32}, {4, 1, 1, 32}, {}},
       {"real: 32 groups of 8", {1, 12, 12, 256}, {256, 3, 3, 8}, {.padding = 1, .groups = 32}},
       {"real: depthwise 96", {2, 20, 21, 96}, {96, 3, 3, 1}, {.padding = 1, .groups = 96}},
       {"real: depthwise 5x5 72 stride 2",
