@@ -1,6 +1,7 @@
 // Losses that are means over elements; losses over rows are in row_losses.cpp.
 #include "engine/ops/losses.h"
 
+#include <atomic>
 #include <type_traits>
 
 #include "engine/core/on_device.h"
@@ -109,9 +110,15 @@ Tensor gradient_of(const Loss& loss, const Saved& x, const Saved& target, const 
 // Whether expect_probabilities would find nothing: without a branch per element, and so in vectors.
 bool are_probabilities(const Tensor& y) {
   if (y.dtype() != DType::f32) return false;
-  int outside = 0;
-  for (const float v : y.values<float>()) outside |= static_cast<int>(!(v >= 0.0F && v <= 1.0F));
-  return outside == 0;
+  const auto* values = y.data<float>();
+  std::atomic<bool> found = false;
+  parallel_ranges(y.size(), kElementGrain, [&](int64_t begin, int64_t end) {
+    int outside = 0;
+    for (int64_t i = begin; i < end; ++i)
+      outside |= static_cast<int>(!(values[i] >= 0.0F && values[i] <= 1.0F));
+    if (outside != 0) found = true;
+  });
+  return !found;
 }
 
 // Targets as the loss reads them: on the CPU of its type, on cuda as they are.
