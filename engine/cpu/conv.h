@@ -17,6 +17,9 @@ struct ConvShape {
   int64_t top, left;
 };
 
+/// Of one group and one pixel: 1x1, stride 1, no padding.
+bool is_pointwise(const ConvShape& s);
+
 /// y = x * w + bias; bias [c_out] or null. x is in memory unless reads_lines(s).
 void conv2d_forward(const ConvShape& s, const Source& x, const float* w, const float* bias,
                     float* y);

@@ -57,9 +57,7 @@ std::unique_ptr<PreparedConv> prepare_few_outputs(const ConvShape& s, const Conv
 bool few_outputs_reads_lines(const ConvShape& s);
 void few_outputs_weight_gradient(const ConvShape& s, const float* x, const float* dy, float* dw);
 
-// Pixels by themselves, one group.
-bool is_pointwise(const ConvShape& s);
-// With filters so few that they stay in the cache.
+// is_pointwise, with filters so few that they stay in the cache.
 bool has_pointwise_gradients(const ConvShape& s);
 void pointwise_gradients(const ConvShape& s, const Source& x, const Source& dy, const float* w,
                          float* dx, float* dw);

@@ -75,10 +75,10 @@ struct DepthwiseArgs {
   int64_t y_stride;
 };
 
-/// Both gradients, each value of dy loaded once for the two. With d = dy[i * dy_stride + taps[t] +
-/// c]
-///   dx[i * x_stride + c] = sum over taps t of d w[t, c]
-///   dw[t, c] += sum over i of d x[i * x_stride + c]
+/// Both gradients, each value of dy loaded once for the two. With
+///   d(i, t) = dy[i * dy_stride + taps[t] + c]
+///   dx[i * x_stride + c] = sum over taps t of d(i, t) w[t, c]
+///   dw[t, c] += sum over i of d(i, t) x[i * x_stride + c]
 struct DepthwiseGradientsArgs {
   int64_t pixels;
   int64_t channels;

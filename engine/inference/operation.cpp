@@ -111,8 +111,7 @@ bool ConvOperation::depthwise() const {
 }
 
 bool ConvOperation::pointwise() const {
-  return !transposed && shape.kh == 1 && shape.kw == 1 && shape.stride == 1 && shape.groups == 1 &&
-         shape.top == 0 && shape.left == 0 && shape.ho == shape.h && shape.wo == shape.w;
+  return !transposed && cpu::is_pointwise(shape);
 }
 
 std::vector<uint64_t> inputs_of(const Operation& operation) {

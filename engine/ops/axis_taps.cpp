@@ -157,7 +157,7 @@ void map_row(Taps rows, const AxisTaps& columns, View<const T> x, View<T> y, int
       const Acc u = static_cast<Acc>(taps.weight[0]);
       const Acc v = static_cast<Acc>(taps.weight[1]);
       for (int64_t i = 0; i < c; ++i) out[i] = static_cast<T>(u * a[i] + v * b[i]);
-    } else if (c == 1) {
+    } else if (c == 1) {  // a register instead of a sum in memory for each tap
       Acc total(0);
       for (int64_t k = 0; k < taps.count; ++k)
         total += static_cast<Acc>(taps.weight[k]) * combined[taps.index[k]];

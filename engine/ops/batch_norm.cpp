@@ -132,7 +132,6 @@ Variable batch_norm(const Variable& x, const Variable& scale, const Variable& sh
                };
                BatchNormGradients d;
                d.wants_x = wanted[0];
-               if (wanted[0] && dy.device() != Device::cpu) d.x = like_dy();
                if (wanted[1]) d.scale = like_mean(1);
                if (wanted[2]) d.shift = like_mean(2);
                const bool acts = kept.activation != Activation::none;

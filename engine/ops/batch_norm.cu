@@ -320,7 +320,8 @@ void backward(const BatchNormOperands& operands, const Tensor& dy, BatchNormGrad
       sum_gradients<Form<kActs, false>, T>(n, m, gradient, nullptr, sink);
     });
   }
-  if (!d.x.defined()) return;
+  if (!d.wants_x) return;
+  d.x = Tensor(dy.shape(), dy.dtype(), Device::cuda);
   if (adds) {  // what remains is linear in it
     gradient = dz;
     activation = Activation::none;

@@ -16,11 +16,13 @@ struct BatchNormOperands {
   bool training;  // mean and inverse are functions of x
 };
 
-/// Those that are defined are written. Without an activation the residual's gradient is dy, and is
-/// not asked for. That of x is made on the CPU, of float32 as a promise.
+/// Those of scale, shift and residual that are defined are written. Without an activation the
+/// residual's gradient is dy, and is not asked for. That of x comes into being where it is wanted:
+/// of float32 on the CPU as a promise.
 struct BatchNormGradients {
-  Tensor x, scale, shift, residual;
+  Tensor scale, shift, residual;
   bool wants_x = false;
+  Tensor x = {};
 };
 
 namespace cpu {
@@ -33,7 +35,7 @@ void batch_norm_moments(const Tensor& x, const BatchNormOptions& options, Tensor
 /// inverse = 1 / sqrt(var + eps)
 void batch_norm_inverse(const Tensor& var, double eps, Tensor& inverse);
 void batch_norm_forward(const BatchNormOperands& n, Tensor& y);
-/// The same in memory of its own; of float32 a promise: what reads it normalises it as it goes.
+/// What that writes: of float32 a promise, which readers normalise as they go, else in memory.
 Tensor batch_norm_value(const BatchNormOperands& n);
 void batch_norm_backward(const BatchNormOperands& n, const Tensor& dy, BatchNormGradients& d);
 

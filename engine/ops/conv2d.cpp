@@ -4,8 +4,8 @@
 
 #include "engine/core/on_device.h"
 #include "engine/cpu/column_sums.h"
-#include "engine/cpu/conv_cases.h"
 #include "engine/cpu/packed_product.h"
+#include "engine/cpu/source.h"
 #include "engine/ops/conv2d_passes.h"
 #include "engine/ops/conv2d_reference.h"
 #include "engine/ops/expect.h"

@@ -7,11 +7,7 @@
 namespace decant::cuda {
 namespace {
 
-// A matrix product of pixels and weights.
-bool is_pointwise(const ConvShape& s) {
-  return s.kh == 1 && s.kw == 1 && s.stride == 1 && s.groups == 1 && s.ho == s.h && s.wo == s.w &&
-         s.top == 0 && s.left == 0;
-}
+using cpu::is_pointwise;  // a matrix product of pixels and weights
 
 // Images and weights as matrices: a row is a pixel or an output channel.
 Tensor rows_of(const Tensor& t, int64_t columns) {
