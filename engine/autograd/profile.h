@@ -10,7 +10,8 @@ namespace decant {
 
 /// Times every op that runs on this thread during its lifetime, forward and backward. Forward, an
 /// op's time reaches from the end of the op before it, so that nothing between them is lost; its
-/// backward pass includes the adding up of gradients. Only where the host computes: what a card has
+/// backward pass includes the adding up of gradients. What a promise (Tensor::promised) takes to be
+/// made is booked on whoever reads it. Only where the host computes: what a card has
 /// been given to do takes no time here. Profiles do not nest: beginning a second one is an Error.
 class Profile {
  public:

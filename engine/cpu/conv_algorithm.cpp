@@ -72,6 +72,11 @@ ConvAlgorithm algorithm_of(const ConvShape& s, ConvPass pass, int64_t images) {
   return ConvAlgorithm::direct;
 }
 
+std::string_view name_of_one_pass(const ConvShape& s) {
+  if (!gradients_in_one_pass(s)) return "";
+  return is_pointwise(s) ? "pointwise, both" : "depthwise, both";
+}
+
 bool exact_convolutions() {
   return exact;
 }

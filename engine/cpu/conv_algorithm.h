@@ -21,6 +21,11 @@ constexpr int64_t kUsualBatch = 8;
 /// choose otherwise from run to run, and with it the bits of a training.
 ConvAlgorithm algorithm_of(const ConvShape& s, ConvPass pass, int64_t images = kUsualBatch);
 
+/// Two gradients at once are another matter: of which convolutions conv2d_gradients makes both from
+/// one visit to x and dy, "depthwise, both" or "pointwise, both"; empty of those that go through
+/// the two passes above.
+std::string_view name_of_one_pass(const ConvShape& s);
+
 /// Whether convolutions are summed directly throughout, without Winograd's loss of accuracy
 /// (winograd.h). False to begin with. Not to be set while ops run.
 bool exact_convolutions();

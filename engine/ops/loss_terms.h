@@ -9,9 +9,11 @@
 #include "engine/ops/losses.h"
 
 // A loss is one number that is read, logged and compared, and its gradient a difference of nearly
-// equal numbers once a network fits; next to the network both cost nothing. So on the CPU losses
-// are computed in float64 whatever the type of their inputs, and rounded once; cuda has float32
-// alone, and formulas in which nothing cancels (loss_kernels.h).
+// equal numbers once a network fits; next to most networks both cost nothing. So on the CPU losses
+// are computed in float64 whatever the type of their inputs, and rounded once. One is not:
+// bce_with_logits of float32 without a mask, next to which small networks are not so slow. Its
+// terms are float32, each right to a few roundings of itself (engine/cpu/losses.inc), and summed up
+// in float64. cuda has float32 alone, and formulas in which nothing cancels (loss_kernels.h).
 
 namespace decant {
 

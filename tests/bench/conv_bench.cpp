@@ -1,7 +1,8 @@
 // Speed of the three passes of a convolution on the layers of Unet-resnet18, batch 8: the median of
 // some runs, as a share of the machine's multiply-add peak measured in between (other programs may
-// share the machine, so that milliseconds alone say little), and the algorithm, d(irect),
-// (w)inograd or d(epthwise). Where both can do a layer, the shares of each follow; the
+// share the machine, so that milliseconds alone say little), and the algorithm (name_of). Where
+// training makes both gradients in one pass, that pass is measured, and stands in place of the two.
+// Where Winograd and the direct sum can both do a layer, the shares of each follow; the
 // multiply-adds are the direct sum's, so that Winograd's share may exceed 100 %.
 //   conv_bench [threads] [filter] [side of the network's input, 128]
 #include <algorithm>
@@ -117,7 +118,7 @@ int main(int argc, char** argv) {
   const int64_t side = argc > 3 ? std::atoi(argv[3]) : 128;
   std::printf("level %s, %d threads, peak %.0f GFLOP/s\n",
               std::string(cpu::name_of(cpu::level())).c_str(), num_threads(), peak() * 1e-9);
-  std::printf("%-22s %20s %20s %20s   Winograd : direct, %%\n", "layer, batch 8", "forward",
+  std::printf("%-22s %30s %30s %30s   Winograd : direct, %%\n", "layer, batch 8", "forward",
               "input gradient", "weight gradient");
   double total[3] = {};
   for (auto [layer, count] : kRows) {
@@ -131,14 +132,28 @@ int main(int argc, char** argv) {
     auto* yp = y.mutable_data<float>();
     auto* wp = w.mutable_data<float>();
     const double flops = bench::flops_of(layer);
-    Result results[3] = {
-        measure(flops, [&] { cpu::conv2d_forward(s, xp, wp, nullptr, yp); }),
-        measure(flops, [&] { cpu::conv2d_input_gradient(s, yp, wp, nullptr, xp); }),
-        measure(flops, [&] { cpu::conv2d_weight_gradient(s, xp, yp, wp); })};
+    const std::string one_pass(cpu::name_of_one_pass(s));
+    Tensor dx(x.shape());
+    Tensor dw(w.shape());
+    auto* dxp = dx.mutable_data<float>();
+    auto* dwp = dw.mutable_data<float>();
+    std::vector<Result> results = {
+        measure(flops, [&] { cpu::conv2d_forward(s, xp, wp, nullptr, yp); })};
+    if (!one_pass.empty()) {
+      results.push_back(
+          measure(2 * flops, [&] { cpu::conv2d_gradients(s, xp, yp, wp, dxp, dwp); }));
+    } else {
+      results.push_back(
+          measure(flops, [&] { cpu::conv2d_input_gradient(s, yp, wp, nullptr, dxp); }));
+      results.push_back(measure(flops, [&] { cpu::conv2d_weight_gradient(s, xp, yp, dwp); }));
+    }
     std::printf("%-22s", layer.name);
-    for (int i = 0; i < 3; ++i)
-      std::printf("   %8.3f ms %3.0f %% %c", results[i].time * 1e3, results[i].share * 100,
-                  cpu::name_of(cpu::algorithm_of(s, kPasses[i]))[0]);
+    for (size_t i = 0; i < results.size(); ++i) {
+      const std::string algorithm(
+          i > 0 && !one_pass.empty() ? one_pass : cpu::name_of(cpu::algorithm_of(s, kPasses[i])));
+      std::printf(" %8.3f ms %3.0f %% %-12s", results[i].time * 1e3, results[i].share * 100,
+                  algorithm.c_str());
+    }
     if (cpu::has_winograd(s)) {
       const double winograd[3] = {
           measure(flops, [&] { cpu::winograd_forward(s, xp, wp, nullptr, yp); }).share,
@@ -153,12 +168,12 @@ int main(int argc, char** argv) {
     }
     std::printf("\n");
     std::fflush(stdout);
-    for (int i = 0; i < 3; ++i) {
+    for (size_t i = 0; i < results.size(); ++i) {
       total[i] += results[i].time * count;
       if (i == 1 && s.c_in == 3) total[i] -= results[i].time;  // nobody asks for it
     }
   }
-  std::printf("%-22s   %8.3f ms           %8.3f ms           %8.3f ms, all %.1f ms\n",
-              "Unet-resnet18", total[0] * 1e3, total[1] * 1e3, total[2] * 1e3,
+  std::printf("%-22s %8.3f ms %19s %8.3f ms %19s %8.3f ms, all %.1f ms\n", "Unet-resnet18",
+              total[0] * 1e3, "", total[1] * 1e3, "", total[2] * 1e3,
               (total[0] + total[1] + total[2]) * 1e3);
 }
