@@ -1,6 +1,7 @@
 #include "engine/ops/batch_norm.h"
 
 #include "engine/core/on_device.h"
+#include "engine/cpu/source.h"
 #include "engine/ops/batch_norm_passes.h"
 #include "engine/ops/expect.h"
 
@@ -142,9 +143,12 @@ Variable batch_norm(const Variable& x, const Variable& scale, const Variable& sh
              });
   if (Trace* trace = Trace::active()) trace->add_buffers({running_mean, running_var});
   // One pass over x, which is kept anyway, makes y again. A residual would have to be made first,
-  // from the one before it, and so to the beginning of the network; and a card's memory is slower
-  // to read than to own.
-  if (!y.requires_grad() || residual.defined() || value.device() != Device::cpu) return y;
+  // from the one before it, and so to the beginning of the network; so would the end of a long
+  // chain of recipes, and of promises, which is cut here; and a card's memory is slower to read
+  // than to own.
+  if (!y.requires_grad() || residual.defined() || value.device() != Device::cpu ||
+      value.promise_depth() > cpu::kMaxPromiseDepth)
+    return y;
   return y.with_recipe([kept] { return normalized(kept.operands()); });
 }
 
