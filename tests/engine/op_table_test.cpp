@@ -167,7 +167,7 @@ TEST_CASE("the checker catches a value and a gradient of float64 where all is fl
   }));
   CHECK(caught(gradient, "float32"));
   CHECK(gradient.message ==
-        "float32: faulty: backward returned float64 [6] on cpu for input 0 of float32 [6] on cpu");
+        "frozen: faulty: backward returned float64 [6] on cpu for input 0 of float32 [6] on cpu");
 }
 
 TEST_CASE(
