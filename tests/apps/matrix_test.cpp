@@ -19,35 +19,13 @@
 #include "apps/study/study.h"
 #include "apps/study/study_view.h"
 #include "apps/study/tables.h"
-#include "tests/apps/program.h"
+#include "tests/apps/small_matrix.h"
 
 using namespace decant;
 using namespace decant::apps;
 namespace fs = std::filesystem;
 
 namespace {
-
-using Words = std::vector<std::string>;
-
-// Six jobs of two epochs: in each of two splits a teacher, a student alone, a distilled one.
-Json small_matrix() {
-  return {{"name", "small"},
-          {"data", phantoms()},
-          {"splits", "random:2:0.6:0.2"},
-          {"train", {{"epochs", 2}, {"batch", 4}, {"previews", 0}, {"data", {{"size", 32}}}}},
-          {"teacher", {{"model", "thin_unet:width=8,depth=4"}}},
-          {"student", {{"model", "thin_unet:width=4,depth=4"}}},
-          {"presets", {"L_KLD"}}};
-}
-
-std::string write_matrix(const TemporaryFolder& folder, const Json& matrix) {
-  write_bytes(folder.path() / "study.json", matrix.dump());
-  return folder / "study.json";
-}
-
-Words run_words(const std::string& file, const std::string& out) {
-  return {"matrix", "run", file, "--out", out, "--threads", "1"};
-}
 
 // What a study's runs are made of: all files of its run folders, and their results.
 std::map<std::string, std::string> runs_of(const fs::path& study) {
@@ -57,23 +35,6 @@ std::map<std::string, std::string> runs_of(const fs::path& study) {
            file.first.ends_with(".provenance.json");
   });
   return files;
-}
-
-// The message of a command line that is refused.
-std::string refused(const Words& words) {
-  const Result result = decant::apps::decant(words);
-  CHECK(result.code == 2);
-  CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
-  return result.err;
-}
-
-std::string refused(const TemporaryFolder& folder, const Json& matrix) {
-  return refused(
-      {"matrix", "plan", write_matrix(folder, matrix), "--steps", "0", "--out", folder / "out"});
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace
