@@ -68,7 +68,9 @@ void print_jobs(const Study& study, const Shard& shard,
         {job.name, kind.network, job.needs.empty() ? "-" : job.needs, std::to_string(epochs),
          time == times.end() ? "-"
                              : duration_text(static_cast<double>(epochs) * time->second.seconds),
-         study.done(job) ? "done" : "to do"});
+         !study.done(job)         ? "to do"
+         : study.has_network(job) ? "done"
+                                  : "done, its network is gone"});
   }
   std::cout << columns_text(table, 3);
 }
@@ -93,6 +95,12 @@ void print_estimate(const Study& study, const MatrixOptions& options,
             << ", one job at a time and without stopping early\n";
 }
 
+// Not on the standard output, which a table may be written to a file from.
+void note_lost_runs(const Study& study) {
+  if (const std::string lost = lost_runs_text(study); !lost.empty())
+    std::cerr << "notice: " << lost << "\n";
+}
+
 Exit plan(const MatrixOptions& options) {
   check(options.steps >= 0, "steps: expected 0 or more, got ", options.steps);
   const Shard shard = Shard::parse(options.shard);
@@ -100,6 +108,7 @@ Exit plan(const MatrixOptions& options) {
   const std::map<KindOfJob, EpochTime> times = epoch_times(study, options.steps, options.threads);
   print_jobs(study, shard, times);
   print_estimate(study, options, times);
+  note_lost_runs(study);
   if (options.slurm.empty()) return Exit::done;
   write_slurm(study, options.slurm);
   std::cout << options.slurm << "/submit.sh hands it in\n";
@@ -141,6 +150,7 @@ Exit run_all(const MatrixOptions& options) {
 Exit table(const MatrixOptions& options) {
   table_text({}, options.format);  // throws for another word
   const Study study = find_study(options);
+  note_lost_runs(study);
   std::cout << table_text(collect(study), options.format);
   return Exit::done;
 }

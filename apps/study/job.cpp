@@ -167,6 +167,7 @@ JobEnd run_job(const Study& study, const Job& job, int threads, bool steal) {
   if (study.done(job)) return JobEnd::done;  // by another process, a moment ago
   check(job.needs.empty() || study.done(study.job(job.needs)), job.name, ": expected its teacher ",
         job.needs, " to be done, it is not");
+  check_teacher(study, job);
   check_settings(study, job);
   check_data(study);
   note_program(study, job);

@@ -56,6 +56,10 @@ class Runner {
   Exit run() {
     const InterruptGuard interrupts;
     console_.line(str(study_.matrix.name, ": ", jobs_.size(), " jobs, ", done(), " done"));
+    if (const std::string lost = lost_runs_text(study_); !lost.empty())
+      console_.line("notice: " + lost);
+    for (const Job& job : jobs_)
+      if (!study_.done(job)) check_teacher(study_, job);
     if (any_to_come()) check_data(study_);
     console_.begin();
     note_left_behind();

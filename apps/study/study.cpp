@@ -166,6 +166,31 @@ TrainConfig Study::config_of(const Job& job) const {
   return config;
 }
 
+std::string lost_runs_text(const Study& study) {
+  constexpr size_t kNamed = 3;
+  std::vector<const Job*> lost;
+  for (const Job& job : study.jobs)
+    if (study.done(job) && !study.has_network(job)) lost.push_back(&job);
+  if (lost.empty()) return "";
+  std::string names;
+  for (size_t i = 0; i < std::min(kNamed, lost.size()); ++i)
+    names += str(i == 0 ? "" : ", ", lost[i]->name);
+  if (lost.size() > kNamed) names += str(" and ", lost.size() - kNamed, " more");
+  return str("the networks of ", lost.size(), lost.size() == 1 ? " job" : " jobs", " are gone (",
+             names, "): their figures stand, but nobody can verify, time or draw them; where ",
+             study.file(*lost.front(), ".json").string(),
+             " and what is left of its folder are removed, matrix run does that job again");
+}
+
+void check_teacher(const Study& study, const Job& job) {
+  if (job.needs.empty()) return;
+  const Job& teacher = study.job(job.needs);
+  check(!study.done(teacher) || study.has_network(teacher), job.name,
+        ": expected the network of its teacher in ", study.run_folder(teacher).string(),
+        ", got none; where ", study.file(teacher, ".json").string(),
+        " and what is left of its folder are removed, matrix run trains it again");
+}
+
 bool is_begun(const fs::path& folder) {
   return fs::exists(folder / kMatrix);
 }

@@ -46,6 +46,10 @@ struct Study {
   std::filesystem::path run_folder(const Job& job) const { return folder / "runs" / job.name; }
   std::filesystem::path file(const Job& job, const char* suffix) const;
   bool done(const Job& job) const { return std::filesystem::exists(file(job, ".json")); }
+  /// Whether its network is there: figures of a job that is done stand without it.
+  bool has_network(const Job& job) const {
+    return std::filesystem::exists(run_folder(job) / "best.safetensors");
+  }
   std::filesystem::path split_file(const std::string& split) const;
   data::Split split_of(const Job& job, const data::Dataset& dataset) const;
   /// What `train` or `distill` would be given.
@@ -60,6 +64,13 @@ Study begin_study(const std::string& file, const std::filesystem::path& folder);
 
 /// The first key in which two objects differ, as "optim.lr"; "" where they are equal.
 std::string first_difference(const Json& a, const Json& b);
+
+/// One line where runs of jobs that are done are gone, which says what is lost with them and how
+/// they are done again; "" where all are there.
+std::string lost_runs_text(const Study& study);
+
+/// Throws Error where the teacher of a job is done and its network is gone.
+void check_teacher(const Study& study, const Job& job);
 
 /// Whether a study has begun in the folder.
 bool is_begun(const std::filesystem::path& folder);
