@@ -53,7 +53,10 @@ Study find_study(const MatrixOptions& options) {
     return open_study(options.study);
   }
   check(!options.out.empty(), "out: expected a folder for the study, got none (--out DIR)");
-  return begin_study(options.study, options.out);
+  Study study = begin_study(options.study, options.out);
+  if (!study.changes.empty())
+    std::cerr << "notice: planned anew, as no job had run: " << study.changes << "\n";
+  return study;
 }
 
 void print_jobs(const Study& study, const Shard& shard,

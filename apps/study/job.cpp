@@ -41,9 +41,11 @@ void check_settings(const Study& study, const Job& job) {
   const bool distilling = study.cell_of(job).role == Role::distilled;
   const Json here = settings(read_json_file(file.string()));
   const Json asked = settings(run_json(resolve(study.config_of(job), distilling)));
-  const std::string key = first_difference(asked, here);
-  check(key.empty(), file.string(), ": ", key, ": expected the setting of the study's job ",
-        job.name, ", got another; where the folder is removed, the job begins anew");
+  const std::vector<Difference> found = differences(asked, here);
+  if (found.empty()) return;
+  throw Error(str(file.string(), ": ", found[0].key, ": expected ", found[0].mine,
+                  " as in the study's job ", job.name, ", got ", found[0].other,
+                  "; where the folder is removed, the job begins anew"));
 }
 
 Exit train(const Study& study, const Job& job, int threads) {

@@ -77,15 +77,27 @@ std::vector<Job> jobs_of(const Study& study) {
   return jobs;
 }
 
+// Whether a job has begun to train, or is about to.
+bool has_run(const Study& study) {
+  return std::ranges::any_of(study.jobs, [&](const Job& job) {
+    return study.done(job) || fs::exists(study.run_folder(job) / "config.json") ||
+           JobLock::holder(study.file(job, ".lock")).has_value();
+  });
+}
+
 void check_same(const Study& begun, const Matrix& asked, const std::string& file) {
-  const std::string key = first_difference(json_of(begun.matrix), json_of(asked));
-  check(key.empty(), file, ": ", key, ": expected the study that ", begun.folder.string(),
-        " has begun, got another; --out NEW begins that one");
+  const auto found = differences(json_of(begun.matrix), json_of(asked));
+  if (found.empty()) return;
+  throw Error(str(file, ": ", found[0].key, ": expected ", found[0].mine, " as in the study in ",
+                  begun.folder.string(), ", of which jobs have run, got ", found[0].other,
+                  "; --out NEW begins another"));
 }
 
 void write_beginning(const Matrix& matrix, const std::vector<MatrixCell>& cells,
                      const data::Dataset& dataset, const fs::path& folder) {
   const data::SplitSet splits = data::make_splits(dataset, matrix.splits, matrix.split_seed);
+  fs::remove(folder / kMatrix);  // of a study that is planned anew: from now on it is none
+  fs::remove_all(folder / "splits");
   fs::create_directories(folder / "splits");
   Origins origins{.program = program_build(),
                   .path = matrix.data,
@@ -105,6 +117,22 @@ void write_beginning(const Matrix& matrix, const std::vector<MatrixCell>& cells,
   write_json(folder / kMatrix, json_of(matrix));  // last: from now on it is a study
 }
 
+// What another plan than the one of the study would change, in words.
+std::string changes_of(const Study& study, const Matrix& matrix,
+                       const std::vector<MatrixCell>& cells, const data::Dataset& dataset) {
+  std::vector<std::string> words;
+  for (const Difference& found : differences(json_of(study.matrix), json_of(matrix)))
+    words.push_back(str(found.key, ": ", found.mine, ", now ", found.other));
+  if (checksum_of(dataset) != study.data.checksum)
+    words.push_back(
+        str("images: ", study.data.images, ", now ", dataset.samples.size(), " (other bytes)"));
+  if (words.empty() && to_json(cells) != to_json(study.cells))
+    words.push_back(str("what its settings stand for, by decant ", program_build()));
+  std::string all;
+  for (const std::string& each : words) all += (all.empty() ? "" : "; ") + each;
+  return all;
+}
+
 void check_data(const Study& study, const data::Dataset& dataset) {
   const auto images = static_cast<int64_t>(dataset.samples.size());
   const std::string checksum = checksum_of(dataset);
@@ -122,17 +150,35 @@ std::string checksum_of(const data::Dataset& dataset) {
   return hexadecimal(data_digest(dataset, all));
 }
 
-std::string first_difference(const Json& a, const Json& b) {
-  for (const auto& [key, value] : a.items()) {
-    if (!b.contains(key)) return key;
-    if (value == b[key]) continue;
-    if (!value.is_object() || !b[key].is_object()) return key;
-    const std::string inner = first_difference(value, b[key]);
-    return inner.empty() ? key : str(key, ".", inner);
+namespace {
+
+std::string value_text(const Json& value) {
+  constexpr size_t kMost = 120;
+  const std::string text = value.dump();
+  return text.size() <= kMost ? text : text.substr(0, kMost) + "...";
+}
+
+void add_differences(const Json& mine, const Json& other, const std::string& before,
+                     std::vector<Difference>& into) {
+  for (const auto& [name, value] : mine.items()) {
+    const auto found = other.find(name);
+    if (found == other.end())
+      into.push_back({before + name, value_text(value), "none"});
+    else if (value.is_object() && found->is_object())
+      add_differences(value, *found, str(before, name, "."), into);
+    else if (value != *found)
+      into.push_back({before + name, value_text(value), value_text(*found)});
   }
-  for (const auto& [key, value] : b.items())
-    if (!a.contains(key)) return key;
-  return "";
+  for (const auto& [name, value] : other.items())
+    if (!mine.contains(name)) into.push_back({before + name, "none", value_text(value)});
+}
+
+}  // namespace
+
+std::vector<Difference> differences(const Json& mine, const Json& other) {
+  std::vector<Difference> found;
+  add_differences(mine, other, "", found);
+  return found;
 }
 
 const Job& Study::job(const std::string& name) const {
@@ -225,14 +271,25 @@ Study begin_study(const std::string& file, const fs::path& folder) {
   // Throws for what makes no sense, before there is a folder.
   const std::vector<MatrixCell> cells = cells_of(matrix, file);
   const data::Dataset dataset = data::open_dataset(matrix.data, matrix.layout);
-  const bool begun = is_begun(folder);
-  if (!begun) data::require_masks(dataset);
+  if (!is_begun(folder)) data::require_masks(dataset);
   fs::create_directories(folder);
   const FolderGuard guard(folder);  // another process may be about to begin it as well
-  if (!is_begun(folder)) write_beginning(matrix, cells, dataset, folder);
+  if (!is_begun(folder)) {
+    write_beginning(matrix, cells, dataset, folder);
+    return open_study(folder);
+  }
   Study study = open_study(folder);
-  check_same(study, matrix, file);
-  check_data(study, dataset);
+  if (has_run(study)) {
+    check_same(study, matrix, file);
+    check_data(study, dataset);
+    return study;
+  }
+  const std::string changes = changes_of(study, matrix, cells, dataset);
+  if (changes.empty()) return study;
+  data::require_masks(dataset);
+  write_beginning(matrix, cells, dataset, folder);
+  study = open_study(folder);
+  study.changes = changes;
   return study;
 }
 

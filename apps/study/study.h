@@ -40,6 +40,7 @@ struct Study {
   std::vector<MatrixCell> cells;
   bool written_out = true;  ///< false where a program of before there was a cells.json began it
   std::vector<Job> jobs;    ///< each after the one it needs
+  std::string changes;      ///< where begin_study() planned it anew: "train.epochs: 2, now 3"
 
   const Job& job(const std::string& name) const;
   const MatrixCell& cell_of(const Job& job) const { return cells[job.cell]; }
@@ -57,13 +58,20 @@ struct Study {
 };
 
 /// Begins a study: reads the matrix in `file`, looks at all images, makes the splits and writes
-/// them into `folder`. Where it has begun already: opens it.
-/// Throws Error naming the first key in which the file is not the study that has begun, and where
-/// the images have changed since.
+/// them into `folder`. Where it has begun already: opens it, or as long as no job of it has run and
+/// file or images have changed since, begins it anew.
+/// Throws Error where a job has run and the file is not the study that has begun, with the first
+/// key in which they differ and both values, or the images have changed since.
 Study begin_study(const std::string& file, const std::filesystem::path& folder);
 
-/// The first key in which two objects differ, as "optim.lr"; "" where they are equal.
-std::string first_difference(const Json& a, const Json& b);
+/// One place in which two objects differ.
+struct Difference {
+  std::string key;    ///< "optim.lr"
+  std::string mine;   ///< as JSON, shortened where it is long; "none"
+  std::string other;  ///< the same
+};
+/// All places, whatever the order of keys.
+std::vector<Difference> differences(const Json& mine, const Json& other);
 
 /// One line where runs of jobs that are done are gone, which says what is lost with them and how
 /// they are done again; "" where all are there.

@@ -63,3 +63,74 @@ TEST_CASE("matrix: a run that is gone is named, and done again where its results
   REQUIRE(decant::apps::decant(run).code == 0);
   CHECK(contents(out + "/runs/split0/L_KLD") == before);
 }
+
+TEST_CASE("matrix: a study of which no job has run is planned anew, and says what changed") {
+  const TemporaryFolder folder;
+  const std::string out = folder / "out";
+  Json matrix = three_jobs();
+  matrix["data"] = folder / "data";
+  fs::copy(phantoms(), folder / "data", fs::copy_options::recursive);
+  const auto plan = [&](const Json& of) {
+    const Result result = decant::apps::decant(
+        {"matrix", "plan", write_matrix(folder, of), "--steps", "0", "--out", out});
+    CAPTURE(result.err);
+    REQUIRE(result.code == 0);
+    return result.err;
+  };
+  CHECK(plan(matrix).empty());
+  CHECK(plan(matrix).empty());
+  Json other = matrix;
+  other["splits"] = "random:2:0.6:0.2";
+  other["train"]["epochs"] = 3;
+  other["student"]["optim"]["lr"] = 0.01;
+  CHECK(plan(other) ==
+        "notice: planned anew, as no job had run: splits: \"random:1:0.6:0.2\", now "
+        "\"random:2:0.6:0.2\"; train.epochs: 2, now 3; student.optim: none, now {\"lr\":0.01}\n");
+  const Study changed = open_study(out);
+  CHECK(changed.jobs.size() == 6);
+  CHECK(changed.config_of(changed.job("split1/student")).epochs == 3);
+  CHECK(contains(plan(matrix), "train.epochs: 3, now 2"));
+  CHECK_FALSE(fs::exists(out + "/splits/split1.json"));
+  Json reordered = matrix;  // the same settings
+  reordered["train"] = {{"data", {{"size", 32}}}, {"previews", 0}, {"batch", 4}, {"epochs", 2}};
+  CHECK(plan(reordered).empty());
+  const fs::path image = data::open_dataset(folder / "data").samples.front().image;
+  const std::string bytes = bytes_of(image);
+  write_bytes(image, bytes + "x");
+  CHECK(plan(matrix) ==
+        "notice: planned anew, as no job had run: images: 20, now 20 (other bytes)\n");
+  write_bytes(image, bytes);
+  CHECK(contains(plan(matrix), "other bytes"));
+  other["splits"] = "random:2:0.9:0.5";  // makes no sense, so the study stays as it was
+  CHECK(contains(refused(folder, other), "split"));
+  CHECK(plan(matrix).empty());
+  other["splits"] = "random:2:0.6:0.2";
+
+  const Words run = {"matrix", "run", out, "--threads", "1"};
+  REQUIRE(decant::apps::decant(run + Words{"--job", "split0/student"}).code == 0);
+  CHECK(contains(refused(folder, other),
+                 str("study.json: splits: expected \"random:1:0.6:0.2\" as in the study in ", out,
+                     ", of which jobs have run, got \"random:2:0.6:0.2\"; --out NEW")));
+  other["splits"] = matrix["splits"];
+  CHECK(contains(refused(folder, other), "study.json: train.epochs: expected 2 as in"));
+  CHECK(plan(matrix).empty());
+  // One that has only begun has settings already.
+  fs::remove(out + "/runs/split0/student.json");
+  CHECK(contains(refused(folder, other), "train.epochs: expected 2 as in"));
+  fs::remove_all(out + "/runs/split0/student");
+  CHECK(contains(plan(other), "train.epochs: 2, now 3"));
+}
+
+TEST_CASE("differences are named with both values, whatever the order of keys") {
+  const auto text = [](const Json& mine, const Json& other) {
+    std::string words;
+    for (const Difference& each : differences(mine, other))
+      words += str(each.key, " ", each.mine, " ", each.other, ";");
+    return words;
+  };
+  CHECK(text({{"a", 1}, {"b", {{"c", 2}, {"d", 3}}}}, {{"b", {{"d", 3}, {"c", 2}}}, {"a", 1.0}}) ==
+        "");
+  CHECK(text({{"a", 1}, {"b", {{"c", 2}}}}, {{"b", {{"c", "x"}, {"d", {1, 2}}}}}) ==
+        "a 1 none;b.c 2 \"x\";b.d none [1,2];");
+  CHECK(text({{"a", {{"b", 1}}}}, {{"a", 2}}) == "a {\"b\":1} 2;");
+}
