@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <set>
 
@@ -128,6 +129,10 @@ Axis read_axis(const std::string& key, const Json& json, const std::string& wher
   check(values.is_array(), where, ": expected a list of values, got ", values.dump());
   check(!values.empty(), where, ": expected at least one value, got none");
   axis.values.assign(values.begin(), values.end());
+  for (size_t i = 0; i < values.size(); ++i)
+    for (size_t k = 0; k < i; ++k)
+      check(values[i] != values[k], where, ": expected different values, got ", values[k].dump(),
+            " and ", values[i].dump());
   return axis;
 }
 
@@ -258,14 +263,29 @@ class CellMaker {
     for (MatrixCell& teacher : cells) teacher.student = students.front().name;
     cells.insert(cells.end(), students.begin(), students.end());
     cells.insert(cells.end(), taught.begin(), taught.end());
-    std::set<std::string> names;
-    for (const MatrixCell& cell : cells)
-      check(names.insert(cell.name).second, where_, ": expected cells of different names, got ",
-            cell.name, " twice");
+    check_different(cells);
     return cells;
   }
 
  private:
+  // By name, and in what they train: the same settings under two names take the time twice and
+  // count twice in Holm's correction.
+  void check_different(const std::vector<MatrixCell>& cells) const {
+    std::set<std::string> names;
+    std::map<std::string, std::string> trained;
+    for (const MatrixCell& cell : cells) {
+      check(names.insert(cell.name).second, where_, ": expected cells of different names, got ",
+            cell.name, " twice");
+      TrainConfig config = cell.config;
+      config.distill.preset.clear();  // its terms are written out
+      const std::string settings =
+          str(name_of(cell.role), " ", cell.teacher, " ", to_json(keys_of(config)).dump());
+      const auto [first, is_new] = trained.emplace(settings, cell.name);
+      check(is_new, where_, ": expected cells that differ in a setting, got ", first->second,
+            " and ", cell.name, ", which train the same");
+    }
+  }
+
   TrainConfig base(const Json& own, const char* section) const {
     TrainConfig config = paper_settings();
     apply(config, matrix_.train, where_ + ": train");

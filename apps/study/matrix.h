@@ -69,8 +69,9 @@ std::vector<MatrixCell> cells_from_json(const Json& json, const std::string& whe
 
 /// Teachers that some cell needs first, then students alone, then distilled ones. Axes that begin
 /// with "distill.", or name presets, multiply those cells only; others the student alone as well.
-/// Throws Error beginning with `where`: an unknown key, preset or value, an axis without values, a
-/// combination that makes no sense, a setting that the study decides by a key of its own.
+/// Throws Error beginning with `where`: an unknown key, preset or value, an axis without values or
+/// with two that are equal (4 and 4.0), cells that train the same under two names, a combination
+/// that makes no sense, a setting that the study decides by a key of its own.
 std::vector<MatrixCell> cells_of(const Matrix& matrix, const std::string& where);
 
 }  // namespace decant::apps

@@ -485,6 +485,17 @@ TEST_CASE("matrix: what is wrong in a study's file is one clear line") {
   CHECK(contains(refused(folder, bad),
                  "axes.distill.spec.temperature: expected at least one "
                  "value, got none"));
+  bad["axes"] = {{"distill.spec.temperature", {1, 4, 4.0}}};
+  CHECK(contains(refused(folder, bad),
+                 "study.json: axes.distill.spec.temperature: expected different values, got 4 and "
+                 "4.0"));
+  bad["axes"] = {{"optim.lr", {0.001, "1e-3"}}};
+  CHECK(contains(refused(folder, bad),
+                 "study.json: expected cells that differ in a setting, got student.lr=0.001 and "
+                 "student.lr=1e-3, which train the same"));
+  bad = small_matrix();
+  bad["presets"] = Json::array({"L_KLD", {{"name", "mine"}, {"preset", "L_KLD"}}});
+  CHECK(contains(refused(folder, bad), "got L_KLD and mine, which train the same"));
   bad = small_matrix();
   bad["axes"] = {{"distill.spec.temprature", {1}}};
   CHECK(contains(refused(folder, bad), "temprature"));
