@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iostream>
 #include <map>
 
@@ -30,9 +31,9 @@ struct MatrixOptions {
   void visit(auto&& v) {
     v("action", action, "plan, run or table", "action");
     v("study", study, "the study's FILE.json, or its folder", "study");
-    v("out", out, "plan, run: folder of the study, with FILE.json", "--out");
+    v("out", out, "folder of the study, with FILE.json", "--out");
     v("workers", workers, "run: jobs at a time", "--workers");
-    v("shard", shard, "run: I/N, every N-th job and what those need", "--shard");
+    v("shard", shard, "plan, run: I/N, every N-th job and what those need", "--shard");
     v("job", job, "run: this job alone, as plan names it", "--job");
     v("steal", steal, "run: take over jobs that other hosts hold: nothing there works on them",
       "--steal");
@@ -119,7 +120,7 @@ Exit plan(const MatrixOptions& options) {
 }
 
 Exit run_one(const Study& study, const MatrixOptions& options) {
-  check(options.shard.empty(), "expected --job or --shard, got both");
+  check(options.shard.empty(), "expected --shard or --job, got both");
   switch (run_job(study, study.job(options.job), options.threads, options.steal)) {
     case JobEnd::done:
       return Exit::done;
@@ -158,14 +159,37 @@ Exit table(const MatrixOptions& options) {
   return Exit::done;
 }
 
-Exit run(MatrixOptions& options, const Arguments&) {
+// A flag that has no effect is a mistake: what it was to do would be missing.
+void refuse_others_flags(const MatrixOptions& options, const Arguments& arguments) {
+  struct Flag {
+    const char* name;
+    std::vector<std::string> actions;  // that take it
+  };
+  const Flag flags[] = {{"workers", {"run"}}, {"shard", {"plan", "run"}}, {"job", {"run"}},
+                        {"steal", {"run"}},   {"wait", {"run"}},          {"slurm", {"plan"}},
+                        {"steps", {"plan"}},  {"format", {"table"}}};
+  const auto typed = [&](const char* name) { return arguments.typed.contains(name); };
+  for (const auto& [name, actions] : flags)
+    check(!typed(name) || std::ranges::find(actions, options.action) != actions.end(), "--", name,
+          ": expected matrix ", actions.front(),
+          actions.size() > 1 ? str(" or ", actions.back()) : "", ", which takes it, got matrix ",
+          options.action);
+  constexpr std::pair<const char*, const char*> kOneOfTwo[] = {
+      {"workers", "job"}, {"shard", "job"}, {"wait", "job"}, {"shard", "slurm"}};
+  for (const auto& [flag, other] : kOneOfTwo)
+    check(!typed(flag) || !typed(other), "expected --", flag, " or --", other, ", got both");
+}
+
+Exit run(MatrixOptions& options, const Arguments& arguments) {
+  const std::vector<std::string> known = {"plan", "run", "table"};
+  check(std::ranges::find(known, options.action) != known.end(),
+        "expected plan, run or table, got \"", options.action, "\"",
+        suggestion(options.action, known));
+  refuse_others_flags(options, arguments);
   take_threads(options.threads);
   if (options.action == "plan") return plan(options);
   if (options.action == "run") return run_all(options);
-  if (options.action == "table") return table(options);
-  const std::vector<std::string> known = {"plan", "run", "table"};
-  throw Error(str("expected plan, run or table, got \"", options.action, "\"",
-                  suggestion(options.action, known)));
+  return table(options);
 }
 
 }  // namespace

@@ -539,6 +539,29 @@ TEST_CASE("matrix: what is wrong in a study's file is one clear line") {
                  "format: expected text"));
 }
 
+TEST_CASE("matrix: a flag that its action does not take is an error, not forgotten") {
+  const auto message = [](const char* action, const Words& flags) {
+    return refused(Words{"matrix", action, "nowhere"} + flags);
+  };
+  const char* const run_only[] = {"--steal", "--wait", "--workers=3", "--job=x"};
+  for (const char* action : {"plan", "table"})
+    for (const std::string flag : run_only) {
+      const std::string name = flag.substr(0, flag.find('='));
+      CHECK(message(action, {flag}) == str("decant matrix: ", name,
+                                           ": expected matrix run, which takes it, got matrix ",
+                                           action, "\n"));
+    }
+  CHECK(contains(message("table", {"--shard", "1/2"}), "--shard: expected matrix plan or run, "));
+  CHECK(contains(message("run", {"--slurm", "jobs"}), "--slurm: expected matrix plan, which"));
+  CHECK(contains(message("run", {"--steps", "1"}), "--steps: expected matrix plan, which"));
+  CHECK(contains(message("table", {"steps=1"}), "--steps: expected matrix plan, which"));
+  CHECK(contains(message("run", {"--format", "csv"}), "--format: expected matrix table, which"));
+  for (const char* flag : {"--workers=2", "--shard=1/2", "--wait"})
+    CHECK(contains(message("run", {flag, "--job", "x"}), " or --job, got both"));
+  CHECK(contains(message("plan", {"--shard=1/2", "--slurm", "jobs"}),
+                 "expected --shard or --slurm, got both"));
+}
+
 TEST_CASE("matrix: job arrays for Slurm wait for the teachers of their split") {
   const TemporaryFolder folder;
   const std::string file = write_matrix(folder, small_matrix());
