@@ -52,6 +52,18 @@ std::optional<data::Split> own_split(const data::Dataset& dataset, const Trained
 
 }  // namespace
 
+namespace {
+
+// The runs of a study lie beside their teacher, and each has its provenance beside it.
+std::string teacher_of(const fs::path& checkpoint, const TrainConfig& config) {
+  const std::string& noted = config.distill.teacher;
+  const fs::path run = fs::absolute(checkpoint).lexically_normal().parent_path();
+  const bool of_study = !noted.empty() && fs::exists(run.string() + ".provenance.json");
+  return of_study ? (run.parent_path() / fs::path(noted).filename()).string() : noted;
+}
+
+}  // namespace
+
 std::optional<Origin> origin_of(const fs::path& checkpoint) {
   const fs::path folder = checkpoint.parent_path();
   if (!fs::exists(folder / "config.json") || !fs::exists(folder / "split.json")) return {};
@@ -59,6 +71,7 @@ std::optional<Origin> origin_of(const fs::path& checkpoint) {
   const std::string file = (folder / "config.json").string();
   read_json(keys_of(origin.config), read_json_file(file), file);
   origin.split = read_split((folder / "split.json").string());
+  origin.teacher = teacher_of(checkpoint, origin.config);
   return origin;
 }
 

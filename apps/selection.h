@@ -15,6 +15,9 @@ namespace decant::apps {
 struct Origin {
   TrainConfig config;
   Json split;
+  /// Where its teacher lies, "" without one: where the run found it, but in a study beside the run,
+  /// wherever the study has moved or was copied to.
+  std::string teacher;
 };
 
 /// Empty where the checkpoint lies in no run folder.

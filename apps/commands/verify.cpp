@@ -110,7 +110,12 @@ Exit run(VerifyOptions& options, const Arguments&) {
   Verdict verdict(options.tolerance);
   verdict.digest("files of images and masks", trained.notes.data_digest,
                  data_digest(dataset, split));
-  const std::string& teacher = origin->config.distill.teacher;
+  const std::string& teacher = origin->teacher;
+  std::error_code missing;
+  if (!teacher.empty() && teacher != origin->config.distill.teacher &&
+      !fs::equivalent(teacher, origin->config.distill.teacher, missing))
+    std::cout << "notice: the study lies elsewhere than when it ran; its own teacher is meant, "
+              << teacher << "\n";
   if (!teacher.empty() && fs::exists(teacher))
     verdict.digest("teacher's checkpoint", trained.notes.teacher_digest,
                    fnv1a64(read_bytes(find_checkpoint(teacher))));

@@ -166,7 +166,7 @@ std::vector<std::string> add_teachers(std::vector<MeasuredRun>& runs, const Meas
   const size_t given = runs.size();
   for (size_t i = 0; i < given; ++i) {
     if (!runs[i].origin || !is_distilling(runs[i].origin->config)) continue;
-    const std::string teacher = runs[i].origin->config.distill.teacher;
+    const std::string teacher = runs[i].origin->teacher;
     const fs::path checkpoint =
         fs::is_directory(teacher) ? fs::path(teacher) / "best.safetensors" : fs::path(teacher);
     if (!fs::exists(checkpoint) || !known.insert(fs::weakly_canonical(checkpoint)).second) continue;

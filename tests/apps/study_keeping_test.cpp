@@ -134,3 +134,41 @@ TEST_CASE("differences are named with both values, whatever the order of keys") 
         "a 1 none;b.c 2 \"x\";b.d none [1,2];");
   CHECK(text({{"a", {{"b", 1}}}}, {{"a", 2}}) == "a {\"b\":1} 2;");
 }
+
+TEST_CASE("matrix: in a copy of a study a run is verified with the copy's teacher") {
+  const TemporaryFolder folder;
+  const std::string out = folder / "study";
+  const std::string copy = folder / "copy";
+  REQUIRE(decant::apps::decant(run_words(write_matrix(folder, three_jobs()), out)).code == 0);
+  fs::copy(out, copy, fs::copy_options::recursive);
+  const auto verify = [](const std::string& study) {
+    return decant::apps::decant(
+        {"verify", study + "/runs/split0/L_KLD", "--tolerance", "0", "--threads", "1"});
+  };
+  const std::string own = copy + "/runs/split0/teacher_strong";
+  const std::string notice = "notice: the study lies elsewhere than when it ran; its own teacher ";
+  CHECK_FALSE(contains(verify(out).out, "notice"));
+  const Result moved = verify(copy);
+  CHECK(moved.code == 0);
+  CHECK(contains(moved.out, notice + "is meant, " + own + "\n"));
+  CHECK(contains(moved.out, "ok    teacher's checkpoint: as recorded"));
+
+  fs::rename(out, folder / "away");  // a report of the run finds its teacher as well
+  REQUIRE(decant::apps::decant({"report", copy + "/runs/split0/L_KLD", "--out",
+                                folder / "page.html", "--threads", "1"})
+              .code == 0);
+  CHECK(contains(bytes_of(folder / "page.html"), "<th scope=\"row\">teacher_strong</th>"));
+  fs::rename(folder / "away", out);
+
+  const std::string bytes = bytes_of(own + "/best.safetensors");
+  write_bytes(own + "/best.safetensors", bytes + "x");
+  const Result changed = verify(copy);
+  CHECK(changed.code == 1);
+  CHECK(contains(changed.out, "DIFFERS  teacher's checkpoint: other bytes than recorded"));
+  CHECK(verify(out).code == 0);
+  fs::remove_all(own);
+  const Result without = verify(copy);
+  CHECK(without.code == 0);
+  CHECK(contains(without.out, str("notice: the teacher ", own, " is not there and was not")));
+  CHECK_FALSE(contains(without.out, "teacher's checkpoint"));
+}
