@@ -109,6 +109,7 @@ Exit plan(const MatrixOptions& options) {
   check(options.steps >= 0, "steps: expected 0 or more, got ", options.steps);
   const Shard shard = Shard::parse(options.shard);
   const Study study = find_study(options);
+  check_init(study, jobs_of(study, shard));
   const std::map<KindOfJob, EpochTime> times = epoch_times(study, options.steps, options.threads);
   print_jobs(study, shard, times);
   print_estimate(study, options, times);

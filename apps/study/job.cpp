@@ -107,10 +107,12 @@ void note_program(const Study& study, const Job& job) {
   write_provenance(study, job, {{"program", programs}});
 }
 
-// Of the file of weights that a run begins with; 0 where there is none.
-uint64_t init_digest(const TrainConfig& config) {
-  if (config.init.empty()) return 0;
-  return fnv1a64(read_bytes(find_weights(config.init.substr(config.init.find('=') + 1))));
+// Of the file of weights that the run began with; 0 where there was none.
+Json noted_init_digest(const Study& study, const Job& job) {
+  const std::string& init = study.cell_of(job).config.init;
+  if (init.empty()) return 0;
+  const auto noted = study.init.find(init);
+  return noted != study.init.end() ? *noted : Json(init_digest(init, job.name));
 }
 
 // What else the result depends on, and what it took; config.json and split.json are in the run.
@@ -123,7 +125,7 @@ void note_rest(const Study& study, const Job& job, const TrainedNetwork& trained
                     {"threads", num_threads()},
                     {"data_checksum", study.data.checksum},
                     {"data_digest", trained.notes.data_digest},
-                    {"init_digest", init_digest(study.config_of(job))},
+                    {"init_digest", noted_init_digest(study, job)},
                     {"teacher_digest", trained.notes.teacher_digest},
                     {"checkpoint_digest", fnv1a64(read_bytes(trained.path))},
                     {"epochs_timed", epochs},
@@ -172,6 +174,7 @@ JobEnd run_job(const Study& study, const Job& job, int threads, bool steal) {
   check_teacher(study, job);
   check_settings(study, job);
   check_data(study);
+  check_init(study, {&job, 1});
   note_program(study, job);
   const auto start = std::chrono::steady_clock::now();
   const int64_t before = epochs_of(study.run_folder(job));

@@ -61,6 +61,7 @@ class Runner {
     for (const Job& job : jobs_)
       if (!study_.done(job)) check_teacher(study_, job);
     if (any_to_come()) check_data(study_);
+    check_init(study_, jobs_);
     console_.begin();
     note_left_behind();
     while (true) {

@@ -1,12 +1,16 @@
 #include "apps/study/study.h"
 
 #include <algorithm>
+#include <set>
 
 #include "apps/command.h"
 #include "apps/console.h"
 #include "apps/evaluate.h"
+#include "apps/run_folder.h"
 #include "apps/study/job_lock.h"
+#include "engine/core/rng.h"
 #include "engine/io/atomic_file.h"
+#include "nn/files/smp_folder.h"
 
 namespace decant::apps {
 namespace {
@@ -26,6 +30,7 @@ struct Origins {
   std::string checksum;
   std::string splits;
   std::vector<std::string> names;
+  Json init = Json::object();
 
   void visit(auto&& v) {
     v("program", program, "that began it");
@@ -35,6 +40,7 @@ struct Origins {
     v("data.checksum", checksum, "of all images and masks");
     v("splits.origin", splits, "words they were made from");
     v("splits.names", names, "of their files");
+    v("init", init, "files that networks begin with, and digests of them");
   }
 };
 
@@ -93,19 +99,39 @@ void check_same(const Study& begun, const Matrix& asked, const std::string& file
                   "; --out NEW begins another"));
 }
 
-void write_beginning(const Matrix& matrix, const std::vector<MatrixCell>& cells,
-                     const data::Dataset& dataset, const fs::path& folder) {
-  const data::SplitSet splits = data::make_splits(dataset, matrix.splits, matrix.split_seed);
-  fs::remove(folder / kMatrix);  // of a study that is planned anew: from now on it is none
-  fs::remove_all(folder / "splits");
+// A study as it is asked for, which may be another than the one that has begun.
+struct Asked {
+  Matrix matrix;
+  std::vector<MatrixCell> cells;
+  data::Dataset dataset;
+  Json init = Json::object();
+
+  // What a study needs to begin. Throws Error beginning with `file`, or naming images.
+  void look_at_files(const std::string& file) {
+    data::require_masks(dataset);
+    for (const MatrixCell& cell : cells) {
+      const std::string& of = cell.config.init;
+      if (!of.empty() && !init.contains(of)) init[of] = init_digest(of, str(file, ": ", cell.name));
+    }
+  }
+};
+
+// `before`: names of the splits of a study that is planned anew.
+void write_beginning(const Asked& asked, const fs::path& folder,
+                     const std::vector<std::string>& before) {
+  const data::SplitSet splits =
+      data::make_splits(asked.dataset, asked.matrix.splits, asked.matrix.split_seed);
+  fs::remove(folder / kMatrix);  // from now on it is no study
+  for (const std::string& split : before) fs::remove(split_file_in(folder, split));
   fs::create_directories(folder / "splits");
   Origins origins{.program = program_build(),
-                  .path = matrix.data,
-                  .layout = dataset.layout,
-                  .images = static_cast<int64_t>(dataset.samples.size()),
-                  .checksum = checksum_of(dataset),
+                  .path = asked.matrix.data,
+                  .layout = asked.dataset.layout,
+                  .images = static_cast<int64_t>(asked.dataset.samples.size()),
+                  .checksum = checksum_of(asked.dataset),
                   .splits = splits.origin,
-                  .names = {}};
+                  .names = {},
+                  .init = asked.init};
   for (size_t i = 0; i < splits.folds.size(); ++i) {
     origins.names.push_back(str("split", i));
     const data::SplitSet one{splits.origin + (splits.folds.size() > 1 ? str(" fold ", i) : ""),
@@ -113,21 +139,25 @@ void write_beginning(const Matrix& matrix, const std::vector<MatrixCell>& cells,
     write_json(split_file_in(folder, origins.names.back()), Json(data::to_json(one)));
   }
   write_json(folder / kOrigin, to_json(keys_of(origins)));
-  write_json(folder / kCells, to_json(cells));
-  write_json(folder / kMatrix, json_of(matrix));  // last: from now on it is a study
+  write_json(folder / kCells, to_json(asked.cells));
+  write_json(folder / kMatrix, json_of(asked.matrix));  // last: from now on it is a study
 }
 
 // What another plan than the one of the study would change, in words.
-std::string changes_of(const Study& study, const Matrix& matrix,
-                       const std::vector<MatrixCell>& cells, const data::Dataset& dataset) {
+std::string changes_of(const Study& study, const Asked& asked) {
   std::vector<std::string> words;
-  for (const Difference& found : differences(json_of(study.matrix), json_of(matrix)))
+  for (const Difference& found : differences(json_of(study.matrix), json_of(asked.matrix)))
     words.push_back(str(found.key, ": ", found.mine, ", now ", found.other));
-  if (checksum_of(dataset) != study.data.checksum)
-    words.push_back(
-        str("images: ", study.data.images, ", now ", dataset.samples.size(), " (other bytes)"));
-  if (words.empty() && to_json(cells) != to_json(study.cells))
-    words.push_back(str("what its settings stand for, by decant ", program_build()));
+  if (checksum_of(asked.dataset) != study.data.checksum)
+    words.push_back(str("images: ", study.data.images, ", now ", asked.dataset.samples.size(),
+                        " (other bytes)"));
+  for (const auto& [init, digest] : asked.init.items())
+    if (study.init.contains(init) && study.init[init] != digest)
+      words.push_back(str("init: ", init, " (other bytes)"));
+  if (study.program != program_build())
+    words.push_back(str("program: decant ", study.program, ", now ", program_build()));
+  if (words.empty() && to_json(asked.cells) != to_json(study.cells))
+    words.push_back("what files that its settings name hold");
   std::string all;
   for (const std::string& each : words) all += (all.empty() ? "" : "; ") + each;
   return all;
@@ -261,33 +291,34 @@ Study open_study(const fs::path& folder) {
                 .images = origins.images,
                 .checksum = origins.checksum};
   study.splits = origins.names;
+  study.init = origins.init;
   study.jobs = jobs_of(study);
   return study;
 }
 
 Study begin_study(const std::string& file, const fs::path& folder) {
-  Matrix matrix = read_matrix(file);
-  matrix.data = fs::absolute(matrix.data).lexically_normal().string();
+  Asked asked{.matrix = read_matrix(file), .cells = {}, .dataset = {}};
+  asked.matrix.data = fs::absolute(asked.matrix.data).lexically_normal().string();
   // Throws for what makes no sense, before there is a folder.
-  const std::vector<MatrixCell> cells = cells_of(matrix, file);
-  const data::Dataset dataset = data::open_dataset(matrix.data, matrix.layout);
-  if (!is_begun(folder)) data::require_masks(dataset);
+  asked.cells = cells_of(asked.matrix, file);
+  asked.dataset = data::open_dataset(asked.matrix.data, asked.matrix.layout);
+  if (!is_begun(folder)) asked.look_at_files(file);
   fs::create_directories(folder);
   const FolderGuard guard(folder);  // another process may be about to begin it as well
   if (!is_begun(folder)) {
-    write_beginning(matrix, cells, dataset, folder);
+    write_beginning(asked, folder, {});
     return open_study(folder);
   }
   Study study = open_study(folder);
   if (has_run(study)) {
-    check_same(study, matrix, file);
-    check_data(study, dataset);
+    check_same(study, asked.matrix, file);
+    check_data(study, asked.dataset);
     return study;
   }
-  const std::string changes = changes_of(study, matrix, cells, dataset);
+  asked.look_at_files(file);
+  const std::string changes = changes_of(study, asked);
   if (changes.empty()) return study;
-  data::require_masks(dataset);
-  write_beginning(matrix, cells, dataset, folder);
+  write_beginning(asked, folder, study.splits);
   study = open_study(folder);
   study.changes = changes;
   return study;
@@ -295,6 +326,28 @@ Study begin_study(const std::string& file, const fs::path& folder) {
 
 void check_data(const Study& study) {
   check_data(study, data::open_dataset(study.matrix.data, study.matrix.layout));
+}
+
+void check_init(const Study& study, std::span<const Job> jobs) {
+  std::set<std::string> seen;
+  for (const Job& job : jobs) {
+    const std::string& init = study.cell_of(job).config.init;
+    const bool begun = study.done(job) || fs::exists(study.run_folder(job) / "state.safetensors");
+    if (init.empty() || begun || !seen.insert(init).second) continue;
+    const uint64_t found = init_digest(init, job.name);
+    const auto noted = study.init.find(init);
+    check(noted == study.init.end() || *noted == found, job.name, ": init: expected ", init,
+          " as it was when ", study.folder.string(), " began, got other bytes");
+  }
+}
+
+uint64_t init_digest(const std::string& init, const std::string& where) {
+  try {
+    const fs::path weights = find_weights(init.substr(init.find('=') + 1));
+    return fnv1a64(read_bytes(nn::is_smp_folder(weights) ? weights / nn::kSmpWeights : weights));
+  } catch (const Error& error) {
+    throw Error(str(where, ": init: ", error.what()));
+  }
 }
 
 }  // namespace decant::apps

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,7 @@ struct Job {
 ///
 ///   matrix.json               what it is, as its file said, with its defaults
 ///   cells.json                its networks, every setting written out: what jobs train
-///   origin.json               program and data it began with, the words of its splits
+///   origin.json               program, data and --init files it began with, words of its splits
 ///   splits/split0.json ..     each as `--split FILE.json` reads it
 ///   runs/split0/L_KLD/        a run folder, as train and distill make it
 ///   runs/split0/L_KLD.json    results of that one run: where it is, the job is done
@@ -38,9 +39,10 @@ struct Study {
   StudyData data;
   std::vector<std::string> splits;
   std::vector<MatrixCell> cells;
-  bool written_out = true;  ///< false where a program of before there was a cells.json began it
-  std::vector<Job> jobs;    ///< each after the one it needs
-  std::string changes;      ///< where begin_study() planned it anew: "train.epochs: 2, now 3"
+  Json init = Json::object();  ///< the files that networks begin with, and init_digest() of each
+  bool written_out = true;     ///< false where a program of before there was a cells.json began it
+  std::vector<Job> jobs;       ///< each after the one it needs
+  std::string changes;         ///< where begin_study() planned it anew: "train.epochs: 2, now 3"
 
   const Job& job(const std::string& name) const;
   const MatrixCell& cell_of(const Job& job) const { return cells[job.cell]; }
@@ -57,11 +59,11 @@ struct Study {
   TrainConfig config_of(const Job& job) const;
 };
 
-/// Begins a study: reads the matrix in `file`, looks at all images, makes the splits and writes
-/// them into `folder`. Where it has begun already: opens it, or as long as no job of it has run and
-/// file or images have changed since, begins it anew.
-/// Throws Error where a job has run and the file is not the study that has begun, with the first
-/// key in which they differ and both values, or the images have changed since.
+/// Begins a study: reads the matrix in `file`, looks at all images and --init files, makes the
+/// splits and writes them into `folder`. Where it has begun already: opens it, or as long as no job
+/// of it has run and file or images have changed since, begins it anew. Throws Error where a job
+/// has run and the file is not the study that has begun, with the first key in which they differ
+/// and both values, or the images have changed since.
 Study begin_study(const std::string& file, const std::filesystem::path& folder);
 
 /// One place in which two objects differ.
@@ -90,6 +92,14 @@ Study open_study(const std::filesystem::path& folder);
 /// Reads all images and masks again: throws Error naming their place where they are not those that
 /// the study began with. Whoever is about to train asks this first.
 void check_data(const Study& study);
+
+/// Reads the --init files again that the jobs will begin with (one that has trained has its weights
+/// already): throws Error naming one that is not there, or not the one that the study began with.
+void check_init(const Study& study, std::span<const Job> jobs);
+
+/// Of the weights that a network begins with, as its setting `init` names them. Throws Error that
+/// begins with `where` where they are not there.
+uint64_t init_digest(const std::string& init, const std::string& where);
 
 /// Of the files of all images and masks, as hexadecimal digits.
 std::string checksum_of(const data::Dataset& dataset);

@@ -327,6 +327,7 @@ TEST_CASE("matrix: a study is frozen: its settings are written out, its files na
   Json matrix = small_matrix();
   matrix["splits"] = "random:1:0.6:0.2";
   matrix["teacher"]["init"] = "encoder=weights.safetensors";
+  write_bytes(folder / "weights.safetensors", "weights");
   matrix["student"]["model"] = "teachers/run";
   fs::create_directories(folder.path() / "teachers");
   fs::copy(trained(), folder / "teachers/run", fs::copy_options::recursive);
@@ -459,11 +460,12 @@ TEST_CASE("matrix: a job that fails is named, the others are done") {
   const TemporaryFolder folder;
   Json matrix = small_matrix();
   matrix["splits"] = "random:1:0.6:0.2";
-  matrix["teacher"]["init"] = "encoder=" + (folder / "none.safetensors");
+  matrix["teacher"]["init"] = "encoder=" + (folder / "damaged.safetensors");
+  write_bytes(folder / "damaged.safetensors", "weights");
   const std::string out = folder / "study";
   const std::string message = refused(run_words(write_matrix(folder, matrix), out));
   CHECK(contains(message, "1 of 3 jobs failed, the first split0/teacher_strong"));
-  CHECK(contains(message, "none.safetensors"));
+  CHECK(contains(message, "damaged.safetensors"));
   CHECK(fs::exists(out + "/runs/split0/student.json"));
 }
 

@@ -7,6 +7,7 @@
 
 #include "apps/study/results.h"
 #include "apps/study/study.h"
+#include "engine/core/rng.h"
 #include "tests/apps/small_matrix.h"
 
 using namespace decant;
@@ -106,6 +107,24 @@ TEST_CASE("matrix: a study of which no job has run is planned anew, and says wha
   CHECK(plan(matrix).empty());
   other["splits"] = "random:2:0.6:0.2";
 
+  Json origin = Json::parse(bytes_of(out + "/origin.json"));
+  const std::string program = origin["program"];
+  origin["program"] = "0.0.9 build 1";
+  write_bytes(out + "/origin.json", origin.dump());
+  CHECK(plan(matrix) ==
+        str("notice: planned anew, as no job had run: program: decant 0.0.9 build 1, now ", program,
+            "\n"));
+  Json with_file = matrix;
+  with_file["train"]["augment"] = "light.json";
+  write_bytes(folder / "light.json",
+              R"([{"name": "Resize", "height": 32, "width": 32}, {"name": "Normalize"}])");
+  CHECK(contains(plan(with_file), "train.augment: none, now "));
+  write_bytes(folder / "light.json",
+              R"([{"name": "Resize", "height": 32, "width": 32}, {"name": "HorizontalFlip"},)"
+              R"({"name": "Normalize"}])");
+  CHECK(contains(plan(with_file), "as no job had run: what files that its settings name hold"));
+  CHECK(contains(plan(matrix), "train.augment: "));
+
   const Words run = {"matrix", "run", out, "--threads", "1"};
   REQUIRE(decant::apps::decant(run + Words{"--job", "split0/student"}).code == 0);
   CHECK(contains(refused(folder, other),
@@ -171,4 +190,67 @@ TEST_CASE("matrix: in a copy of a study a run is verified with the copy's teache
   CHECK(without.code == 0);
   CHECK(contains(without.out, str("notice: the teacher ", own, " is not there and was not")));
   CHECK_FALSE(contains(without.out, "teacher's checkpoint"));
+}
+
+TEST_CASE("matrix: weights to begin with are looked at before a job starts, and noted") {
+  const TemporaryFolder folder;
+  const std::string out = folder / "out";
+  const std::string weights = folder / "weights.safetensors";
+  Json matrix = three_jobs();
+  matrix["student"]["init"] = "network=" + weights;
+  CHECK(contains(refused(folder, matrix),
+                 str("study.json: student: init: ", weights,
+                     ": expected a run folder or a checkpoint, got nothing")));
+  CHECK_FALSE(fs::exists(out));
+
+  // The student's own network, trained before; the first job is that of the teacher.
+  Words words = tiny_run() + Words{"--model", "thin_unet:width=4,depth=4", "--epochs", "1"};
+  REQUIRE(decant::apps::decant(words + Words{"--out", folder / "before"}).code == 0);
+  fs::copy(folder / "before/best.safetensors", weights);
+  const Words plan = {"matrix", "plan", write_matrix(folder, matrix), "--steps", "0", "--out", out};
+  REQUIRE(decant::apps::decant(plan).code == 0);
+  const Words run = {"matrix", "run", out, "--threads", "1"};
+  fs::rename(weights, folder / "away");
+  CHECK(contains(refused({"matrix", "plan", out, "--steps", "0"}), "split0/student: init: "));
+  CHECK(contains(refused(run), str("split0/student: init: ", weights, ": expected a run folder")));
+  const std::string bytes = bytes_of(folder / "away");
+  write_bytes(weights, bytes + "x");
+  const std::string changed = str("split0/student: init: expected network=", weights,
+                                  " as it was when ", out, " began, got other bytes");
+  CHECK(contains(refused(run), changed));
+  CHECK(contains(refused(run + Words{"--job", "split0/student"}), changed));
+  CHECK_FALSE(fs::exists(out + "/runs/split0/teacher_strong"));
+  const Result anew = decant::apps::decant(plan);  // no job has run
+  CHECK(anew.err == str("notice: planned anew, as no job had run: init: network=", weights,
+                        " (other bytes)\n"));
+  write_bytes(weights, bytes);
+  REQUIRE(decant::apps::decant(plan).code == 0);
+  REQUIRE(decant::apps::decant(run).code == 0);
+  const auto noted = [&](const std::string& job) {
+    return Json::parse(bytes_of(out + "/runs/split0/" + job + ".provenance.json"))["init_digest"];
+  };
+  CHECK(noted("student") == fnv1a64(bytes));
+  CHECK(noted("teacher_strong") == 0);
+  fs::remove(weights);  // networks that have trained have their weights
+  CHECK(decant::apps::decant(run).code == 0);
+}
+
+TEST_CASE("matrix: a study's networks begin with the weights in a folder of SMP") {
+  const TemporaryFolder folder;
+  Json matrix = three_jobs();
+  matrix["student"]["model"] = "unet/resnet18";
+  matrix["train"]["epochs"] = 1;
+  matrix["presets"] = Json::array();
+  const Words words = {"train",  "--data", phantoms(),       "--model", "unet/resnet18",
+                       "--size", "32",     "--epochs",       "1",       "--batch",
+                       "4",      "--out",  folder / "before"};
+  REQUIRE(decant::apps::decant(words).code == 0);
+  REQUIRE(decant::apps::decant({"convert", folder / "before", folder / "smp"}).code == 0);
+  matrix["student"]["init"] = "encoder=smp";
+  const std::string out = folder / "study";
+  const Result run = decant::apps::decant(run_words(write_matrix(folder, matrix), out));
+  CAPTURE(run.err);
+  REQUIRE(run.code == 0);
+  CHECK(Json::parse(bytes_of(out + "/runs/split0/student.provenance.json"))["init_digest"] ==
+        fnv1a64(bytes_of(folder / "smp/model.safetensors")));
 }
