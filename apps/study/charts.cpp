@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
+#include <set>
+#include <utility>
 
 #include "apps/console.h"
 #include "apps/study/html.h"
@@ -149,6 +152,45 @@ std::string strip_plot(const StripPlot& plot) {
     svg.text(kWidth - 4, y + 4, strip.figure, "value end");
   }
   return figure_of(plot.text, "strips", "", std::move(svg).done());
+}
+
+namespace {
+
+// `count` indices of n at even steps, the first and the last among them.
+std::set<size_t> even_steps(size_t n, size_t count) {
+  std::set<size_t> steps;
+  for (size_t i = 0; i < count; ++i) steps.insert(i * (n - 1) / (count - 1));
+  return steps;
+}
+
+}  // namespace
+
+std::vector<Dot> thinned(std::vector<Dot> dots, size_t most) {
+  if (dots.size() <= most) return dots;
+  std::vector<size_t> ranked(dots.size());
+  std::iota(ranked.begin(), ranked.end(), size_t{0});
+  const auto key = [&](size_t i) {  // what is no number is the highest
+    return std::isnan(dots[i].value) ? std::numeric_limits<double>::infinity() : dots[i].value;
+  };
+  std::ranges::stable_sort(ranked, {}, key);
+  std::set<size_t> kept;
+  for (const size_t rank : even_steps(dots.size(), most)) kept.insert(ranked[rank]);
+  std::vector<Dot> fewer;
+  for (const size_t i : kept) fewer.push_back(std::move(dots[i]));
+  return fewer;
+}
+
+Line thinned(Line line, size_t most) {
+  if (line.y.size() <= most) return line;
+  std::set<size_t> kept = even_steps(line.y.size(), most);
+  for (size_t i = 0; i < line.y.size(); ++i)
+    if (line.marked == line.x[i]) kept.insert(i);
+  Line fewer{.name = line.name, .colour = line.colour, .x = {}, .y = {}, .marked = line.marked};
+  for (const size_t i : kept) {
+    fewer.x.push_back(line.x[i]);
+    fewer.y.push_back(line.y[i]);
+  }
+  return fewer;
 }
 
 std::string heat_map(const HeatMap& map) {

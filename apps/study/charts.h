@@ -60,6 +60,13 @@ struct StripPlot {
 };
 std::string strip_plot(const StripPlot& plot);
 
+/// At most `most` (2 or more) of the dots, in their order: those at even ranks of their values, the
+/// lowest and the highest among them, so that they lie as all of them do.
+std::vector<Dot> thinned(std::vector<Dot> dots, size_t most);
+/// At most `most` of a line's points, at even steps, the first and the last among them, and beside
+/// them the marked one.
+Line thinned(Line line, size_t most);
+
 /// A field of a heat map: the figure that colours it, and its words.
 struct HeatField {
   double value;

@@ -15,6 +15,9 @@ namespace decant::apps {
 struct RunFiles {
   Curves curves;          ///< empty where the folder is not there
   Json config = nullptr;  ///< config.json; null where the folder is not there
+  /// What else the run depends on, as a study keeps it (apps/study/job.h); null where it is not
+  /// known.
+  Json provenance = nullptr;
 };
 
 /// All that a report shows.

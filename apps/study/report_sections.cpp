@@ -14,6 +14,13 @@ namespace {
 
 constexpr const char* kNone = "–";
 
+// What a page draws at most, so that one of a thousand images and thirty networks opens as well as
+// a small one: dots of a chart, points of all curves, rows and columns of the heat map.
+constexpr size_t kMostDots = 9'000;
+constexpr size_t kMostPoints = 200'000;
+constexpr size_t kMostRows = 40;
+constexpr size_t kMostColumns = 6;
+
 int colour_of(const Cell& cell, const StudyView& view) {
   if (cell.role == "teacher") return 4;
   if (cell.role == "student") return 6;
@@ -137,6 +144,7 @@ std::string matrix_section(const StudyView& view) {
   };
   const auto row_of = [](const Cell& cell) { return *cell.pathway + " " + *cell.loss; };
   const auto has_place = [](const Cell& cell) { return cell.pathway && cell.loss; };
+  size_t left_out = 0;
   for (const Cell& cell : view.results.cells) {
     const TableRow* row = view.row(cell.name);
     if (row == nullptr || !has_place(cell)) continue;
@@ -147,8 +155,14 @@ std::string matrix_section(const StudyView& view) {
                        }) == 1;
     const size_t c = index(map.columns, column_of(cell));
     const size_t r = index(map.rows, alone ? row_of(cell) : cell.name);
+    if (map.rows.size() > kMostRows) map.rows.pop_back();
+    if (map.columns.size() > kMostColumns) map.columns.pop_back();
     map.fields.resize(map.rows.size());
     for (auto& fields : map.fields) fields.resize(map.columns.size());
+    if (r >= map.rows.size() || c >= map.columns.size()) {
+      ++left_out;
+      continue;
+    }
     map.fields[r][c] = HeatField{row->dice_images_mean, dice_text(row->dice_images_mean),
                                  "± " + dice_text(row->dice_images_std)};
     map.text.description +=
@@ -161,7 +175,10 @@ std::string matrix_section(const StudyView& view) {
          "hidden: the encoder's last map; regressor: the same after convolutions that fit it to "
          "the "
          "teacher's) and by which loss. Columns: how strongly the teacher's training images were "
-         "augmented. Deeper colour is higher Dice; ± is the deviation over images.</p>\n";
+         "augmented. Deeper colour is higher Dice; ± is the deviation over images." +
+         (left_out == 0 ? ""
+                        : str(" Networks left out here: ", left_out, "; the tables have them.")) +
+         "</p>\n";
 }
 
 // --- Dice per image ---
@@ -194,6 +211,17 @@ std::string means_text(const std::vector<Strip>& strips) {
   return text;
 }
 
+// Dots of a row at most.
+size_t most_dots(const StudyView& view) {
+  return std::max<size_t>(40, kMostDots / std::max<size_t>(1, view.results.cells.size()));
+}
+
+std::string drawn(StripPlot plot, const StudyView& view) {
+  plot.text.description = means_text(plot.strips);
+  for (Strip& strip : plot.strips) strip.dots = thinned(std::move(strip.dots), most_dots(view));
+  return strip_plot(plot);
+}
+
 std::string differences(const StudyView& view, bool to_teacher) {
   StripPlot plot{.text = {.id = to_teacher ? "to-teacher" : "to-student",
                           .title = to_teacher ? "Paired difference to the own teacher"
@@ -210,8 +238,7 @@ std::string differences(const StudyView& view, bool to_teacher) {
     if (!strip.dots.empty()) plot.strips.push_back(std::move(strip));
   }
   if (plot.strips.empty()) return "";
-  plot.text.description = means_text(plot.strips);
-  return strip_plot(plot);
+  return drawn(std::move(plot), view);
 }
 
 }  // namespace
@@ -223,11 +250,18 @@ std::string images_section(const StudyView& view) {
   for (const Cell& cell : view.results.cells)
     if (view.row(cell.name) != nullptr) plot.strips.push_back(dice_strip(cell, view));
   if (plot.strips.empty()) return "";
-  plot.text.description = means_text(plot.strips);
-  return "<div class=\"charts\">\n" + strip_plot(plot) + differences(view, false) +
+  size_t dots = 0;
+  for (const Strip& strip : plot.strips) dots = std::max(dots, strip.dots.size());
+  std::string note;
+  if (const size_t most = most_dots(view); dots > most)
+    note = str(" A row has ", most, " dots of up to ", dots,
+               ", at even ranks, the lowest and the highest among them; means, intervals and "
+               "tables are of all images.");
+  return "<div class=\"charts\">\n" + drawn(std::move(plot), view) + differences(view, false) +
          differences(view, true) +
          "</div>\n<p class=\"note\">The upright line is the mean, the bar its 95 % bootstrap "
-         "interval. Differences pair the same image of the same split.</p>\n";
+         "interval. Differences pair the same image of the same split." +
+         note + "</p>\n";
 }
 
 // --- accuracy against cost ---
@@ -328,9 +362,9 @@ struct NamedRun {
   size_t run;
 };
 
-// A chart for every column that any of the runs has, a line for each run.
+// A chart for every column that any of the runs has, a line of at most `most` points for each run.
 std::string curve_charts(const Report& report, const std::string& id,
-                         const std::vector<NamedRun>& runs) {
+                         const std::vector<NamedRun>& runs, size_t most) {
   std::vector<std::string> columns;
   for (const NamedRun& of : runs)
     for (const Curves::Column& column : report.files[of.run].curves.columns)
@@ -348,8 +382,8 @@ std::string curve_charts(const Report& report, const std::string& id,
       const Curves::Column* column = curves.find(name);
       const int mine = colour++;
       if (column == nullptr || column->values.empty()) continue;
-      chart.lines.push_back(
-          curve(of.name, mine, curves, *column, report.results.runs[of.run].best_epoch));
+      chart.lines.push_back(thinned(
+          curve(of.name, mine, curves, *column, report.results.runs[of.run].best_epoch), most));
       chart.text.description += str(of.name, ": from ", figure(column->values.front(), 4), " to ",
                                     figure(column->values.back(), 4), ". ");
     }
@@ -366,26 +400,35 @@ std::string run_name(const RunResult& run, const Report& report) {
 }  // namespace
 
 std::string curves_section(const Report& report, const StudyView& view) {
-  constexpr const char* kMarked =
-      "<p class=\"note\">A ring marks the epoch whose network was kept.</p>\n";
   const auto& runs = report.results.runs;
+  size_t lines = 1;
+  size_t epochs = 0;
+  for (const RunFiles& files : report.files) {
+    lines += files.curves.columns.size();
+    epochs = std::max(epochs, files.curves.epochs.size());
+  }
+  const size_t most = std::max<size_t>(50, kMostPoints / lines);
+  std::string note = "<p class=\"note\">A ring marks the epoch whose network was kept.";
+  if (epochs > most)
+    note += str(" Of up to ", epochs, " epochs ", most, " are drawn, at even steps.");
+  note += "</p>\n";
   std::vector<NamedRun> all;
   for (size_t i = 0; i < runs.size(); ++i) all.push_back({runs[i].cell, i});
   if (runs.size() == view.results.cells.size() && std::cmp_less_equal(runs.size(), kColours)) {
-    const std::string charts = curve_charts(report, "curve", all);
-    return charts.empty() ? "" : charts + kMarked;
+    const std::string charts = curve_charts(report, "curve", all, most);
+    return charts.empty() ? "" : charts + note;
   }
   std::string html;
   for (size_t c = 0; c < view.results.cells.size(); ++c) {
     const Cell& cell = view.results.cells[c];
     std::vector<NamedRun> mine;
     for (const size_t i : view.runs_of(cell.name)) mine.push_back({run_name(runs[i], report), i});
-    const std::string charts = curve_charts(report, str("curve", c), mine);
+    const std::string charts = curve_charts(report, str("curve", c), mine, most);
     if (charts.empty()) continue;
     html += str("<details", &cell == view.best ? " open" : "", "><summary>", escaped(cell.name),
                 "</summary>\n", charts, "</details>\n");
   }
-  return html.empty() ? "" : html + kMarked;
+  return html.empty() ? "" : html + note;
 }
 
 }  // namespace decant::apps

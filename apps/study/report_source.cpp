@@ -24,6 +24,9 @@ RunFiles files_of(const fs::path& run) {
   if (fs::exists(folder / "metrics.csv")) files.curves = read_curves(folder / "metrics.csv");
   if (fs::exists(folder / "config.json"))
     files.config = read_json_file((folder / "config.json").string());
+  const std::string beside = fs::absolute(folder / ".").lexically_normal().parent_path().string();
+  if (fs::exists(beside + ".provenance.json"))
+    files.provenance = read_json_object(beside + ".provenance.json");
   return files;
 }
 
@@ -238,9 +241,13 @@ Report report_of_runs(const std::vector<std::string>& given, const MeasuredData&
   link_students(results, runs);
   results.table = table_of(results);
   add_files(report, "", data);
-  for (size_t i = 0; i < runs.size(); ++i)
+  for (size_t i = 0; i < runs.size(); ++i) {
     if (!report.files[i].curves.epochs.empty())
       results.runs[i].epochs = std::llround(report.files[i].curves.epochs.back());
+    if (report.files[i].provenance.is_null())
+      report.files[i].provenance = {{"checkpoint_digest", fnv1a64(read_bytes(runs[i].checkpoint))},
+                                    {"teacher_digest", runs[i].notes.teacher_digest}};
+  }
   return report;
 }
 

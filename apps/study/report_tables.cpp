@@ -115,33 +115,103 @@ std::string setting(const Settings& of, const std::string& key) {
   return found == of.end() || found->second.empty() ? "–" : found->second;
 }
 
-// What all runs share in one table, what tells them apart in another.
-std::string settings_tables(const Report& report) {
-  std::vector<Settings> runs;
+// Whose settings a page compares: of more runs than fit the first of every network, of more
+// networks than fit the first ones.
+constexpr size_t kMostColumns = 12;
+
+struct Compared {
   std::vector<std::string> columns = {"setting"};
-  std::set<std::string> keys;
+  std::vector<Settings> settings;
+  std::string note;
+};
+
+Compared compared_settings(const Report& report) {
+  const auto& runs = report.results.runs;
+  const auto with_config = std::ranges::count_if(
+      report.files, [](const RunFiles& files) { return !files.config.is_null(); });
+  const bool all = std::cmp_less_equal(with_config, kMostColumns);
+  Compared compared;
+  std::set<std::string> networks;
   for (size_t i = 0; i < report.files.size(); ++i) {
     if (report.files[i].config.is_null()) continue;
-    columns.push_back(report.results.runs[i].folder);
-    flatten(report.files[i].config, "", runs.emplace_back());
-    for (const auto& [key, value] : runs.back()) keys.insert(key);
+    if (!all && !networks.insert(runs[i].cell).second) continue;
+    if (compared.settings.size() == kMostColumns) continue;
+    compared.columns.push_back(all ? runs[i].folder : runs[i].cell);
+    flatten(report.files[i].config, "", compared.settings.emplace_back());
+    for (const char* key : {"seed", "data.split", "distill.teacher"})  // a run's, not its network's
+      if (!all) compared.settings.back().erase(key);
   }
-  if (runs.empty()) return "";
+  if (!all)
+    compared.note = str("<p class=\"note\">Settings are of the first run of each network",
+                        networks.size() > kMostColumns
+                            ? str(", of the first ", kMostColumns, " of ", networks.size(),
+                                  " networks; the others have theirs in config.json")
+                            : "",
+                        ".</p>\n");
+  return compared;
+}
+
+// What all share in one table, what tells them apart in another.
+std::string settings_tables(const Report& report) {
+  const Compared compared = compared_settings(report);
+  if (compared.settings.empty()) return "";
+  std::set<std::string> keys;
+  for (const Settings& run : compared.settings)
+    for (const auto& [key, value] : run) keys.insert(key);
   std::vector<std::vector<std::string>> shared;
   std::vector<std::vector<std::string>> apart;
   for (const std::string& key : keys) {
     std::vector<std::string> row = {key};
-    for (const Settings& run : runs) row.push_back(setting(run, key));
-    if (std::count(row.begin() + 1, row.end(), row[1]) == std::ssize(runs))
+    for (const Settings& run : compared.settings) row.push_back(setting(run, key));
+    if (std::count(row.begin() + 1, row.end(), row[1]) == std::ssize(compared.settings))
       shared.push_back({key, row[1]});
     else
       apart.push_back(std::move(row));
   }
   std::string html;
   if (!apart.empty())
-    html = table("Settings that tell the runs apart", columns, apart, columns.size());
-  return html + "<details><summary>Settings of " + (runs.size() == 1 ? "the run" : "all runs") +
-         "</summary>\n" + table("Settings", {"setting", "value"}, shared, 2) + "</details>\n";
+    html = table("Settings that tell the runs apart", compared.columns, apart,
+                 compared.columns.size());
+  const char* whose = compared.settings.size() == 1 ? "the run" : "all runs";
+  return str(html, "<details><summary>Settings of ", whose, "</summary>\n",
+             table("Settings", {"setting", "value"}, shared, 2), "</details>\n", compared.note);
+}
+
+// A member of a run's provenance: words as they are, digests as such; "–" where it is not there.
+std::string noted(const Json& provenance, const char* key) {
+  const auto found = provenance.is_object() ? provenance.find(key) : provenance.end();
+  if (found == provenance.end()) return "–";
+  if (found->is_string()) return found->get<std::string>();
+  if (!found->is_number_unsigned() || *found == 0) return "–";
+  return hexadecimal(found->get<uint64_t>());
+}
+
+std::string took(const Json& provenance) {
+  const auto seconds = provenance.is_object() ? provenance.find("seconds") : provenance.end();
+  return seconds != provenance.end() && seconds->is_number() ? duration_text(seconds->get<double>())
+                                                             : "–";
+}
+
+std::string runs_provenance(const Report& report) {
+  std::vector<std::vector<std::string>> rows;
+  bool any = false;
+  for (size_t i = 0; i < report.results.runs.size(); ++i) {
+    const RunResult& run = report.results.runs[i];
+    const Json& from = report.files[i].provenance;
+    any = any || from.is_object();
+    rows.push_back({run.folder, run.cell, run.split, str(run.seed),
+                    str(run.best_epoch, " of ", run.epochs), noted(from, "arithmetic"),
+                    noted(from, "host"), took(from), noted(from, "program"),
+                    noted(from, "checkpoint_digest"), noted(from, "teacher_digest"),
+                    noted(from, "init_digest")});
+  }
+  if (!any) return "";
+  const std::vector<std::string> columns = {
+      "run",  "network",   "split",   "seed",       "best epoch",           "device",
+      "host", "last took", "program", "checkpoint", "teacher's checkpoint", "began with"};
+  return "<details><summary>Where every run comes from</summary>\n" +
+         table("Digests, program and device of every run", columns, rows, columns.size()) +
+         "</details>\n";
 }
 
 }  // namespace
@@ -171,7 +241,7 @@ std::string provenance_section(const Report& report) {
                                                  {"checksum", results.data.checksum}};
   std::erase_if(facts, [](const auto& fact) { return fact[1].empty(); });
   return table("Where the figures come from", {"what", "value"}, facts, 2) +
-         settings_tables(report);
+         runs_provenance(report) + settings_tables(report);
 }
 
 }  // namespace decant::apps

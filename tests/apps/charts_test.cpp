@@ -170,3 +170,32 @@ TEST_CASE("a heat map is deepest where the value is highest, and leaves holes") 
   CHECK(number(fields[2], "fill-opacity") == doctest::Approx(1));
   CHECK(select(elements, "rect", "no-field").size() == 1);
 }
+
+TEST_CASE("of many dots those at even ranks are kept, of a long line points at even steps") {
+  std::vector<Dot> dots;
+  for (int i = 0; i < 101; ++i) dots.push_back({(i * 37) % 101 / 100.0, std::to_string(i)});
+  const std::vector<Dot> fewer = thinned(dots, 11);
+  std::vector<double> values;
+  for (size_t i = 0; i < fewer.size(); ++i) {
+    values.push_back(fewer[i].value);
+    if (i > 0) CHECK(std::stoi(fewer[i - 1].name) < std::stoi(fewer[i].name));  // their order
+  }
+  std::ranges::sort(values);
+  CHECK(values == std::vector<double>{0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1});
+  CHECK(thinned(dots, 101).size() == 101);
+  dots[5].value = NAN;
+  CHECK(thinned(dots, 50).size() == 50);
+  const std::vector<Dot> equal(9, Dot{0.5, "x"});
+  CHECK(thinned(equal, 4).size() == 4);
+
+  Line line{"a", 3, {}, {}, 42};
+  for (int i = 0; i <= 100; ++i) {
+    line.x.push_back(i);
+    line.y.push_back(-i);
+  }
+  const Line shorter = thinned(line, 5);
+  CHECK(shorter.x == std::vector<double>{0, 25, 42, 50, 75, 100});
+  CHECK(shorter.y == std::vector<double>{0, -25, -42, -50, -75, -100});
+  CHECK(shorter.marked == 42);
+  CHECK(thinned(line, 101).x == line.x);
+}

@@ -194,6 +194,85 @@ TEST_CASE("the page of a study shows the figures of its results.json") {
   CHECK(std::ranges::none_of(dots, [](const auto& dot) { return dot.starts_with("pretend0"); }));
 }
 
+TEST_CASE("the page of a large study is bounded, and says what it leaves out") {
+  constexpr size_t kCells = 30;
+  constexpr size_t kImages = 1000;
+  constexpr size_t kEpochs = 500;
+  Results results = small_study("large");
+  results.cells.resize(2);  // the teacher and the student alone
+  results.runs.resize(2);
+  results.table.resize(2);
+  for (size_t c = 0; c < kCells; ++c) {
+    Cell cell = small_study("large").cells[2];
+    cell.name = str("cell", c);
+    RunResult run = small_study("large").runs[2];
+    run.cell = cell.name;
+    run.folder = "runs/" + cell.name;
+    run.best_epoch = 123;
+    TableRow row = small_study("large").table[2];
+    row.cell = cell.name;
+    results.cells.push_back(cell);
+    results.runs.push_back(run);
+    results.table.push_back(row);
+  }
+  for (RunResult& run : results.runs) {
+    run.images.clear();
+    for (size_t i = 0; i < kImages; ++i)
+      run.images.push_back({.name = str("image", i),
+                            .lesion = true,
+                            .dice = static_cast<double>(i * 7919 % kImages) / kImages});
+  }
+  Report all{.results = results, .files = {}, .gallery = {}, .remarks = {}};
+  all.files.resize(results.runs.size());
+  for (size_t r = 0; r < all.files.size(); ++r) {
+    Curves& curves = all.files[r].curves;
+    for (size_t e = 1; e <= kEpochs; ++e) curves.epochs.push_back(static_cast<double>(e));
+    for (size_t c = 0; c < 25; ++c)
+      curves.columns.push_back({str("figure", c), std::vector<double>(kEpochs, 0.123456)});
+    all.files[r].config = {{"lr", 0.1 * static_cast<double>(r)}, {"seed", r}};
+    all.files[r].provenance = {{"program", "1 build a"}, {"checkpoint_digest", 0xabcu + r}};
+  }
+  const std::string page = report_page(all);
+  CHECK(page.size() < 8'000'000);
+  check_alone(page);
+  const auto elements = elements_of(page);
+  const auto dots = select(elements, "circle", "dot");
+  CHECK(dots.size() == (32 + 30 + 30) * (9000 / 32));
+  const auto has = [&](const std::string& text) {
+    return std::ranges::any_of(select(elements, "p", "note"), [&](const Element& note) {
+      return note.text.find(text) != std::string::npos;
+    });
+  };
+  CHECK(has("A row has 281 dots of up to 1000, at even ranks"));
+  CHECK(has("Of up to 500 epochs 249 are drawn, at even steps."));
+  CHECK(has("Settings are of the first run of each network, of the first 12 of 32 networks"));
+  CHECK(std::ranges::any_of(dots, [](const Element& dot) { return dot.text == "image0: 0.000"; }));
+  CHECK(row_of(page, "Settings that tell the runs apart", "lr").size() == 1 + 12);
+  CHECK(row_of(page, "Digests, program and device of every run", "runs/cell7") ==
+        Words{"runs/cell7", "cell7", "split0", "0", "123 of 0", "–", "–", "–", "1 build a",
+              hexadecimal(0xabcu + 9), "–", "–"});
+  // On a phone no table is wider than the page: each scrolls in a box of its own.
+  size_t tables = 0;
+  for (size_t at = 0; (at = page.find("<table>", at)) != std::string::npos; ++at) {
+    const size_t tag = page.rfind('<', at - 1);
+    CHECK(std::string_view(page).substr(tag).starts_with("<div class=\"scroll\""));
+    ++tables;
+  }
+  CHECK(tables >= 6);
+
+  // As many networks as a heat map has rows, and more.
+  const size_t distilled = all.results.cells.size();
+  while (all.results.cells.size() < distilled + 20) {
+    all.results.cells.push_back(all.results.cells.back());
+    all.results.cells.back().name = str("more", all.results.cells.size());
+    all.results.table.push_back(all.results.table.back());
+    all.results.table.back().cell = all.results.cells.back().name;
+  }
+  const std::string larger = report_page(all);
+  CHECK(larger.find("Networks left out here: ") != std::string::npos);
+  CHECK(select(elements_of(larger), "rect", "field").size() == 40 + 5);
+}
+
 TEST_CASE("the page of a distilled run shows the figures of evaluate and of metrics.csv") {
   const TemporaryFolder folder;
   const std::string run = folder / "student";
