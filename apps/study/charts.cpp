@@ -211,8 +211,10 @@ std::string heat_map(const HeatMap& map) {
   const auto left_of = [&](size_t column) {
     return kLeft + column_width * static_cast<double>(column);
   };
+  const auto letters = static_cast<size_t>(column_width / 7);
   for (size_t c = 0; c < map.columns.size(); ++c)
-    svg.text(left_of(c) + column_width / 2, kTop - 9, map.columns[c], "name middle");
+    svg.text(left_of(c) + column_width / 2, kTop - 9, shortened(map.columns[c], letters),
+             "name middle", map.columns[c]);
   for (size_t r = 0; r < map.rows.size(); ++r) {
     const double y = kTop + kRow * static_cast<double>(r);
     svg.text(kLeft - 10, y + kRow / 2 + 4, shortened(map.rows[r], 16), "name end", map.rows[r]);

@@ -169,6 +169,13 @@ TEST_CASE("a heat map is deepest where the value is highest, and leaves holes") 
   CHECK(number(fields[1], "fill-opacity") < number(fields[2], "fill-opacity"));
   CHECK(number(fields[2], "fill-opacity") == doctest::Approx(1));
   CHECK(select(elements, "rect", "no-field").size() == 1);
+  const auto columns = select(elements, "text", "middle");
+  CHECK(columns[0].text == "strongstrong");  // its own <title> and itself
+  const std::vector<std::string> six(6, "strong_flip teacher");
+  const std::vector<std::optional<HeatField>> row(6, HeatField{0.5, "0.500", ""});
+  const auto narrow =
+      read(heat_map({{.id = "x", .title = "t", .description = "d"}, six, {"logits"}, {row}}));
+  CHECK(select(narrow, "text", "middle")[0].text == "strong_flip teacherst…cher");
 }
 
 TEST_CASE("of many dots those at even ranks are kept, of a long line points at even steps") {
