@@ -145,16 +145,18 @@ std::string latex_words(const std::string& words) {
 
 std::string latex(const Results& results) {
   const std::vector<Line> lines = all_lines(results, latex_escaped);
-  std::string all = "% needs the package booktabs\n\\begin{table}\n\\caption{" +
-                    latex_words(caption_of(results)) + " " + notes(results, latex_escaped) +
-                    "}\n\\begin{tabular}{l" + std::string(lines[0].size() - 1, 'r') +
-                    "}\n\\toprule\n";
+  // Its two dozen columns fit no page upright: lying, and no wider than the page is high.
+  std::string all = str(
+      "% needs the packages booktabs, graphicx and rotating\n\\begin{sidewaystable}\n\\caption{",
+      latex_words(caption_of(results)), " ", notes(results, latex_escaped),
+      "}\n\\resizebox{\\textwidth}{!}{%\n\\begin{tabular}{l", std::string(lines[0].size() - 1, 'r'),
+      "}\n\\toprule\n");
   for (size_t i = 0; i < lines.size(); ++i) {
     Line words = {lines[i][0]};
     for (size_t c = 1; c < lines[i].size(); ++c) words.push_back(latex_words(lines[i][c]));
     all += joined(words, " & ") + " \\\\\n" + (i == 0 ? "\\midrule\n" : "");
   }
-  return all + "\\bottomrule\n\\end{tabular}\n\\end{table}\n";
+  return all + "\\bottomrule\n\\end{tabular}}\n\\end{sidewaystable}\n";
 }
 
 std::string csv_word(const Json& value) {

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <string>
@@ -114,6 +115,13 @@ TEST_CASE("tables: names of any letters stay names; what is approximated says so
   CHECK(contains(latex, "answers on node\\_1 \\& 50\\%."));
   CHECK(contains(latex, "Cohen's"));
   CHECK(contains(latex, " d\\_z is"));
+  // As wide as the page, whatever its columns: every group that opens is closed again.
+  CHECK(
+      latex.starts_with("% needs the packages booktabs, graphicx and rotating\n"
+                        "\\begin{sidewaystable}\n\\caption{"));
+  CHECK(contains(latex, "}\n\\resizebox{\\textwidth}{!}{%\n\\begin{tabular}{lrrrr"));
+  CHECK(latex.ends_with("\\bottomrule\n\\end{tabular}}\n\\end{sidewaystable}\n"));
+  CHECK(std::ranges::count(latex, '{') == std::ranges::count(latex, '}'));
   results.cells[0].name = results.runs[0].cell = results.table[0].cell = "a,\"b\"";
   CHECK(contains(table_text(results, "csv"), "\n\"a,\"\"b\"\"\",0.5,"));
 }
