@@ -1,0 +1,65 @@
+// The processes of a study: what the one that starts the others makes of their end.
+
+#include <doctest/doctest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <thread>
+
+#include "apps/study/job_lock.h"
+#include "tests/apps/small_matrix.h"
+
+using namespace decant;
+using namespace decant::apps;
+namespace fs = std::filesystem;
+
+TEST_CASE("matrix: a worker that is killed is named, the others go on, a second run does its job") {
+  const TemporaryFolder folder;
+  Json matrix = small_matrix();
+  matrix["splits"] = "random:1:0.6:0.2";
+  matrix["teacher"]["epochs"] = 60;  // time enough to be killed in
+  const std::string file = write_matrix(folder, matrix);
+  const std::string out = folder / "study";
+  const std::string teacher = out + "/runs/split0/teacher_strong";
+  // A machine that is busy elsewhere may look away for as long as the job takes: then once more.
+  for (int attempt = 0; attempt == 0 || fs::exists(teacher + ".json"); ++attempt) {
+    REQUIRE(attempt < 10);
+    fs::remove_all(out);
+    const pid_t manager =
+        start_decant(run_words(file, out) + Words{"--workers", "2"}, folder / "said");
+    std::optional<Owner> worker;
+    for (int i = 0; !worker && !fs::exists(teacher + ".json"); ++i) {
+      REQUIRE(i < 30'000);
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      worker = JobLock::holder(teacher + ".lock");
+    }
+    if (worker) kill(static_cast<pid_t>(worker->pid), SIGKILL);
+    CHECK(wait_for(manager) == (fs::exists(teacher + ".json") ? 0 : 2));
+  }
+  const std::string said = bytes_of(folder / "said");
+  CAPTURE(said);
+  CHECK(contains(said, "split0/teacher_strong failed: ended by signal 9\n"));
+  CHECK(contains(said, "1/3  split0/student: Dice "));
+  CHECK(fs::exists(out + "/runs/split0/student.json"));
+  CHECK_FALSE(fs::exists(out + "/runs/split0/L_KLD.log"));  // it waits for its teacher
+  CHECK(fs::exists(teacher + ".lock"));
+  CHECK_FALSE(JobLock::holder(teacher + ".lock"));  // of nobody who lives
+
+  const Result second = decant::apps::decant({"matrix", "run", out, "--threads", "1"});
+  CAPTURE(second.err);
+  REQUIRE(second.code == 0);
+  CHECK(contains(second.out, "3 jobs, 1 done\n"));
+  CHECK(contains(second.out, "3/3  split0/L_KLD: Dice "));
+  CHECK_FALSE(fs::exists(teacher + ".lock"));
+  const std::string whole = folder / "whole";
+  REQUIRE(decant::apps::decant(run_words(file, whole)).code == 0);
+  for (const char* job : {"teacher_strong", "student", "L_KLD"}) {
+    auto mine = contents(out + "/runs/split0/" + job);
+    auto other = contents(whole + "/runs/split0/" + job);
+    mine.erase("config.json");  // which names its folder
+    other.erase("config.json");
+    CHECK(mine == other);
+  }
+}
