@@ -5,22 +5,23 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <set>
 #include <sstream>
 
 #include "apps/console.h"
 #include "apps/study/html.h"
 #include "apps/study/report_page.h"
+#include "engine/core/rng.h"
 #include "tests/apps/page_reader.h"
-#include "tests/apps/program.h"
+#include "tests/apps/small_matrix.h"
 
 using namespace decant;
 using namespace decant::apps;
 namespace fs = std::filesystem;
 
 namespace {
-
-using Words = std::vector<std::string>;
 
 // A study of two cells that a teacher taught, on four images, three with a lesion.
 Results small_study(const std::string& name) {
@@ -381,21 +382,103 @@ TEST_CASE("a report of what is no run or no study is one line and exit code 2") 
   CHECK(nowhere.err.find("expected its folder to be there") != std::string::npos);
 }
 
-TEST_CASE("Chromium shows the page and says nothing" * doctest::skip()) {
+namespace {
+
+// What Chromium makes of a page, and what it says about it.
+struct Shown {
+  std::string dom;
+  std::string said;  // a fetch that was refused is said there too
+};
+
+// Empty, with a word for CTest, where there is no Chromium.
+std::optional<Shown> in_chromium(const TemporaryFolder& folder, const std::string& page) {
   if (std::system("command -v chromium > /dev/null") != 0) {
     MESSAGE("skipped: no chromium on the PATH");
-    return;
+    return {};
   }
-  const TemporaryFolder folder;
-  REQUIRE(report({trained()}, folder / "page.html").code == 0);
   const std::string command =
       "chromium --headless --no-sandbox --disable-gpu --user-data-dir=" + folder / "profile" +
-      " --enable-logging=stderr --dump-dom file://" + folder / "page.html" + " > " +
-      folder / "dom" + " 2> " + folder / "err";
+      " --enable-logging=stderr --dump-dom file://" + page + " > " + folder / "dom" + " 2> " +
+      folder / "err";
   REQUIRE(std::system(command.c_str()) == 0);
-  const std::string dom = bytes_of(folder / "dom");
-  CHECK(dom.find("Dice of every image") != std::string::npos);
-  const std::string said = bytes_of(folder / "err");  // a fetch that was refused is said there too
-  CAPTURE(said);
-  CHECK(said.find("CONSOLE") == std::string::npos);
+  return Shown{bytes_of(folder / "dom"), bytes_of(folder / "err")};
+}
+
+}  // namespace
+
+TEST_CASE("Chromium shows the page and says nothing" * doctest::skip()) {
+  const TemporaryFolder folder;
+  REQUIRE(report({trained()}, folder / "page.html").code == 0);
+  const std::optional<Shown> shown = in_chromium(folder, folder / "page.html");
+  if (!shown) return;
+  CHECK(shown->dom.find("Dice of every image") != std::string::npos);
+  CAPTURE(shown->said);
+  CHECK(shown->said.find("CONSOLE") == std::string::npos);
+}
+
+TEST_CASE("Chromium shows the figures of a study's results.json" * doctest::skip()) {
+  const TemporaryFolder folder;
+  const std::string out = folder / "study";
+  REQUIRE(apps::decant(run_words(write_matrix(folder, small_matrix()), out)).code == 0);
+  REQUIRE(report({out}, folder / "page.html").code == 0);
+  const std::optional<Shown> shown = in_chromium(folder, folder / "page.html");
+  if (!shown) return;
+  CAPTURE(shown->said);
+  CHECK(shown->said.find("CONSOLE") == std::string::npos);
+  const std::string& dom = shown->dom;
+  const Json results = Json::parse(bytes_of(out + "/results.json"));
+  REQUIRE(results["table"].size() == 3);
+  const auto number = [](const Json& value, int places) {
+    return rounded(value.get<double>(), places);
+  };
+  const auto points = [&](const Json& value) {
+    const std::string digits = rounded(std::fabs(value.get<double>()), 1);
+    return digits == "0.0" ? digits : (value < 0 ? "−" : "+") + digits;
+  };
+  for (const Json& row : results["table"]) {
+    const std::string cell = row["cell"];
+    CAPTURE(cell);
+    const Words words = row_of(dom, "Dice and cost of every network", cell);
+    const auto spread = [&](const char* over) {
+      return str(number(row[str("dice_", over, "_mean")], 4), " ± ",
+                 number(row[str("dice_", over, "_std")], 4));
+    };
+    CHECK(words[3] == spread("images"));
+    CHECK(words[4] == spread("splits"));
+    CHECK(words[5] == row["n_images"].dump());
+    CHECK(words[6] == "2");
+    CHECK(dom.find(str(cell, ": mean ", number(row["dice_images_mean"], 3), ". ")) !=
+          std::string::npos);
+    if (cell == "student") continue;
+    const Words student = row_of(dom, "Against the student alone, paired over images", cell);
+    CHECK(student[1] == points(row["to_student_points"]));
+    CHECK(student[3] == typographic(row["wilcoxon_p"].get<double>() < 1e-4
+                                        ? "<0.0001"
+                                        : number(row["wilcoxon_p"], 4)));
+  }
+  CHECK(row_of(dom, "Against the teacher, paired over images", "L_KLD")[1] ==
+        points(results["table"][2]["to_teacher_points"]));
+  // Every run is there, with its own mean and the digest of what it left.
+  REQUIRE(results["runs"].size() == 6);
+  for (const Json& run : results["runs"]) {
+    const std::string of = run["folder"];
+    CAPTURE(of);
+    const Words words = row_of(dom, "Digests, program and device of every run", of);
+    CHECK(words[4] == str(run["best_epoch"].dump(), " of ", run["epochs"].dump()));
+    CHECK(words[8] == run["program"]);
+    CHECK(words[9] == hexadecimal(fnv1a64(bytes_of(out + "/" + of + "/best.safetensors"))));
+  }
+  // An image that one split tested has its Dice as a dot.
+  std::map<std::string, std::vector<double>> dice;
+  for (const Json& run : results["runs"])
+    if (run["cell"] == "L_KLD")
+      for (const Json& image : run["images"])
+        if (image["lesion"] == true) dice[image["name"]].push_back(image["dice"]);
+  REQUIRE_FALSE(dice.empty());
+  for (const auto& [image, values] : dice) {
+    double sum = 0;
+    for (const double value : values) sum += value;
+    const std::string mean = rounded(sum / static_cast<double>(values.size()), 3);
+    CHECK(dom.find(str("<title>", image, ": ", mean, "</title>")) != std::string::npos);
+  }
 }
