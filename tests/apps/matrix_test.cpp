@@ -241,6 +241,8 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     kill(process, SIGKILL);
     wait_for(process);
+    while (JobLock::holder(out + "/runs/split0/teacher_strong.lock"))  // its worker ends after it
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   CHECK_FALSE(fs::exists(out + "/results.json"));
   const std::string provenance = out + "/runs/split0/teacher_strong.provenance.json";
