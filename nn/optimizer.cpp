@@ -85,7 +85,7 @@ class Sgd : public MomentOptimizer {
       : MomentOptimizer(parameters, options, {"momentum"}) {}
 
   void apply() override {
-    for (const ParameterSet::Range& range : parameters_.trainable())
+    for (const ParameterSet::Range& range : parameters_.reached())
       sgd_step(part(parameters_.values(), range), part(parameters_.gradients(), range),
                part(moment(0), range), options_now(), is_first(), now_);
   }
@@ -107,7 +107,7 @@ class Adam : public MomentOptimizer {
       : MomentOptimizer(parameters, options, {"m", "v"}) {}
 
   void apply() override {
-    for (const ParameterSet::Range& range : parameters_.trainable())
+    for (const ParameterSet::Range& range : parameters_.reached())
       adam_step(part(parameters_.values(), range), part(parameters_.gradients(), range),
                 part(moment(0), range), part(moment(1), range), options_now(), now_);
   }
@@ -142,7 +142,7 @@ std::vector<std::string> optimizer_names() {
 
 double gradient_norm(ParameterSet& parameters) {
   double sum = 0;
-  for (const ParameterSet::Range& range : parameters.trainable())
+  for (const ParameterSet::Range& range : parameters.reached())
     sum += squared_norm(part(parameters.gradients(), range));
   return std::sqrt(sum);
 }
@@ -150,7 +150,7 @@ double gradient_norm(ParameterSet& parameters) {
 Tensor clip_gradients(ParameterSet& parameters, double limit) {
   check(limit >= 0, "clip_gradients: expected a limit of at least 0, got ", limit);
   std::vector<Tensor> gradients;
-  for (const ParameterSet::Range& range : parameters.trainable())
+  for (const ParameterSet::Range& range : parameters.reached())
     gradients.push_back(part(parameters.gradients(), range));
   if (gradients.empty()) return Tensor::zeros({}, DType::f32, parameters.device());
   return clip_norm(gradients, limit);

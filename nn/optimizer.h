@@ -11,7 +11,9 @@ namespace decant::nn {
 
 /// sgd: Nesterov or heavy-ball momentum, decay added to the gradient (L2).
 /// adam: Kingma & Ba 2015, decay added to the gradient. adamw: Loshchilov & Hutter 2019, decoupled.
-/// All as PyTorch defines them; the learning rate comes with every step.
+/// All as PyTorch defines them; the learning rate comes with every step. Parameters that no
+/// gradient has arrived at are passed over (ParameterSet::reached); those that it reaches in some
+/// steps only share the others' count of steps, where PyTorch counts for each.
 struct OptimizerOptions {
   std::string name = "adam";  ///< sgd, adam or adamw
   double weight_decay = 0;
@@ -28,7 +30,7 @@ class Optimizer {
 
   /// Counts the next step and takes its learning rate, on cuda to where a recorded step reads it.
   virtual void begin_step(double learning_rate) = 0;
-  /// Moves the trainable values by their gradients. Between begin_step() and this nothing is read
+  /// Moves the values that gradients have arrived at. Between begin_step() and this nothing is read
   /// from the host, so that a step graph may record it.
   virtual void apply() = 0;
   void step(double learning_rate) {
@@ -47,7 +49,7 @@ std::unique_ptr<Optimizer> make_optimizer(ParameterSet& parameters,
                                           const OptimizerOptions& options);
 std::vector<std::string> optimizer_names();
 
-/// Euclidean norm of all trainable gradients together.
+/// Euclidean norm of all gradients together, but for those of frozen parameters.
 double gradient_norm(ParameterSet& parameters);
 /// Scales the gradients so that their norm is at most `limit` (0: no limit), by limit / (norm +
 /// 1e-6) as PyTorch; returns the norm they had, a scalar where the gradients are (float64 on the

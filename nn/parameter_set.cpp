@@ -81,16 +81,16 @@ int64_t ParameterSet::trainable_count() const {
   return count;
 }
 
-std::vector<ParameterSet::Range> ParameterSet::trainable() const {
+std::vector<ParameterSet::Range> ParameterSet::reached() const {
   std::vector<Range> ranges;
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    const Slot& slot = slots_[i];
-    if (slot.frozen) continue;
-    const bool joins = i > 0 && !slots_[i - 1].frozen;
-    if (joins)
+  bool joins = false;  // whether the slot before is in the last range
+  for (const Slot& slot : slots_) {
+    const bool covered = !slot.frozen && slot.parameter->variable.grad().defined();
+    if (covered && joins)
       ranges.back().size = slot.offset + slot.size - ranges.back().offset;
-    else
+    else if (covered)
       ranges.push_back({slot.offset, slot.size});
+    joins = covered;
   }
   return ranges;
 }

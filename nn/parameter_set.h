@@ -48,9 +48,11 @@ class ParameterSet {
   Tensor& gradients() { return gradients_; }
   const std::vector<Slot>& slots() const { return slots_; }
 
-  /// What a step covers: the slots that are not frozen, neighbours (with the gap between them)
-  /// joined.
-  std::vector<Range> trainable() const;
+  /// What a step covers: the slots that are not frozen and that a gradient has arrived at since
+  /// zero_gradients(), neighbours (with the gap between them) joined. Parameters that no backward
+  /// pass came by (an encoder's stages that do not run, say) neither decay nor move, as PyTorch
+  /// passes over those without a gradient.
+  std::vector<Range> reached() const;
   /// The span of all slots whose name is `path` or begins with `path` and a dot; the whole buffer
   /// for "". Throws Error where there is none.
   Range range(std::string_view path) const;

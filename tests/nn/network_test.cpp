@@ -82,6 +82,13 @@ constexpr Golden kGolden[] = {
     {"deeplabv3plus/mobilenet_v2", 373, 4'378'513, 0xc73278fa7d5fc46e, 1.482},
     {"unet/efficientnet-b0", 420, 6'251'469, 0xc47acea31a2c5a25, 2.958},
     {"linknet/efficientnet-b0", 455, 4'167'169, 0x93d4476c18764288, 0.540},
+    {"unetplusplus/efficientnet-b0", 492, 6'569'581, 0x4243b8480335ac62, 5.518},
+    {"manet/efficientnet-b0", 508, 9'092'357, 0x9537973cd2f1b424, 2.833 + kAttention * (64 + 320)},
+    {"fpn/efficientnet-b0", 389, 5'759'485, 0x67d39c0069132b11, 2.469},
+    {"pspnet/efficientnet-b0", 386, 4'055'811, 0x0806454addc25dc6,
+     0},  // SMP runs one stage more than it takes
+    {"deeplabv3/efficientnet-b0", 402, 7'304'573, 0x8c47684779176870, 0},
+    {"deeplabv3plus/efficientnet-b0", 419, 4'907'469, 0x7a3182cf79300e7e, 1.414},
     {"unet/efficientnet-b1", 568, 8'757'105, 0x4cda105c62b55886},
     {"unet/efficientnet-b2", 568, 10'046'291, 0xf6fc51f2d47b0f4d},
     {"unet/efficientnet-b3", 634, 13'159'033, 0xb50bd1244beed846},
@@ -270,13 +277,16 @@ int64_t padding_of(const Trace::Step& step) {
 }
 
 TEST_CASE("hidden cells lie where the network says: followed through each encoder's trace") {
-  // A layer takes cell i of its result to position s i - p + (k - 1) / 2 of its input.
+  // A layer takes cell i of its result to position s i - p + d (k - 1) / 2 of its input.
   // (Deeper ResNets are the same code as resnet50.)
-  for (const std::string name :
-       {"resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_small_075", "mobilenet_v3_large_075",
-        "efficientnet-b0", "efficientnet-b1", "efficientnet-b4", "vgg11_bn", "thin"}) {
+  for (const char* name :
+       {"unet/resnet18", "unet/resnet50", "unet/mobilenet_v2", "unet/mobilenet_v3_small_075",
+        "unet/mobilenet_v3_large_075", "unet/efficientnet-b0", "unet/efficientnet-b1",
+        "unet/efficientnet-b4", "unet/vgg11_bn", "unet/thin", "deeplabv3/resnet50",
+        "deeplabv3plus/mobilenet_v2", "deeplabv3/efficientnet-b0",
+        "deeplabv3plus/efficientnet-b1"}) {
     CAPTURE(name);
-    const auto network = allocated(("unet/" + name).c_str());
+    const auto network = allocated(name);
     const NoGrad no_grad;
     const Trace trace;
     const Output output = network->forward(Variable(Tensor::zeros({1, 64, 64, 3})));
@@ -286,7 +296,8 @@ TEST_CASE("hidden cells lie where the network says: followed through each encode
       const bool convolution = step.op->name == "conv2d";
       if (convolution || step.op->name == "max_pool2d") {
         const int64_t kernel = convolution ? step.input_shapes[1][1] : whole(step, "kernel");
-        grid.offset += grid.stride * (static_cast<double>(kernel - 1) / 2 -
+        const int64_t dilation = convolution ? whole(step, "dilation") : 1;
+        grid.offset += grid.stride * (static_cast<double>(dilation * (kernel - 1)) / 2 -
                                       static_cast<double>(padding_of(step)));
         grid.stride *= static_cast<double>(whole(step, "stride"));
       }
@@ -379,7 +390,7 @@ TEST_CASE("every architecture takes any size, at every depth and output stride")
 
 TEST_CASE("an output stride keeps the last maps large, with the same parameters") {
   const NoGrad no_grad;
-  for (const char* encoder : {"resnet18", "resnet50", "mobilenet_v2"})
+  for (const char* encoder : {"resnet18", "resnet50", "mobilenet_v2", "efficientnet-b0"})
     for (const int64_t stride : {8, 16}) {
       NetworkSpec spec{.decoder = "deeplabv3plus", .encoder = encoder};
       spec.options.output_stride = stride;
@@ -388,7 +399,9 @@ TEST_CASE("an output stride keeps the last maps large, with the same parameters"
       const Output y = network->forward(Variable(Tensor::zeros({1, 64, 48, 3})));
       CHECK(y.hidden.shape() == Shape{1, 64 / stride, 48 / stride, network->hidden_channels()});
       CHECK(y.hidden_stride == static_cast<double>(stride));
-      CHECK(y.hidden_offset == 0);
+      // An EfficientNet pads below and to the right before each of its strides of 2: 1 + 2 + 4 ..
+      const bool centred = network->spec().encoder != "efficientnet-b0";
+      CHECK(y.hidden_offset == (centred ? 0 : static_cast<double>(stride - 1)));
     }
   CHECK_THROWS_WITH_AS(Network({.decoder = "deeplabv3", .encoder = "mobilenet_v3_small_075"}),
                        "deeplabv3: expected an encoder that can keep its maps large, such as "

@@ -105,13 +105,14 @@ TEST_CASE("a parameter set moves its modules' values and gradients into one buff
   CHECK(parameters.slots()[0].name == "first.weight");
   CHECK(parameters.slots()[1].offset == 16);  // 64 bytes
   CHECK(parameters.trainable_count() == 20);
-  CHECK(parameters.trainable() == std::vector<ParameterSet::Range>{{0, 33}});
+  CHECK(parameters.reached().empty());
   CHECK(parameters.range("second") == ParameterSet::Range{16, 17});
   CHECK_THROWS_AS(parameters.range("secon"), Error);
   CHECK(pair.first.variable.value().shares_storage(parameters.values()));
 
   backward(quadratic(pair, 3));
   backward(quadratic(pair, 4));
+  CHECK(parameters.reached() == std::vector<ParameterSet::Range>{{0, 33}});
   const Tensor& gradients = parameters.gradients();
   CHECK(gradients.data<float>()[0] == 7);
   CHECK(gradients.data<float>()[3] == 0);  // the gap
@@ -161,17 +162,68 @@ TEST_CASE("frozen parameters keep their values, and the others move as without t
     some.freeze("first");
     CHECK_THROWS_AS(some.freeze("third"), Error);
     CHECK(some.trainable_count() == 17);
-    CHECK(some.trainable() == std::vector<ParameterSet::Range>{{16, 17}});
     const auto a = make_optimizer(all, {.name = name, .weight_decay = 0.1});
     const auto b = make_optimizer(some, {.name = name, .weight_decay = 0.1});
     for (int i = 0; i < 2; ++i) {
       step_on(free, all, *a, 1, 0.1);
       step_on(half, some, *b, 1, 0.1);
     }
+    CHECK(some.reached() == std::vector<ParameterSet::Range>{{16, 17}});
     for (const float value : half.first.variable.value().values<float>()) CHECK(value == 1);
     CHECK(std::ranges::equal(half.second.variable.value().values<float>(),
                              free.second.variable.value().values<float>()));
     CHECK(free.first.variable.value().data<float>()[0] < 1);
+  }
+}
+
+TEST_CASE("what no gradient has arrived at neither decays nor moves, as in PyTorch") {
+  for (const std::string& name : optimizer_names()) {
+    CAPTURE(name);
+    Pair pair;
+    initialize(pair, 0);
+    ParameterSet parameters(pair);
+    const auto optimizer = make_optimizer(parameters, {.name = name, .weight_decay = 0.1});
+    optimizer->step(0.1);  // before any backward pass
+    CHECK(pair.second.variable.value().data<float>()[0] == 1);
+    step_on(pair, parameters, *optimizer, 1, 0.1);  // now every moment is above 0
+    const float before = pair.first.variable.value().data<float>()[0];
+    CHECK(before < 1);
+    parameters.zero_gradients();
+    backward(sum(square(pair.second.variable)));
+    CHECK(parameters.reached() == std::vector<ParameterSet::Range>{{16, 17}});
+    optimizer->step(0.1);
+    for (const float value : pair.first.variable.value().values<float>()) CHECK(value == before);
+    CHECK(pair.second.variable.value().data<float>()[0] < before);
+  }
+}
+
+TEST_CASE("stages that do not run, and a convolution that none reads, keep their values") {
+  // Depth 3 of 5; an EfficientNet's convolution of its classifier, before which there is a stage
+  // that runs and behind which the decoder does.
+  const std::pair<const char*, const char*> rows[] = {
+      {"pspnet/mobilenet_v2", "encoder.features.18"},
+      {"linknet/efficientnet-b0", "encoder._conv_head"}};
+  for (const auto& [name, unread] : rows) {
+    CAPTURE(name);
+    const auto network = make_network(parse_network(name), 1);
+    ParameterSet parameters(*network);
+    const auto optimizer = make_optimizer(parameters, {.name = "adamw", .weight_decay = 0.1});
+    const Tensor before = parameters.values().clone();
+    const Output y =
+        network->forward(Variable(Tensor::full({2, 32, 32, 3}, 1)), {.training = true});
+    backward(supervised_loss(y.logits, {.labels = Tensor::zeros({2, 32, 32, 1})}));
+    optimizer->step(0.1);
+    const ParameterSet::Range range = parameters.range(unread);
+    for (const ParameterSet::Slot& slot : parameters.slots()) {
+      if (slot.parameter->shape.rank() != 4) continue;  // others are 0 at first, and may stay so
+      CAPTURE(slot.name);
+      const float* const was = before.data<float>() + slot.offset;
+      const float* const is = parameters.values().data<float>() + slot.offset;
+      const bool stayed = std::equal(was, was + slot.size, is);
+      CHECK(stayed == !slot.parameter->variable.grad().defined());
+      if (slot.offset >= range.offset && slot.offset < range.offset + range.size) CHECK(stayed);
+      if (slot.name == "segmentation_head.0.weight") CHECK_FALSE(stayed);
+    }
   }
 }
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Round trips of weights and networks between Decant and PyTorch, SMP, safetensors, ONNX Runtime.
 
-    exchange.py PROGRAM     the decant program to test, build/release/bin/decant say
+    exchange.py PROGRAM [NETWORK ..]
 
+PROGRAM is the decant program to test, build/release/bin/decant say. NETWORK is a part of the names of the
+networks to test, "MAnet" or "/vgg11_bn"; without it, all of them. Networks have random weights and running moments.
 Prints one line per check with its figures; says what it skips, and why, where a package is missing.
-Ends with 0 where nothing failed. Networks have random weights and random running moments.
+Ends with 0 where nothing failed.
 """
 
 import importlib
@@ -70,7 +72,13 @@ def spread(values):
 NETWORKS = [("Unet", "resnet18"), ("Unet", "resnet34"), ("Unet", "resnet50"), ("Unet", "mobilenet_v2"),
             ("Linknet", "resnet18"), ("Linknet", "resnet34"), ("Linknet", "resnet50"),
             ("Linknet", "mobilenet_v2"), ("Linknet", "tu-tf_mobilenetv3_small_075"),
-            ("Unet", "tu-tf_mobilenetv3_small_100")]
+            ("Unet", "tu-tf_mobilenetv3_small_100"),
+            ("UnetPlusPlus", "resnet18"), ("MAnet", "resnet18"), ("FPN", "resnet18"), ("PSPNet", "resnet18"),
+            ("DeepLabV3", "resnet18"), ("DeepLabV3Plus", "efficientnet-b0"), ("Unet", "efficientnet-b0"),
+            ("Unet", "vgg11_bn"), ("Unet", "tu-tf_mobilenetv3_large_075"), ("Unet", "resnext50_32x4d")]
+
+# Whose steps depend on the image's size, so that an ONNX model is for one, and to what they pad it.
+STRIDE_OF_ONE_SIZE = {"MAnet": 32, "PSPNet": 8, "DeepLabV3": 8, "DeepLabV3Plus": 16}
 
 
 def run_onnx(path, x):
@@ -89,24 +97,33 @@ class Network:
         self.model = shake(self.fresh())
         self.folder = folder / "theirs"
         self.model.save_pretrained(self.folder)
-        self.x = torch.randn(2, 3, 96, 64)
+        self.of_one_size = arch in STRIDE_OF_ONE_SIZE
+        self.stride = STRIDE_OF_ONE_SIZE.get(arch, 32)
+        self.x = torch.randn(2, 3, 64 if self.of_one_size else 96, 64)
         self.logits = logits(self.model, self.x)
 
 
 def check_onnx(folder, network):
     """SMP's folder, read by us, exported: what our network computes, in a runtime of others."""
     exported = folder / "net.onnx"
-    decant("export", network.folder, "--out", exported)
+
+    def export(side):
+        decant("export", network.folder, "--out", exported, *(["--size", side] if network.of_one_size else []))
+
+    export(64)
     if onnx:
         onnx.checker.check_model(str(exported), full_check=True)
     if not ort:
         return
     check(f"{network.name}: their folder, our ONNX, ONNX Runtime",
           np.abs(run_onnx(exported, network.x.numpy()) - network.logits).max() / spread(network.logits), 1e-4)
-    odd = np.random.default_rng(0).standard_normal((1, 3, 45, 71), np.float32)
-    padded = torch.nn.functional.pad(torch.from_numpy(odd), (0, 96 - 71, 0, 64 - 45))
-    there = logits(network.model, padded)[:, :, :45, :71]
-    check(f"{network.name}: an image of 45 x 71, padded inside",
+    height, width = 45, 45 if network.of_one_size else 71
+    odd = np.random.default_rng(0).standard_normal((1, 3, height, width), np.float32)
+    padded = torch.nn.functional.pad(torch.from_numpy(odd), (0, -width % network.stride, 0, -height % network.stride))
+    there = logits(network.model, padded)[:, :, :height, :width]
+    if network.of_one_size:
+        export(45)
+    check(f"{network.name}: an image of {height} x {width}, padded inside",
           np.abs(run_onnx(exported, odd) - there).max() / spread(there), 1e-4)
 
 
@@ -180,6 +197,8 @@ def main():
         folder = pathlib.Path(name)
         if torch and np and smp and st:
             for i, (arch, encoder) in enumerate(NETWORKS):
+                if not any(part in f"{arch}/{encoder}" for part in sys.argv[2:] or [""]):
+                    continue
                 network = Network(folder, arch, encoder, 1 + i % 3)
                 check_onnx(folder, network)
                 check_files(folder, network)
@@ -192,6 +211,6 @@ def main():
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
     sys.exit(main())

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "engine/check/tolerance.h"
 #include "engine/cpu/conv_algorithm.h"
 #include "engine/cpu/winograd.h"
 #include "engine/io/safetensors.h"
@@ -61,6 +62,19 @@ Tensor filled(const std::string& name, const Shape& shape, uint64_t seed) {
   return result;
 }
 
+/// The same, each value off by as much of itself, up or down, as the result of an op that sums
+/// products with it may be.
+Tensor with_noise(const std::string& name, const Tensor& values, uint64_t seed) {
+  if (!is_real(values.dtype())) return values;
+  const Shape& s = values.shape();
+  const double noise = tolerance(s.rank() >= 2 ? static_cast<double>(s.size() / s[0]) : 1);
+  const Stream stream(name + ".noise", seed);
+  Tensor result = values.to(DType::f64);
+  auto* out = result.mutable_data<double>();
+  for (int64_t i = 0; i < s.size(); ++i) out[i] *= 1 + (stream.unit(i) < 0.5 ? -noise : noise);
+  return result;
+}
+
 Tensor channels_first(const Tensor& t) {
   return permute(Variable(t), {0, 3, 1, 2}).value();
 }
@@ -83,12 +97,14 @@ struct Fixture {
     if (spec.options.dropout) spec.options.dropout = 0;  // as the files say
   }
 
-  std::unique_ptr<Network> network(DType dtype) const {
+  std::unique_ptr<Network> network(DType dtype, bool noisy = false) const {
     auto result = std::make_unique<Network>(spec);
     allocate(*result, dtype);
     std::vector<NamedTensor> state;
-    for (const NamedTensor& t : state_dict(*result))
-      state.push_back({t.name, filled(t.name, t.tensor.shape(), seed)});
+    for (const NamedTensor& t : state_dict(*result)) {
+      const Tensor values = filled(t.name, t.tensor.shape(), seed);
+      state.push_back({t.name, noisy ? with_noise(t.name, values, seed) : values});
+    }
     load_state_dict(*result, state, "parity");
     return result;
   }
@@ -126,12 +142,15 @@ struct Distance {
   double worst = 0;   ///< max |a - b|
   double spread = 0;  ///< max b - min b
   double excess = 0;  ///< max |a - b| - half a float32 unit of b
+
+  double of_spread() const { return worst / spread; }
 };
 
 Distance distance(const Variable& logits, const Tensor& expected) {
   const Tensor a = channels_first(logits.value()).to(DType::f64);
   const Tensor b = expected.to(DType::f64);
   REQUIRE(a.shape() == b.shape());
+  REQUIRE(std::ranges::all_of(a.values<double>(), [](double v) { return std::isfinite(v); }));
   const auto [low, high] = std::ranges::minmax(b.values<double>());
   Distance d{.spread = high - low};
   for (int64_t i = 0; i < a.size(); ++i) {
@@ -183,23 +202,51 @@ void compare_gradients(Network& network, const Fixture& fixture) {
   }
 }
 
+/// How far rounding may move a network's logits, of their spread, with kernels as good as they are
+/// held to.
+///
+/// The result of an op that sums K products may be off by tolerance(K) of itself
+/// (engine/check/tolerance.h). Weights that are each off by that part of themselves, up or down at
+/// random, put a layer's results off by as much: noise of independent signs adds up as the terms
+/// themselves do, to that part of what they come to. So with such weights every layer errs at once
+/// as far as it may, and what comes of that in the logits is computed here in float64.
+///
+/// (Weights err alike at all pixels, kernels do not. It makes no difference: noise drawn for every
+/// value of all results moved the logits of DeepLabV3Plus.resnet50 while training, in PyTorch and
+/// four draws, by 4e-4 to 1.2e-3 of the spread; noise of the weights by 4e-4 to 7e-4.)
+double rounding_of(const Fixture& fixture, const std::string& logits, const Pass& pass) {
+  const auto network = fixture.network(DType::f64, true);
+  const Variable x = fixture.images(DType::f64);
+  return distance(network->forward(x, pass).logits, fixture.file.at(logits)).of_spread();
+}
+
 // Convolutions are summed directly, as PyTorch does it, and then as they are by default: through
 // Winograd's transforms, whose errors are larger by a known factor.
-void compare_float32(const Fixture& fixture, double allowed) {
+void compare_float32(const Fixture& fixture) {
+  constexpr double kUsual = 1e-4;
   const NoGrad no_grad;
   const Variable x = fixture.images(DType::f32);
-  for (const bool exact : {true, false}) {
-    CAPTURE(exact);
-    cpu::set_exact_convolutions(exact);
-    const double growth = exact ? 1 : cpu::kWinogradKappa;
-    const auto network = fixture.network(DType::f32);
-    const Distance eval = distance(network->forward(x).logits, fixture.file.at("eval_logits"));
-    CHECK(eval.worst <= growth * allowed * eval.spread);
-    const Distance train = distance(network->forward(x, {.batch_statistics = true}).logits,
-                                    fixture.file.at("train_logits"));
-    CHECK(train.worst <= growth * allowed * train.spread);
-    MESSAGE(std::string(exact ? "exact" : "Winograd"), ": float32 off by ",
-            eval.worst / eval.spread, " and ", train.worst / train.spread, " of the spread");
+  const auto network = fixture.network(DType::f32);
+  const std::pair<std::string, Pass> passes[] = {{"eval_logits", {}},
+                                                 {"train_logits", {.batch_statistics = true}}};
+  for (const auto& [logits, pass] : passes) {
+    CAPTURE(logits);
+    const auto error = [&](bool exact) {
+      cpu::set_exact_convolutions(exact);
+      return distance(network->forward(x, pass).logits, fixture.file.at(logits)).of_spread();
+    };
+    const double direct = error(true);
+    const double winograd = error(false);
+    double allowed = kUsual;
+    std::string remark;
+    if (std::max(direct, winograd / cpu::kWinogradKappa) > kUsual) {
+      allowed = std::max(kUsual, rounding_of(fixture, logits, pass));
+      remark = str("; rounding may do ", allowed, " to this network's");
+    }
+    CHECK(direct <= allowed);
+    CHECK(winograd <= cpu::kWinogradKappa * allowed);
+    MESSAGE(logits << ": float32 off by " << direct << " of the spread, through Winograd by "
+                   << winograd << remark);
   }
 }
 
@@ -225,7 +272,7 @@ void compare(const Fixture& fixture) {
   backward(loss);
   compare_gradients(*exact, fixture);
 
-  compare_float32(fixture, 1e-4);
+  compare_float32(fixture);
 }
 
 TEST_CASE("networks agree with segmentation_models.pytorch") {
@@ -252,7 +299,7 @@ TEST_CASE("networks agree with segmentation_models.pytorch") {
   }
   CHECK_MESSAGE(compared > 0, "no fixture of a known network in " << folder.string());
   if (other == nullptr)
-    CHECK(compared == 26);  // of the project's own files none may be passed over
+    CHECK(compared == 27);  // of the project's own files none may be passed over
 }
 
 }  // namespace
