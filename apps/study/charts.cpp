@@ -283,13 +283,16 @@ std::string scatter(const Scatter& chart) {
   svg.grid_rightward(x, kTop, kBottom);
   svg.text((kLeft + kRight) / 2, kBottom + 33, chart.x_label, "label middle");
   svg.text(kLeft, kTop - 2, chart.y_label, "label");
-  std::vector<const ScatterPoint*> labelled;
-  for (const ScatterPoint& point : chart.points) {
-    if (!std::isfinite(point.y)) continue;
-    svg.path(mark_path(point.mark, x(point.x), y(point.y)), "mark " + colour_class(point.colour),
-             str(point.name, ": ", point.detail));
-    if (point.labelled) labelled.push_back(&point);
-  }
+  std::vector<const ScatterPoint*> drawn;
+  for (const ScatterPoint& point : chart.points)
+    if (std::isfinite(point.y)) drawn.push_back(&point);
+  // Those with a label come last, so that no other lies over them.
+  const std::ranges::subrange named =
+      std::ranges::stable_partition(drawn, [](const auto* point) { return !point->labelled; });
+  for (const ScatterPoint* point : drawn)
+    svg.path(mark_path(point->mark, x(point->x), y(point->y)),
+             "mark " + colour_class(point->colour), str(point->name, ": ", point->detail));
+  std::vector<const ScatterPoint*> labelled(named.begin(), named.end());
   // Labels from above to below, none nearer to the one before than its height.
   std::ranges::sort(labelled, [](const auto* a, const auto* b) { return a->y > b->y; });
   double last = -100;

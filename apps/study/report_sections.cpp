@@ -175,7 +175,7 @@ std::string matrix_section(const StudyView& view) {
          "hidden: the encoder's last map; regressor: the same after convolutions that fit it to "
          "the "
          "teacher's) and by which loss. Columns: how strongly the teacher's training images were "
-         "augmented. Deeper colour is higher Dice; ± is the deviation over images." +
+         "augmented. Stronger colour is higher Dice; ± is the deviation over images." +
          (left_out == 0 ? ""
                         : str(" Networks left out here: ", left_out, "; the tables have them.")) +
          "</p>\n";
