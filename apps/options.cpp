@@ -10,15 +10,9 @@
 namespace decant::apps {
 namespace {
 
-// A value as a message shows it: on one line, and not the whole of a long one.
-std::string shown(const Json& value) {
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (text.size() > 60) text = text.substr(0, 57) + "...";
-  return text;
-}
-
 void set(const Key& key, const Json& value, std::string_view where) {
-  check(key.set(value), where, ": ", key.name, ": expected ", key.expected, ", got ", shown(value));
+  check(key.set(value), where, ": ", key.name, ": expected ", key.expected, ", got ",
+        shown_json(value));
 }
 
 [[noreturn]] void unknown_key(std::span<const Key> keys, const std::string& name,
@@ -49,12 +43,22 @@ void read_section(std::span<const Key> keys, const Json& json, const std::string
     const bool section =
         std::ranges::any_of(keys, [&](const Key& key) { return key.name.starts_with(name + "."); });
     if (!section) unknown_key(keys, name, where);
-    check(value.is_object(), where, ": ", name, ": expected a section {...}, got ", shown(value));
+    check(value.is_object(), where, ": ", name, ": expected a section {...}, got ",
+          shown_json(value));
     read_section(keys, value, name + ".", where);
   }
 }
 
 }  // namespace
+
+std::string shown_json(const Json& value) {
+  constexpr size_t kMost = 60;
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (text.size() <= kMost) return text;
+  size_t end = kMost - 3;
+  while ((static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // not within a character
+  return text.substr(0, end) + "...";
+}
 
 Json to_json(std::span<const Key> keys) {
   Json json = Json::object();
@@ -71,7 +75,7 @@ Json to_json(std::span<const Key> keys) {
 }
 
 void read_json(std::span<const Key> keys, const Json& json, std::string_view where) {
-  check(json.is_object(), where, ": expected an object {\"key\": value}, got ", shown(json));
+  check(json.is_object(), where, ": expected an object {\"key\": value}, got ", shown_json(json));
   read_section(keys, json, "", where);
 }
 
@@ -104,7 +108,7 @@ void apply_override(std::span<const Key> keys, std::string_view assignment) {
     std::string_view rest = std::string_view(name).substr(key.name.size() + 1);
     while (true) {
       check(place->is_object() || place->is_null(), assignment, ": expected an object to set \"",
-            rest, "\" in, got ", shown(*place));
+            rest, "\" in, got ", shown_json(*place));
       const size_t dot = rest.find('.');
       place = &(*place)[std::string(rest.substr(0, dot))];
       if (dot == std::string_view::npos) break;

@@ -126,6 +126,9 @@ Json read_json_file(const std::string& path);
 /// The same of a file that holds an object.
 Json read_json_object(const std::string& path);
 
+/// A value as a message shows it: on one line, and not the whole of a long one.
+std::string shown_json(const Json& value);
+
 /// `, did you mean "x"?` for the known name nearest in edits, or "" where none is near.
 std::string suggestion(std::string_view word, std::span<const std::string> known);
 

@@ -119,6 +119,10 @@ void RunFolder::require_free(const fs::path& path) {
         ": expected a new or empty folder, got one with files; --resume goes on with a run");
 }
 
+void RunFolder::remove_beginning(const fs::path& path) {
+  if (is_beginning(path)) fs::remove_all(path);
+}
+
 RunFolder RunFolder::create(const fs::path& path, const Json& config, const Json& split) {
   require_free(path);
   const std::string split_words = split.dump(1) + "\n";

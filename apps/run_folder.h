@@ -46,6 +46,9 @@ class RunFolder {
   /// create() left that was killed. (Whether a split.json there is such, create() tells.)
   static void require_free(const std::filesystem::path& path);
 
+  /// Removes a folder in which nothing lies but what a create() left that was killed.
+  static void remove_beginning(const std::filesystem::path& path);
+
   /// Begins a run. Throws Error where the folder is not free, holds a split.json of other bytes
   /// than `split` has, cannot be written, or another process uses it; nothing in it is changed
   /// then.

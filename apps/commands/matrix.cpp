@@ -45,15 +45,16 @@ struct MatrixOptions {
   }
 };
 
-// A file begins a study (or finds it begun), a folder is one that has begun.
+// A file begins a study (or finds it begun; a table is of one that has), a folder is one that has.
 Study find_study(const MatrixOptions& options) {
   check(!options.study.empty(), "study: expected FILE.json or the folder of a study, got none");
   if (!options.study.ends_with(".json")) {
     check(options.out.empty(), "out: expected FILE.json to begin a study from, got ",
           options.study);
-    return open_study(options.study);
+    return open_guarded(options.study);
   }
   check(!options.out.empty(), "out: expected a folder for the study, got none (--out DIR)");
+  if (options.action == "table") return open_study_of(options.study, options.out);
   Study study = begin_study(options.study, options.out);
   if (!study.changes.empty())
     std::cerr << "notice: planned anew, as no job had run: " << study.changes << "\n";
@@ -147,7 +148,7 @@ Exit run_all(const MatrixOptions& options) {
                                      .threads = options.threads});
   if (exit == Exit::done)
     std::cout << "\n"
-              << table_text(collect(study), "text")
+              << table_text(collect(open_study(study.folder)), "text")
               << "\nresults: " << (study.folder / "results.json").string() << "\n";
   return exit;
 }

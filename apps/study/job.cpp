@@ -78,7 +78,9 @@ Cell describe(const Study& study, const Job& job, const TrainedNetwork& trained)
 
 RunResult result_of(const Study& study, const Job& job, const TrainedNetwork& trained) {
   const data::Dataset dataset = data::open_dataset(study.matrix.data, study.matrix.layout);
-  const data::Split split = study.split_of(job, dataset);
+  const std::string own = (study.run_folder(job) / "split.json").string();  // it was trained with
+  const data::Split split =
+      data::splits_from_json(nlohmann::json(read_json_file(own)), dataset, own).fold(0);
   const std::string part = measured_part(split);
   RunResult result{.cell = study.cell_of(job).name,
                    .split = job.split,
@@ -169,6 +171,7 @@ JobEnd run_job(const Study& study, const Job& job, int threads, bool steal) {
   const std::optional<JobLock> lock = JobLock::take(study.file(job, ".lock"), steal);
   if (!lock) return JobEnd::held;
   if (study.done(job)) return JobEnd::done;  // by another process, a moment ago
+  check_plan(study);
   check(job.needs.empty() || study.done(study.job(job.needs)), job.name, ": expected its teacher ",
         job.needs, " to be done, it is not");
   check_teacher(study, job);

@@ -11,9 +11,9 @@ enum class JobEnd { done, interrupted, held };
 
 /// Trains the job's network, or goes on where that stopped, measures it on the images of its split
 /// that chose nothing (on those that chose it where there are none), and writes the job's results.
-/// `held`: another process is at work on it. Throws Error where its teacher is not done or is gone,
-/// or images or its --init file have changed since the study began, or a run that lies there has
-/// other settings.
+/// `held`: another process is at work on it. Throws Error where the study has been planned anew
+/// since it was opened, its teacher is not done or is gone, images or its --init file have changed
+/// since the study began, or a run that lies there has other settings.
 JobEnd run_job(const Study& study, const Job& job, int threads, bool steal);
 
 /// What else than its settings a job's result depends on, and what it took, as JSON.

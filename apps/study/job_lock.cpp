@@ -173,8 +173,18 @@ std::string Owner::text() const {
   return str("process ", pid, " on ", host);
 }
 
+namespace {
+
+constexpr const char* kGuard = ".guard";
+
+}  // namespace
+
+bool FolderGuard::is_known(const fs::path& folder) {
+  return fs::exists(folder / kGuard);
+}
+
 FolderGuard::FolderGuard(const fs::path& folder) {
-  const fs::path file = folder / ".guard";
+  const fs::path file = folder / kGuard;
   file_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   check(file_ >= 0, file.string(), ": expected to open it, got ", std::strerror(errno));
   while (::flock(file_, LOCK_EX) != 0)

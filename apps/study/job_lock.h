@@ -40,6 +40,9 @@ class FolderGuard {
   FolderGuard(const FolderGuard&) = delete;
   FolderGuard& operator=(const FolderGuard&) = delete;
 
+  /// Whether anybody has ever guarded the folder.
+  static bool is_known(const std::filesystem::path& folder);
+
  private:
   int file_ = -1;
 };

@@ -263,27 +263,16 @@ class CellMaker {
     for (MatrixCell& teacher : cells) teacher.student = students.front().name;
     cells.insert(cells.end(), students.begin(), students.end());
     cells.insert(cells.end(), taught.begin(), taught.end());
-    check_different(cells);
+    check_names(cells);
     return cells;
   }
 
  private:
-  // By name, and in what they train: the same settings under two names take the time twice and
-  // count twice in Holm's correction.
-  void check_different(const std::vector<MatrixCell>& cells) const {
+  void check_names(const std::vector<MatrixCell>& cells) const {
     std::set<std::string> names;
-    std::map<std::string, std::string> trained;
-    for (const MatrixCell& cell : cells) {
+    for (const MatrixCell& cell : cells)
       check(names.insert(cell.name).second, where_, ": expected cells of different names, got ",
             cell.name, " twice");
-      TrainConfig config = cell.config;
-      config.distill.preset.clear();  // its terms are written out
-      const std::string settings =
-          str(name_of(cell.role), " ", cell.teacher, " ", to_json(keys_of(config)).dump());
-      const auto [first, is_new] = trained.emplace(settings, cell.name);
-      check(is_new, where_, ": expected cells that differ in a setting, got ", first->second,
-            " and ", cell.name, ", which train the same");
-    }
   }
 
   TrainConfig base(const Json& own, const char* section) const {
@@ -432,6 +421,19 @@ std::vector<MatrixCell> cells_from_json(const Json& json, const std::string& whe
 
 std::vector<MatrixCell> cells_of(const Matrix& matrix, const std::string& where) {
   return CellMaker(matrix, where).make();
+}
+
+void check_different(const std::vector<MatrixCell>& cells, const std::string& where) {
+  std::map<std::string, std::string> trained;
+  for (const MatrixCell& cell : cells) {
+    TrainConfig config = cell.config;
+    config.distill.preset.clear();  // its terms are written out
+    const std::string settings =
+        str(name_of(cell.role), " ", cell.teacher, " ", to_json(keys_of(config)).dump());
+    const auto [first, is_new] = trained.emplace(settings, cell.name);
+    check(is_new, where, ": expected cells that differ in a setting, got ", first->second, " and ",
+          cell.name, ", which train the same; leave one of them out");
+  }
 }
 
 }  // namespace decant::apps

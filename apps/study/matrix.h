@@ -70,8 +70,13 @@ std::vector<MatrixCell> cells_from_json(const Json& json, const std::string& whe
 /// Teachers that some cell needs first, then students alone, then distilled ones. Axes that begin
 /// with "distill.", or name presets, multiply those cells only; others the student alone as well.
 /// Throws Error beginning with `where`: an unknown key, preset or value, an axis without values or
-/// with two that are equal (4 and 4.0), cells that train the same under two names, a combination
-/// that makes no sense, a setting that the study decides by a key of its own.
+/// with two that are equal (4 and 4.0), a combination that makes no sense, a setting that the study
+/// decides by a key of its own.
 std::vector<MatrixCell> cells_of(const Matrix& matrix, const std::string& where);
+
+/// Throws Error beginning with `where` and naming two cells that train the same under two names:
+/// they take the time twice and count twice in Holm's correction. A study is asked this before it
+/// begins; one that has begun with such cells goes on.
+void check_different(const std::vector<MatrixCell>& cells, const std::string& where);
 
 }  // namespace decant::apps

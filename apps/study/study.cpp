@@ -1,6 +1,7 @@
 #include "apps/study/study.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "apps/command.h"
@@ -83,19 +84,22 @@ std::vector<Job> jobs_of(const Study& study) {
   return jobs;
 }
 
-// Whether a job has begun to train, or is about to.
+// Whether a job has begun to train, or is about to, or there are figures of some that did.
 bool has_run(const Study& study) {
+  for (const char* figures : {"results.json", "latency.json"})
+    if (fs::exists(study.folder / figures)) return true;
   return std::ranges::any_of(study.jobs, [&](const Job& job) {
     return study.done(job) || fs::exists(study.run_folder(job) / "config.json") ||
            JobLock::holder(study.file(job, ".lock")).has_value();
   });
 }
 
-void check_same(const Study& begun, const Matrix& asked, const std::string& file) {
+// `why` it stays as it is.
+void check_same(const Study& begun, const Matrix& asked, const std::string& file, const char* why) {
   const auto found = differences(json_of(begun.matrix), json_of(asked));
   if (found.empty()) return;
   throw Error(str(file, ": ", found[0].key, ": expected ", found[0].mine, " as in the study in ",
-                  begun.folder.string(), ", of which jobs have run, got ", found[0].other,
+                  begun.folder.string(), ", ", why, ", got ", found[0].other,
                   "; --out NEW begins another"));
 }
 
@@ -105,22 +109,43 @@ struct Asked {
   std::vector<MatrixCell> cells;
   data::Dataset dataset;
   Json init = Json::object();
+  data::SplitSet splits = {};
 
-  // What a study needs to begin. Throws Error beginning with `file`, or naming images.
+  // What a study needs to begin, looked at once. Throws Error beginning with `file`, or naming
+  // images.
   void look_at_files(const std::string& file) {
+    if (!splits.folds.empty()) return;
+    check_different(cells, file);
     data::require_masks(dataset);
     for (const MatrixCell& cell : cells) {
       const std::string& of = cell.config.init;
       if (!of.empty() && !init.contains(of)) init[of] = init_digest(of, str(file, ": ", cell.name));
     }
+    splits = data::make_splits(dataset, matrix.splits, matrix.split_seed);
+  }
+
+  // What the file of one split holds.
+  nlohmann::json split_file(size_t i) const {
+    const std::string fold = splits.folds.size() > 1 ? str(" fold ", i) : "";
+    return data::to_json(data::SplitSet{splits.origin + fold, {splits.folds[i]}});
   }
 };
+
+// A process that was killed as it began to train leaves what would be in the way of another plan.
+void remove_beginnings(const fs::path& folder) {
+  if (!fs::exists(folder / "runs")) return;
+  std::vector<fs::path> runs;
+  for (const auto& split : fs::directory_iterator(folder / "runs"))
+    if (split.is_directory())
+      for (const auto& run : fs::directory_iterator(split))
+        if (run.is_directory()) runs.push_back(run.path());
+  for (const fs::path& run : runs) RunFolder::remove_beginning(run);
+}
 
 // `before`: names of the splits of a study that is planned anew.
 void write_beginning(const Asked& asked, const fs::path& folder,
                      const std::vector<std::string>& before) {
-  const data::SplitSet splits =
-      data::make_splits(asked.dataset, asked.matrix.splits, asked.matrix.split_seed);
+  remove_beginnings(folder);
   fs::remove(folder / kMatrix);  // from now on it is no study
   for (const std::string& split : before) fs::remove(split_file_in(folder, split));
   fs::create_directories(folder / "splits");
@@ -129,18 +154,27 @@ void write_beginning(const Asked& asked, const fs::path& folder,
                   .layout = asked.dataset.layout,
                   .images = static_cast<int64_t>(asked.dataset.samples.size()),
                   .checksum = checksum_of(asked.dataset),
-                  .splits = splits.origin,
+                  .splits = asked.splits.origin,
                   .names = {},
                   .init = asked.init};
-  for (size_t i = 0; i < splits.folds.size(); ++i) {
+  for (size_t i = 0; i < asked.splits.folds.size(); ++i) {
     origins.names.push_back(str("split", i));
-    const data::SplitSet one{splits.origin + (splits.folds.size() > 1 ? str(" fold ", i) : ""),
-                             {splits.folds[i]}};
-    write_json(split_file_in(folder, origins.names.back()), Json(data::to_json(one)));
+    write_json(split_file_in(folder, origins.names.back()), Json(asked.split_file(i)));
   }
   write_json(folder / kOrigin, to_json(keys_of(origins)));
   write_json(folder / kCells, to_json(asked.cells));
   write_json(folder / kMatrix, json_of(asked.matrix));  // last: from now on it is a study
+}
+
+// Whether the folds that are asked for are those of the study, which a file may name.
+bool same_splits(const Study& study, const Asked& asked) {
+  if (asked.splits.folds.size() != study.splits.size()) return false;
+  for (size_t i = 0; i < study.splits.size(); ++i) {
+    const fs::path file = study.split_file(study.splits[i]);
+    if (!fs::exists(file) || nlohmann::json(read_json_file(file.string())) != asked.split_file(i))
+      return false;
+  }
+  return true;
 }
 
 // What another plan than the one of the study would change, in words.
@@ -158,6 +192,8 @@ std::string changes_of(const Study& study, const Asked& asked) {
     words.push_back(str("program: decant ", study.program, ", now ", program_build()));
   if (words.empty() && to_json(asked.cells) != to_json(study.cells))
     words.push_back("what files that its settings name hold");
+  if (words.empty() && !same_splits(study, asked))
+    words.push_back(str("splits: ", Json(asked.matrix.splits).dump(), " (other images)"));
   std::string all;
   for (const std::string& each : words) all += (all.empty() ? "" : "; ") + each;
   return all;
@@ -182,32 +218,52 @@ std::string checksum_of(const data::Dataset& dataset) {
 
 namespace {
 
-std::string value_text(const Json& value) {
-  constexpr size_t kMost = 120;
-  const std::string text = value.dump();
-  return text.size() <= kMost ? text : text.substr(0, kMost) + "...";
+// Two values that differ in one place; long texts from shortly before there.
+Difference difference(const std::string& key, const Json& mine, const Json& other) {
+  Difference found{key, shown_json(mine), shown_json(other)};
+  if (found.mine != found.other || !mine.is_string() || !other.is_string()) return found;
+  constexpr size_t kBefore = 16;
+  const std::string a = mine.get<std::string>();
+  const std::string b = other.get<std::string>();
+  const auto apart = std::ranges::mismatch(a, b).in1 - a.begin();
+  size_t from = static_cast<size_t>(apart) - std::min(static_cast<size_t>(apart), kBefore);
+  while (from > 0 && (static_cast<unsigned char>(a[from]) & 0xc0) == 0x80) --from;  // in UTF-8
+  return {key, shown_json("..." + a.substr(from)), shown_json("..." + b.substr(from))};
 }
 
-void add_differences(const Json& mine, const Json& other, const std::string& before,
+void add_differences(const std::string& key, const Json& mine, const Json& other,
                      std::vector<Difference>& into) {
-  for (const auto& [name, value] : mine.items()) {
-    const auto found = other.find(name);
-    if (found == other.end())
-      into.push_back({before + name, value_text(value), "none"});
-    else if (value.is_object() && found->is_object())
-      add_differences(value, *found, str(before, name, "."), into);
-    else if (value != *found)
-      into.push_back({before + name, value_text(value), value_text(*found)});
+  if (mine.is_object() && other.is_object()) {
+    const std::string before = key.empty() ? "" : str(key, ".");
+    for (const auto& [name, value] : mine.items()) {
+      const auto found = other.find(name);
+      if (found == other.end())
+        into.push_back({before + name, shown_json(value), "none"});
+      else
+        add_differences(before + name, value, *found, into);
+    }
+    for (const auto& [name, value] : other.items())
+      if (!mine.contains(name)) into.push_back({before + name, "none", shown_json(value)});
+  } else if (mine.is_array() && other.is_array()) {
+    for (size_t i = 0; i < std::max(mine.size(), other.size()); ++i) {
+      const std::string element = str(key, "[", i, "]");
+      if (i >= mine.size())
+        into.push_back({element, "none", shown_json(other[i])});
+      else if (i >= other.size())
+        into.push_back({element, shown_json(mine[i]), "none"});
+      else
+        add_differences(element, mine[i], other[i], into);
+    }
+  } else if (mine != other) {
+    into.push_back(difference(key, mine, other));
   }
-  for (const auto& [name, value] : other.items())
-    if (!mine.contains(name)) into.push_back({before + name, "none", value_text(value)});
 }
 
 }  // namespace
 
 std::vector<Difference> differences(const Json& mine, const Json& other) {
   std::vector<Difference> found;
-  add_differences(mine, other, "", found);
+  add_differences("", mine, other, found);
   return found;
 }
 
@@ -296,9 +352,24 @@ Study open_study(const fs::path& folder) {
   return study;
 }
 
+namespace {
+
+Matrix read_asked(const std::string& file) {
+  Matrix matrix = read_matrix(file);
+  matrix.data = fs::absolute(matrix.data).lexically_normal().string();
+  return matrix;
+}
+
+}  // namespace
+
+Study open_study_of(const std::string& file, const fs::path& folder) {
+  Study study = open_study(folder);
+  check_same(study, read_asked(file), file, "which plan and run alone begin anew");
+  return study;
+}
+
 Study begin_study(const std::string& file, const fs::path& folder) {
-  Asked asked{.matrix = read_matrix(file), .cells = {}, .dataset = {}};
-  asked.matrix.data = fs::absolute(asked.matrix.data).lexically_normal().string();
+  Asked asked{.matrix = read_asked(file), .cells = {}, .dataset = {}};
   // Throws for what makes no sense, before there is a folder.
   asked.cells = cells_of(asked.matrix, file);
   asked.dataset = data::open_dataset(asked.matrix.data, asked.matrix.layout);
@@ -306,12 +377,13 @@ Study begin_study(const std::string& file, const fs::path& folder) {
   fs::create_directories(folder);
   const FolderGuard guard(folder);  // another process may be about to begin it as well
   if (!is_begun(folder)) {
+    asked.look_at_files(file);  // who planned it anew may have died over it
     write_beginning(asked, folder, {});
     return open_study(folder);
   }
   Study study = open_study(folder);
   if (has_run(study)) {
-    check_same(study, asked.matrix, file);
+    check_same(study, asked.matrix, file, "of which jobs have run");
     check_data(study, asked.dataset);
     return study;
   }
@@ -322,6 +394,29 @@ Study begin_study(const std::string& file, const fs::path& folder) {
   study = open_study(folder);
   study.changes = changes;
   return study;
+}
+
+Study open_guarded(const fs::path& folder) {
+  std::optional<FolderGuard> guard;
+  if (FolderGuard::is_known(folder)) guard.emplace(folder);  // who plans makes it first
+  return open_study(folder);
+}
+
+void check_plan(const Study& study) {
+  const auto plan = [](const Study& of) {
+    return Json({{"matrix", json_of(of.matrix)},
+                 {"cells", to_json(of.cells)},
+                 {"program", of.program},
+                 {"images", of.data.checksum},
+                 {"splits", of.splits},
+                 {"init", of.init}});
+  };
+  const FolderGuard guard(study.folder);
+  const auto found = differences(plan(study), plan(open_study(study.folder)));
+  if (found.empty()) return;
+  throw Error(str(study.folder.string(), ": expected the study that this process opened, got one ",
+                  "that was planned anew meanwhile (", found[0].key, ": ", found[0].mine, ", now ",
+                  found[0].other, ")"));
 }
 
 void check_data(const Study& study) {

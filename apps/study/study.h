@@ -61,14 +61,18 @@ struct Study {
 
 /// Begins a study: reads the matrix in `file`, looks at all images and --init files, makes the
 /// splits and writes them into `folder`. Where it has begun already: opens it, or as long as no job
-/// of it has run and file or images have changed since, begins it anew. Throws Error where a job
-/// has run and the file is not the study that has begun, with the first key in which they differ
-/// and both values, or the images have changed since.
+/// of it has run and file, images or splits have changed since, begins it anew. Throws Error where
+/// a job has run and the file is not the study that has begun, with the first key in which they
+/// differ and both values, or the images have changed since.
 Study begin_study(const std::string& file, const std::filesystem::path& folder);
+
+/// Opens a study that has begun, where its file is given too. Throws Error where there is none, or
+/// the file is not the study's, as begin_study() does.
+Study open_study_of(const std::string& file, const std::filesystem::path& folder);
 
 /// One place in which two objects differ.
 struct Difference {
-  std::string key;    ///< "optim.lr"
+  std::string key;    ///< "optim.lr", "presets[11].name"
   std::string mine;   ///< as JSON, shortened where it is long; "none"
   std::string other;  ///< the same
 };
@@ -88,6 +92,13 @@ bool is_begun(const std::filesystem::path& folder);
 /// Opens a study that has begun. Nothing is written, and the images are not looked at. Throws Error
 /// where there is none.
 Study open_study(const std::filesystem::path& folder);
+
+/// The same, but not while another process plans it anew: that is waited for.
+Study open_guarded(const std::filesystem::path& folder);
+
+/// Throws Error where the folder holds another study by now than the one that was opened. Who holds
+/// the lock of a job asks this: from then on nobody plans anew.
+void check_plan(const Study& study);
 
 /// Reads all images and masks again: throws Error naming their place where they are not those that
 /// the study began with. Whoever is about to train asks this first.

@@ -237,12 +237,12 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
     REQUIRE(attempt < 20);
     fs::remove_all(out);
     const pid_t process = start_decant(run_words(file, out));
-    while (!fs::exists(out + "/runs/split0/teacher_strong/state.safetensors"))
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    wait_until([&] { return fs::exists(out + "/runs/split0/teacher_strong/state.safetensors"); });
     kill(process, SIGKILL);
     wait_for(process);
-    while (JobLock::holder(out + "/runs/split0/teacher_strong.lock"))  // its worker ends after it
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    wait_until([&] {  // its worker ends after it
+      return !JobLock::holder(out + "/runs/split0/teacher_strong.lock");
+    });
   }
   CHECK_FALSE(fs::exists(out + "/results.json"));
   const std::string provenance = out + "/runs/split0/teacher_strong.provenance.json";

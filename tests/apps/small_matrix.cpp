@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 
 namespace decant::apps {
 
@@ -36,6 +38,12 @@ std::string refused(const Words& words) {
 std::string refused(const TemporaryFolder& folder, const Json& matrix) {
   return refused(
       {"matrix", "plan", write_matrix(folder, matrix), "--steps", "0", "--out", folder / "out"});
+}
+
+void wait_until(const std::function<bool()>& it_is_so) {
+  for (int i = 0; i < 30'000 && !it_is_so(); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  REQUIRE(it_is_so());
 }
 
 bool contains(const std::string& text, const std::string& part) {

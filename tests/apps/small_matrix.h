@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,9 @@ Words run_words(const std::string& file, const std::string& out);
 std::string refused(const Words& words);
 /// The same of a study that nobody can plan.
 std::string refused(const TemporaryFolder& folder, const Json& matrix);
+
+/// Until it is so, or a minute has passed: then it is REQUIREd.
+void wait_until(const std::function<bool()>& it_is_so);
 
 bool contains(const std::string& text, const std::string& part);
 

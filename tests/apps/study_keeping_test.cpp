@@ -137,7 +137,58 @@ TEST_CASE("matrix: a study of which no job has run is planned anew, and says wha
   fs::remove(out + "/runs/split0/student.json");
   CHECK(contains(refused(folder, other), "train.epochs: expected 2 as in"));
   fs::remove_all(out + "/runs/split0/student");
+  // Figures of runs that are gone would be those of another plan.
+  write_bytes(out + "/results.json", "{}");
+  CHECK(contains(refused(folder, other), "of which jobs have run, got 3"));
+  fs::remove(out + "/results.json");
+  // Who asks for a table plans nothing.
+  const std::string file = write_matrix(folder, other);
+  CHECK(contains(refused({"matrix", "table", file, "--out", out}),
+                 str("train.epochs: expected 2 as in the study in ", out,
+                     ", which plan and run alone begin anew, got 3")));
+  CHECK(open_study(out).matrix.train["epochs"] == 2);
+  // What a run that was killed as it was made has left.
+  fs::create_directories(out + "/runs/split0/student");
+  write_bytes(out + "/runs/split0/student/split.json", "{}");
   CHECK(contains(plan(other), "train.epochs: 2, now 3"));
+  CHECK_FALSE(fs::exists(out + "/runs/split0/student"));
+}
+
+TEST_CASE("matrix: a file of splits that changed is noticed as long as no job has run") {
+  const TemporaryFolder folder;
+  Json matrix = three_jobs();
+  const std::string first = folder / "first";
+  begin_study(write_matrix(folder, matrix), first);
+  const std::string file = folder / "folds.json";
+  Json folds = Json::parse(bytes_of(first + "/splits/split0.json"));
+  write_bytes(file, folds.dump());
+  matrix["splits"] = file;
+  const std::string out = folder / "study";
+  const std::string study = write_matrix(folder, matrix);
+  begin_study(study, out);
+  CHECK(begin_study(study, out).changes.empty());
+  Json& fold = folds["folds"][0];
+  std::swap(fold["val"], fold["test"]);
+  write_bytes(file, folds.dump());
+  CHECK(begin_study(study, out).changes == str("splits: \"", file, "\" (other images)"));
+  CHECK(Json::parse(bytes_of(out + "/splits/split0.json"))["folds"][0]["val"] == fold["val"]);
+  CHECK(begin_study(study, out).changes.empty());
+}
+
+TEST_CASE("matrix: a study that began with cells that are equal goes on") {
+  const TemporaryFolder folder;
+  Json matrix = three_jobs();
+  const std::string out = folder / "study";
+  begin_study(write_matrix(folder, matrix), out);
+  matrix["axes"] = {{"optim.lr", {0.001, "1e-3"}}};
+  CHECK_THROWS_WITH_AS(begin_study(write_matrix(folder, matrix), folder / "new"),
+                       doctest::Contains("which train the same; leave one of them out"), Error);
+  Json kept = Json::parse(bytes_of(out + "/matrix.json"));
+  kept["axes"] = matrix["axes"];
+  write_bytes(out + "/matrix.json", kept.dump());
+  fs::remove(out + "/cells.json");  // as a program of before it was refused
+  write_bytes(out + "/results.json", "{}");
+  CHECK(begin_study(write_matrix(folder, matrix), out).cells.size() == 5);
 }
 
 TEST_CASE("differences are named with both values, whatever the order of keys") {
@@ -152,6 +203,15 @@ TEST_CASE("differences are named with both values, whatever the order of keys") 
   CHECK(text({{"a", 1}, {"b", {{"c", 2}}}}, {{"b", {{"c", "x"}, {"d", {1, 2}}}}}) ==
         "a 1 none;b.c 2 \"x\";b.d none [1,2];");
   CHECK(text({{"a", {{"b", 1}}}}, {{"a", 2}}) == "a {\"b\":1} 2;");
+  const Json one = {{"name", "x"}, {"preset", "L_KLD"}};
+  const Json same = {{"preset", "L_KLD"}, {"name", "x"}};
+  CHECK(text({{"a", {1, one}}}, {{"a", {1, same}}}) == "");
+  CHECK(text({{"a", {1, one}}}, {{"a", {1, {{"name", "y"}, {"preset", "L_KLD"}}, 3}}}) ==
+        "a[1].name \"x\" \"y\";a[2] none 3;");
+  // A long text from shortly before it differs, and never half a character.
+  const std::string words(80, 'w');
+  CHECK(text({{"a", words + "0123456789abcdefé"}}, {{"a", words + "0123456789abcdefè"}}) ==
+        "a \"...123456789abcdefé\" \"...123456789abcdefè\";");
 }
 
 TEST_CASE("matrix: in a copy of a study a run is verified with the copy's teacher") {

@@ -8,7 +8,9 @@
 #include <optional>
 #include <thread>
 
+#include "apps/study/job.h"
 #include "apps/study/job_lock.h"
+#include "apps/study/study.h"
 #include "tests/apps/small_matrix.h"
 
 using namespace decant;
@@ -33,10 +35,12 @@ TEST_CASE("matrix: a worker that is killed is named, the others go on, a second 
     for (int i = 0; !worker && !fs::exists(teacher + ".json"); ++i) {
       REQUIRE(i < 30'000);
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
-      worker = JobLock::holder(teacher + ".lock");
+      // Not before there is something to go on with.
+      if (fs::exists(teacher + "/state.safetensors")) worker = JobLock::holder(teacher + ".lock");
     }
     if (worker) kill(static_cast<pid_t>(worker->pid), SIGKILL);
-    CHECK(wait_for(manager) == (fs::exists(teacher + ".json") ? 0 : 2));
+    const int code = wait_for(manager);
+    CHECK(code == (fs::exists(teacher + ".json") ? 0 : 2));
   }
   const std::string said = bytes_of(folder / "said");
   CAPTURE(said);
@@ -62,4 +66,42 @@ TEST_CASE("matrix: a worker that is killed is named, the others go on, a second 
     other.erase("config.json");
     CHECK(mine == other);
   }
+}
+
+TEST_CASE("matrix: a job that starts while its study is planned anew does not train the old one") {
+  const TemporaryFolder folder;
+  Json matrix = small_matrix();
+  matrix["splits"] = "random:1:0.6:0.2";
+  const std::string out = folder / "study";
+  const Study study = begin_study(write_matrix(folder, matrix), out);
+  const Job& job = study.job("split0/student");
+  std::string message;
+  {
+    std::optional<FolderGuard> guard(std::in_place, out);
+    std::thread worker([&] {
+      try {
+        run_job(study, job, 1, false);
+      } catch (const Error& error) {
+        message = error.what();
+      }
+    });
+    for (int i = 0; i < 10'000 && !fs::exists(study.file(job, ".lock")); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    CHECK(fs::exists(study.file(job, ".lock")));  // it waits for the guard
+    Json kept = Json::parse(bytes_of(out + "/matrix.json"));
+    kept["train"]["epochs"] = 3;
+    write_bytes(out + "/matrix.json", kept.dump());
+    guard.reset();
+    worker.join();
+  }
+  CHECK(message == str(out,
+                       ": expected the study that this process opened, got one that was "
+                       "planned anew meanwhile (matrix.train.epochs: 2, now 3)"));
+  CHECK_FALSE(fs::exists(study.run_folder(job)));
+  CHECK_FALSE(fs::exists(study.file(job, ".lock")));
+  // Once it has its lock, nobody plans anew.
+  const auto lock = JobLock::take(study.file(job, ".lock"), false);
+  matrix["train"]["epochs"] = 4;
+  CHECK_THROWS_WITH_AS(begin_study(write_matrix(folder, matrix), out),
+                       doctest::Contains("of which jobs have run, got 4"), Error);
 }
