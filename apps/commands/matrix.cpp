@@ -178,6 +178,7 @@ void refuse_others_flags(const MatrixOptions& options, const Arguments& argument
           options.action);
   constexpr std::pair<const char*, const char*> kOneOfTwo[] = {
       {"workers", "job"}, {"shard", "job"}, {"wait", "job"}, {"shard", "slurm"}};
+  check(!typed("job") || !options.job.empty(), "job: expected a name, got none");
   for (const auto& [flag, other] : kOneOfTwo)
     check(!typed(flag) || !typed(other), "expected --", flag, " or --", other, ", got both");
 }
