@@ -54,12 +54,15 @@ std::optional<data::Split> own_split(const data::Dataset& dataset, const Trained
 
 namespace {
 
-// The runs of a study lie beside their teacher, and each has its provenance beside it.
+// The runs of a study lie beside their teacher, and each has its provenance beside it; one that was
+// copied out alone has its teacher where it was.
 std::string teacher_of(const fs::path& checkpoint, const TrainConfig& config) {
   const std::string& noted = config.distill.teacher;
   const fs::path run = fs::absolute(checkpoint).lexically_normal().parent_path();
   const bool of_study = !noted.empty() && fs::exists(run.string() + ".provenance.json");
-  return of_study ? (run.parent_path() / fs::path(noted).filename()).string() : noted;
+  if (!of_study) return noted;
+  const fs::path beside = run.parent_path() / fs::path(noted).filename();
+  return fs::exists(beside) || !fs::exists(noted) ? beside.string() : noted;
 }
 
 }  // namespace

@@ -246,6 +246,11 @@ TEST_CASE("matrix: in a copy of a study a run is verified with the copy's teache
   CHECK(contains(changed.out, "DIFFERS  teacher's checkpoint: other bytes than recorded"));
   CHECK(verify(out).code == 0);
   fs::remove_all(own);
+  const Result there = verify(copy);  // where it was when it taught
+  CHECK(there.code == 0);
+  CHECK_FALSE(contains(there.out, "notice"));
+  CHECK(contains(there.out, "ok    teacher's checkpoint: as recorded"));
+  fs::remove_all(out + "/runs/split0/teacher_strong");
   const Result without = verify(copy);
   CHECK(without.code == 0);
   CHECK(contains(without.out, str("notice: the teacher ", own, " is not there and was not")));
