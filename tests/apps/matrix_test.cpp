@@ -561,8 +561,9 @@ TEST_CASE("matrix: a flag that its action does not take is an error, not forgott
   CHECK(contains(message("table", {"steps=1"}), "--steps: expected matrix plan, which"));
   CHECK(contains(message("run", {"--format", "csv"}), "--format: expected matrix table, which"));
   // As an element of a job array beyond the end of its list has it: not the whole study.
-  for (const Words& none : {Words{"--job", ""}, Words{"--job="}, Words{"job="}})
+  for (const Words& none : {Words{"--job", ""}, Words{"job="}})
     CHECK(message("run", none) == "decant matrix: job: expected a name, got none\n");
+  CHECK(message("run", {"--job="}) == "decant matrix: --job: expected a value, got none\n");
   for (const char* flag : {"--workers=2", "--shard=1/2", "--wait"})
     CHECK(contains(message("run", {flag, "--job", "x"}), " or --job, got both"));
   CHECK(contains(message("plan", {"--shard=1/2", "--slurm", "jobs"}),
