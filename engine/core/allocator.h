@@ -6,21 +6,16 @@
 namespace decant {
 
 struct MemoryStatistics {
-  size_t in_use_bytes = 0;       ///< handed out and not yet given back, rounded up to size classes
+  size_t in_use_bytes =
+      0;  ///< handed out and not yet given back, rounded up (cuda: to size classes)
   size_t cached_bytes = 0;       ///< given back, kept for the next request
   size_t graph_bytes = 0;        ///< given back, kept for the next replay of a step graph (cuda)
   size_t peak_in_use_bytes = 0;  ///< the most that was in use at once since reset_peak()
-  size_t most_in_use_bytes = 0;  ///< the most that was ever in use at once
   uint64_t system_requests = 0;  ///< how often the operating system was asked
 };
 
-/// What a request is rounded up to: 4, 5, 6 or 7 quarters of a power of two, 256 at least.
-size_t size_class(size_t bytes);
-
-/// The storage of all CPU tensors. Blocks are aligned to 64 bytes, rounded up to one of four size
-/// classes per power of two (so at most a quarter is wasted) and kept for reuse: a training step
-/// that repeats takes nothing from the operating system. In use and kept together are at most twice
-/// the most that was ever in use.
+/// The storage of all CPU tensors: blocks of an arena, aligned to 64 bytes. What is given back is
+/// kept for reuse: a training step that repeats takes nothing from the operating system.
 /// With DECANT_CHECK_MEMORY (preset `debug`) fresh blocks are filled with NaN (see set_poison), and
 /// red zones around them are looked at when they come back; a damaged one throws Error at the next
 /// request.
@@ -32,9 +27,9 @@ void* allocate(size_t bytes);
 void release(void* data, size_t bytes) noexcept;
 
 MemoryStatistics statistics();
-/// Measures peak_in_use_bytes anew; what is kept for reuse does not depend on it.
+/// Measures peak_in_use_bytes anew.
 void reset_peak();
-/// Gives cached blocks back to the system.
+/// Gives what is kept behind the last block in use back to the system.
 void release_cache();
 /// Whether fresh blocks are filled with NaN, so that reading what was never written shows.
 void set_poison(bool on);

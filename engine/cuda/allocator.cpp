@@ -3,6 +3,7 @@
 // Everything runs on one stream, so a block that is given back may be handed out at once: whoever
 // gets it queues its work behind that of the last owner.
 #include <algorithm>
+#include <bit>
 #include <mutex>
 #include <unordered_map>
 #include <utility>
@@ -25,6 +26,14 @@ namespace {
 constexpr size_t kRedZone = DECANT_RED_ZONES ? 256 : 0;  // keeps the data aligned
 constexpr unsigned char kPoisonByte = 0xFF;              // two, four or eight of them are a NaN
 
+// What a request is rounded up to: 4, 5, 6 or 7 quarters of a power of two, 256 at least. So at
+// most a quarter is wasted.
+size_t size_class(size_t bytes) {
+  bytes = std::max(bytes, size_t{256});
+  const size_t quarter = std::bit_floor(bytes) / 4;
+  return (bytes + quarter - 1) / quarter * quarter;
+}
+
 struct Block {
   size_t rounded = 0;
   MemoryPool* owner = nullptr;
@@ -37,6 +46,7 @@ struct State {
   MemoryPool eager;
   std::unordered_map<void*, Block> blocks;  // every block from the driver, by its start
   MemoryStatistics statistics;
+  size_t most_in_use_bytes = 0;  // at once, ever
   size_t limit = 0;
   bool damaged = false;
   bool poison = DECANT_RED_ZONES != 0;
@@ -202,8 +212,7 @@ void* allocate(size_t bytes) {
   s.statistics.in_use_bytes += rounded;
   s.statistics.peak_in_use_bytes =
       std::max(s.statistics.peak_in_use_bytes, s.statistics.in_use_bytes);
-  s.statistics.most_in_use_bytes =
-      std::max(s.statistics.most_in_use_bytes, s.statistics.in_use_bytes);
+  s.most_in_use_bytes = std::max(s.most_in_use_bytes, s.statistics.in_use_bytes);
   // A graph hands one block to several tensors in turn, whose red zones would lie in each other's
   // data when it is replayed.
   if (kRedZone > 0 && active_pool == nullptr) lay_red_zones(block, s.blocks[block], bytes);
@@ -230,7 +239,7 @@ void release(void* data, size_t /*bytes*/) noexcept {
   free_bytes_of(s, *block.owner) += block.rounded;
   // As on the CPU: a step that repeats needs somewhat more than its peak, beyond twice is
   // leftovers.
-  const size_t keep = 2 * s.statistics.most_in_use_bytes - s.statistics.in_use_bytes;
+  const size_t keep = 2 * s.most_in_use_bytes - s.statistics.in_use_bytes;
   if (active_pool == nullptr && s.statistics.cached_bytes > keep) shrink_cache(s, keep);
 }
 

@@ -1,0 +1,103 @@
+#include "engine/core/arena.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace decant {
+namespace {
+
+// Memory comes in huge pages where the system has them: fewer page faults, fewer TLB misses.
+constexpr size_t kHugePage = size_t{2} << 20U;
+
+size_t round_up(size_t bytes, size_t unit) {
+  return (bytes + unit - 1) / unit * unit;
+}
+
+}  // namespace
+
+Arena::Arena() {
+  const auto memory =
+      static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  // Half as many addresses, a quarter, ... where they are limited (ulimit -v).
+  for (most_ = round_up(2 * memory, kHugePage); most_ > 0;
+       most_ = most_ / 2 / kHugePage * kHugePage) {
+    reserved_ = most_ + kHugePage;
+    void* const there =
+        mmap(nullptr, reserved_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (there == MAP_FAILED) continue;
+    reservation_ = there;
+    const auto start = reinterpret_cast<uintptr_t>(there);
+    base_ = static_cast<std::byte*>(there) + (round_up(start, kHugePage) - start);
+    madvise(base_, most_, MADV_HUGEPAGE);
+    return;
+  }
+}
+
+Arena::~Arena() {
+  if (reservation_ != nullptr) munmap(reservation_, reserved_);
+}
+
+void* Arena::take(size_t bytes) {
+  // A free range before each block and one behind the last: give_back() never needs room for more.
+  if (free_.capacity() < blocks_ + 2) free_.reserve(2 * (blocks_ + 2));
+  const auto fits = [bytes](const Range& range) { return range.end - range.begin >= bytes; };
+  auto range = std::ranges::find_if(free_, fits);
+  if (range == free_.end()) {
+    if (!grow(bytes)) return nullptr;
+    range = free_.end() - 1;
+  }
+  ++blocks_;
+  std::byte* const block = base_ + range->begin;
+  range->begin += bytes;
+  if (range->begin == range->end) free_.erase(range);
+  return block;
+}
+
+void Arena::give_back(void* block, size_t bytes) noexcept {
+  --blocks_;
+  const auto begin = static_cast<size_t>(static_cast<std::byte*>(block) - base_);
+  const size_t end = begin + bytes;
+  const auto after = std::ranges::lower_bound(free_, begin, {}, &Range::begin);
+  const bool joins_after = after != free_.end() && after->begin == end;
+  const bool joins_before = after != free_.begin() && (after - 1)->end == begin;
+  if (joins_before && joins_after) {
+    (after - 1)->end = after->end;
+    free_.erase(after);
+  } else if (joins_before) {
+    (after - 1)->end = end;
+  } else if (joins_after) {
+    after->begin = begin;
+  } else {
+    free_.insert(after, {begin, end});
+  }
+}
+
+// Makes the range behind the last block at least so large.
+bool Arena::grow(size_t bytes) {
+  const size_t there = free_at_the_end() ? free_.back().end - free_.back().begin : 0;
+  const size_t more = round_up(bytes - there, kHugePage);
+  if (more > most_ - end_) return false;
+  if (mprotect(base_ + end_, more, PROT_READ | PROT_WRITE) != 0) return false;
+  ++requests_;
+  if (free_at_the_end())
+    free_.back().end += more;
+  else
+    free_.push_back({end_, end_ + more});
+  end_ += more;
+  return true;
+}
+
+void Arena::trim() noexcept {
+  if (!free_at_the_end()) return;
+  Range& last = free_.back();
+  const size_t kept = round_up(last.begin, kHugePage);
+  if (kept >= end_) return;
+  madvise(base_ + kept, end_ - kept, MADV_DONTNEED);
+  mprotect(base_ + kept, end_ - kept, PROT_NONE);
+  end_ = last.end = kept;
+  if (last.begin == last.end) free_.pop_back();
+}
+
+}  // namespace decant
