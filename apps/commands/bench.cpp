@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <functional>
@@ -17,6 +18,7 @@
 #include "engine/core/cuda_memory.h"
 #include "engine/core/parallel.h"
 #include "engine/core/rng.h"
+#include "engine/cpu/peak.h"
 #include "engine/cuda/step_graph.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/safetensors.h"
@@ -45,7 +47,7 @@ struct BenchOptions {
   std::string json;
 
   void visit(auto&& v) {
-    v("what", what, "train, distill or infer", "what");
+    v("what", what, "train, distill, infer, or ops: a step of train op by op", "what");
     v("model", model, "decoder/encoder, thin_unet, a network's JSON, or a run for its network",
       "--model");
     v("teacher", teacher, "of distill: another such network, of fresh weights", "--teacher");
@@ -58,7 +60,8 @@ struct BenchOptions {
     v("precision", precision, kPrecisionHelp, "--precision");
     v("steps", steps, "that are timed", "--steps");
     v("warmup", warmup, "steps before them", "--warmup");
-    v("ops", ops, "of cpu: where the time of a step goes, op by op", "--ops");
+    v("ops", ops, "of cpu: where the time of a step goes, op by op, and by which algorithm",
+      "--ops");
     v("save", save,
       "of cpu: safetensors for a peer to compare with: weights, batch, what one step makes of them",
       "--save");
@@ -73,10 +76,20 @@ double milliseconds(const std::function<void()>& work) {
       .count();
 }
 
-double median(std::vector<double> values) {
+// A median and what half of the values lie between.
+struct Spread {
+  double low = 0, median = 0, high = 0;
+};
+
+Spread spread(std::vector<double> values) {
   std::ranges::sort(values);
-  const size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+  const auto at = [&](double share) {
+    const double place = share * static_cast<double>(values.size() - 1);
+    const auto below = static_cast<size_t>(place);
+    const size_t above = std::min(below + 1, values.size() - 1);
+    return std::lerp(values[below], values[above], place - static_cast<double>(below));
+  };
+  return {.low = at(0.25), .median = at(0.5), .high = at(0.75)};
 }
 
 // The most memory this process ever had, in MiB; 0 where the system does not tell.
@@ -109,8 +122,8 @@ struct Work {
 };
 
 // Milliseconds per step. The CPU's steps are timed one by one; of those of cuda, which the host
-// only queues, a third at a time. The median of either.
-double time_of(const Work& work, Device device, const BenchOptions& options) {
+// only queues, a third at a time.
+Spread time_of(const Work& work, Device device, const BenchOptions& options) {
   for (int64_t i = 0; i < options.warmup; ++i) work.step();
   if (options.warmup > 0) work.wait();
   const int64_t rounds =
@@ -123,12 +136,15 @@ double time_of(const Work& work, Device device, const BenchOptions& options) {
                       work.wait();
                     }) /
                     static_cast<double>(together));
-  return median(times);
+  return spread(times);
 }
 
 struct OpTime {
   std::string name;
-  double milliseconds;
+  std::string algorithm;
+  double multiply_adds = 0;  // in a step
+  double bytes = 0;
+  Spread milliseconds;
 };
 
 /// Networks of fresh weights and a batch of noise, where they compute.
@@ -166,10 +182,12 @@ class Bench {
   std::vector<OpTime> profile() {
     const Work work = options_.what == "infer" ? inference(false) : training(false);
     work.step();
+    std::map<std::string, OpTime> ops;
     std::map<std::string, std::vector<double>> times;
     for (int64_t i = 0; i < options_.steps; ++i) {
       std::map<std::string, double> step;
       double rest = 0;
+      ops.clear();
       {
         const Profile profile;
         rest = milliseconds(work.step);
@@ -178,6 +196,10 @@ class Bench {
           name << row.op->name << (row.backward ? " backward" : "");
           for (const Shape& shape : row.inputs)
             if (shape.rank() > 0) name << ' ' << shape;
+          OpTime& op = ops[name.str()];
+          op.algorithm = row.algorithm;
+          op.multiply_adds += static_cast<double>(row.multiply_adds);
+          op.bytes += static_cast<double>(row.bytes);
           step[name.str()] += 1e3 * row.seconds;
           rest -= 1e3 * row.seconds;
         }
@@ -186,8 +208,13 @@ class Bench {
       for (const auto& [name, time] : step) times[name].push_back(time);
     }
     std::vector<OpTime> rows;
-    for (const auto& [name, values] : times) rows.push_back({name, median(values)});
-    std::ranges::sort(rows, std::ranges::greater(), &OpTime::milliseconds);
+    for (const auto& [name, values] : times) {
+      OpTime& row = rows.emplace_back(ops[name]);
+      row.name = name;
+      row.milliseconds = spread(values);
+    }
+    std::ranges::sort(rows, std::ranges::greater(),
+                      [](const OpTime& row) { return row.milliseconds.median; });
     return rows;
   }
 
@@ -232,7 +259,7 @@ class Bench {
   nn::Network& network() { return *network_; }
   bool distills() const { return distiller_ != nullptr; }
 
-  double milliseconds_per_step(bool graph) {
+  Spread milliseconds_per_step(bool graph) {
     return options_.what == "infer" ? time_of(inference(graph), device_, options_)
                                     : time_of(training(graph), device_, options_);
   }
@@ -291,21 +318,57 @@ class Bench {
   int64_t count_ = 0;
 };
 
+// "step_ms" and what follows from it, or "graph_ms".
+void put_times(Json& json, const std::string& mode, const Spread& step, int64_t batch) {
+  const std::string prefix = mode.empty() ? "" : mode + "_";
+  const std::string ms = (mode.empty() ? "step" : mode) + "_ms";
+  json[ms] = step.median;
+  json[ms + "_quartiles"] = {step.low, step.high};
+  json[prefix + "images_per_second"] = 1e3 * static_cast<double>(batch) / step.median;
+}
+
+// Op by op, beside what this machine does at best.
+void put_ops(Json& json, const std::vector<OpTime>& ops) {
+  constexpr double kGiga = 1e9;
+  json["peak_gflops"] = cpu::multiply_add_peak() / kGiga;
+  json["copy_gbytes_per_second"] = cpu::copy_peak() / kGiga;
+  Json& rows = json["ops"] = Json::array();
+  for (const OpTime& op : ops) {
+    const double seconds = 1e-3 * op.milliseconds.median;
+    rows.push_back({{"op", op.name},
+                    {"algorithm", op.algorithm},
+                    {"ms", op.milliseconds.median},
+                    {"ms_quartiles", {op.milliseconds.low, op.milliseconds.high}},
+                    {"gflops", 2 * op.multiply_adds / seconds / kGiga},
+                    {"gbytes_per_second", op.bytes / seconds / kGiga}});
+  }
+}
+
+void print_ops(const Json& json) {
+  if (!json.contains("ops")) return;
+  std::printf("%10s %10s %8s %10s %8s  %-24s %s\n", "ms", "GFLOP/s", "of peak", "GB/s", "of copy",
+              "algorithm", "op");
+  for (const Json& row : json.at("ops")) {
+    const double gflops = row.at("gflops");
+    const double gbytes = row.at("gbytes_per_second");
+    std::printf("%10.3f %10.1f %6.0f %% %10.1f %6.0f %%  %-24s %s\n", row.at("ms").get<double>(),
+                gflops, 100 * gflops / json.at("peak_gflops").get<double>(), gbytes,
+                100 * gbytes / json.at("copy_gbytes_per_second").get<double>(),
+                row.at("algorithm").get<std::string>().c_str(),
+                row.at("op").get<std::string>().c_str());
+  }
+}
+
 void measure_on_cpu(const BenchOptions& options, Json& json) {
   const double before_mib = high_water_mib();  // no network's: the program and its libraries
   cpu_memory::reset_peak();
   Bench bench(options, Device::cpu);
-  const double step_ms = bench.milliseconds_per_step(false);
+  const Spread step = bench.milliseconds_per_step(false);
   json["parameters"] = nn::parameter_count(bench.network());
-  json["step_ms"] = step_ms;
-  json["images_per_second"] = 1e3 * static_cast<double>(options.batch) / step_ms;
+  put_times(json, "", step, options.batch);
   json["peak_mib"] = high_water_mib() - before_mib;
   json["allocator_peak_mib"] = mib(cpu_memory::statistics().peak_in_use_bytes);
-  if (options.ops) {
-    Json& rows = json["ops"] = Json::array();
-    for (const OpTime& row : bench.profile())
-      rows.push_back({{"op", row.name}, {"ms", row.milliseconds}});
-  }
+  if (options.ops) put_ops(json, bench.profile());
   if (!options.save.empty()) bench.save(options.save);  // last: it takes memory of its own
 }
 
@@ -317,16 +380,16 @@ void measure_on_cuda(const BenchOptions& options, Json& json) {
     for (const bool graph : {false, true}) {
       const std::string name = graph ? "graph" : "eager";
       cuda_memory::reset_peak();
-      const double step_ms = bench.milliseconds_per_step(graph);
-      json[name + "_ms"] = step_ms;
-      json[name + "_images_per_second"] = 1e3 * static_cast<double>(options.batch) / step_ms;
+      put_times(json, name, bench.milliseconds_per_step(graph), options.batch);
       json[name + "_peak_mib"] = mib(cuda_memory::statistics().peak_in_use_bytes);
     }
 }
 
 Exit run(BenchOptions& options, const Arguments&) {
-  check(options.what == "train" || options.what == "distill" || options.what == "infer",
-        "what: expected train, distill or infer, got \"", options.what, "\"");
+  check(options.what == "train" || options.what == "distill" || options.what == "infer" ||
+            options.what == "ops",
+        "what: expected train, distill, infer or ops, got \"", options.what, "\"");
+  if (options.what == "ops") options.ops = true;
   require_writable(options.json);
   require_writable(options.save);
   if (options.batch == 0) options.batch = options.what == "infer" ? 1 : 8;
@@ -335,6 +398,7 @@ Exit run(BenchOptions& options, const Arguments&) {
         "expected batch and steps above 0, got batch ", options.batch, ", steps ", options.steps);
   take_threads(options.threads);
   const Device device = use_device(options.device, options.precision);
+  check(!options.ops || device == Device::cpu, "ops: expected the device cpu, got cuda");
   check(options.save.empty() || device == Device::cpu, "save: expected the device cpu, got cuda");
   Json json = {{"what", options.what}, {"network", read_network(options.model).name()}};
   if (options.what == "distill") {
@@ -350,8 +414,7 @@ Exit run(BenchOptions& options, const Arguments&) {
   device == Device::cpu ? measure_on_cpu(options, json) : measure_on_cuda(options, json);
   for (const auto& [name, value] : json.items())
     if (name != "ops") std::cout << name << ": " << value << "\n";
-  for (const Json& row : json.value("ops", Json::array()))
-    std::printf("%9.3f ms  %s\n", row["ms"].get<double>(), row["op"].get<std::string>().c_str());
+  print_ops(json);
   if (!options.json.empty()) write_file_atomically(options.json, json.dump(1) + "\n");
   return Exit::done;
 }
@@ -360,10 +423,12 @@ Exit run(BenchOptions& options, const Arguments&) {
 
 Command bench_command() {
   return make_command<BenchOptions>(
-      "bench", "time steps of training or distillation, or single answers of a network",
+      "bench",
+      "time steps of training or distillation, single answers of a network, or a step op by op",
       "  decant bench train --model unet/resnet18 --size 128 --batch 8 --json bench.json\n"
       "  decant bench distill --teacher unet/resnet18 --model thin_unet --preset HReg_KLD\n"
-      "  decant bench infer --model thin_unet --size 128 --threads 1\n",
+      "  decant bench infer --model thin_unet --size 128 --threads 1\n"
+      "  decant bench ops --model linknet/resnet50 --size 224\n",
       run);
 }
 

@@ -1,5 +1,7 @@
 #include "engine/autograd/profile.h"
 
+#include <utility>
+
 #include "engine/core/error.h"
 
 namespace decant {
@@ -22,13 +24,21 @@ Profile* Profile::active() {
   return active_profile;
 }
 
-void Profile::add(const OpInfo& op, bool backward, std::vector<Shape> inputs) {
+void Profile::add(Row row) {
   const Clock::time_point now = Clock::now();
-  rows_.push_back({.op = &op,
-                   .backward = backward,
-                   .inputs = std::move(inputs),
-                   .seconds = std::chrono::duration<double>(now - last_).count()});
+  row.algorithm = std::exchange(algorithm_, {});
+  row.multiply_adds = std::exchange(multiply_adds_, 0);
+  row.seconds = std::chrono::duration<double>(now - last_).count();
+  rows_.push_back(std::move(row));
   last_ = Clock::now();
+}
+
+void Profile::note(std::string_view algorithm, int64_t multiply_adds) {
+  Profile* const profile = active_profile;
+  if (profile == nullptr) return;
+  if (!profile->algorithm_.empty()) profile->algorithm_ += " + ";
+  profile->algorithm_ += algorithm;
+  profile->multiply_adds_ += multiply_adds;
 }
 
 }  // namespace decant

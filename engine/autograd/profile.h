@@ -1,6 +1,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/autograd/op_info.h"
@@ -20,8 +23,11 @@ class Profile {
   struct Row {
     const OpInfo* op;
     bool backward;
-    std::vector<Shape> inputs;  ///< [] for an absent one
-    double seconds;
+    std::vector<Shape> inputs;   ///< [] for an absent one
+    int64_t bytes;               ///< that it reads and writes, each once, were all in memory
+    std::string algorithm = {};  ///< that made it, where an op has several (see note)
+    int64_t multiply_adds = 0;   ///< of products; the direct sum's, whatever made it
+    double seconds = 0;
   };
 
   Profile();
@@ -34,13 +40,18 @@ class Profile {
   /// The profile of this thread, or nullptr.
   static Profile* active();
 
-  /// What has passed since the end of the row before belongs to this one.
-  void add(const OpInfo& op, bool backward, std::vector<Shape> inputs);
+  /// What has passed since the end of the row before, and what was noted, belongs to this one.
+  void add(Row row);
+  /// Of the op that runs on this thread, for its row, where there is a profile: how it computes,
+  /// and how much. An op that computes in several ways notes each.
+  static void note(std::string_view algorithm, int64_t multiply_adds);
   /// What has passed belongs to none.
   void skip() { last_ = Clock::now(); }
 
  private:
   std::vector<Row> rows_;
+  std::string algorithm_;
+  int64_t multiply_adds_ = 0;
   Clock::time_point last_ = Clock::now();
 };
 

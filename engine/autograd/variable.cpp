@@ -27,6 +27,10 @@ Form form_of(const Tensor& t) {
   return {t.shape(), t.dtype(), t.device()};
 }
 
+int64_t bytes_of(const Form& form) {
+  return form.shape.size() * static_cast<int64_t>(size_of(form.dtype));
+}
+
 /// The op that made a value, or a leaf.
 struct Node {
   const OpInfo* op = nullptr;  // nullptr: a leaf
@@ -128,6 +132,7 @@ void run_backward(Node& node) {
     wanted.push_back(node.inputs[i] != nullptr);
     places.push_back(place_of(node, i));
   }
+  int64_t bytes = bytes_of(form_of(node.gradient));
   const std::vector<Tensor> dx =
       node.backward(node.gradient, Wanted(std::move(wanted), std::move(places)));
   node.backward = nullptr;
@@ -145,8 +150,11 @@ void run_backward(Node& node) {
   }
   if (Profile* profile = Profile::active()) {
     std::vector<Shape> inputs;
-    for (const Form& form : node.input_forms) inputs.push_back(form.shape);
-    profile->add(*node.op, true, std::move(inputs));
+    for (const Form& form : node.input_forms) {
+      inputs.push_back(form.shape);
+      bytes += 2 * bytes_of(form);
+    }
+    profile->add({.op = node.op, .backward = true, .inputs = std::move(inputs), .bytes = bytes});
   }
 }
 
@@ -233,8 +241,12 @@ Variable make_result(const OpInfo& op, Tensor y, const std::vector<Variable>& in
   }
   if (Profile* profile = Profile::active()) {
     std::vector<Shape> shapes;
-    for (const Variable& input : inputs) shapes.push_back(input.shape());
-    profile->add(op, false, std::move(shapes));
+    int64_t bytes = bytes_of(form_of(result.value()));
+    for (const Variable& input : inputs) {
+      shapes.push_back(input.shape());
+      bytes += bytes_of(form_of(input.value()));
+    }
+    profile->add({.op = &op, .backward = false, .inputs = std::move(shapes), .bytes = bytes});
   }
   return result;
 }

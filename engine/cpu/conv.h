@@ -17,6 +17,11 @@ struct ConvShape {
   int64_t top, left;
 };
 
+/// Of one pass, summed directly.
+constexpr int64_t multiply_adds(const ConvShape& s) {
+  return s.n * s.ho * s.wo * s.c_out * s.kh * s.kw * (s.c_in / s.groups);
+}
+
 /// Of one group and one pixel: 1x1, stride 1, no padding.
 bool is_pointwise(const ConvShape& s);
 

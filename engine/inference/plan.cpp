@@ -107,40 +107,36 @@ Run prepare(const OtherOperation& other) {
   return replay(other.step);
 }
 
-// Names for profiles; no op of the list.
+// For profiles. No ops of the list.
 constexpr OpInfo named(std::string_view name) {
   return {.name = name, .formula = "", .source = ""};
 }
+constexpr OpInfo kConvolution = named("planned conv2d");
 constexpr OpInfo kTransposed = named("planned conv_transpose2d");
-constexpr OpInfo kDepthwise = named("planned conv2d, depthwise");
-constexpr OpInfo kFewOutputs = named("planned conv2d, few outputs");
-constexpr OpInfo kDirect = named("planned conv2d, direct");
-constexpr OpInfo kWinograd = named("planned conv2d, winograd");
 constexpr OpInfo kSeparable = named("planned separable");
 constexpr OpInfo kPointwisePair = named("planned pointwise pair");
 
-const OpInfo* info_of(const ConvOperation& conv) {
-  if (conv.transposed) return &kTransposed;
-  switch (cpu::algorithm_of(conv.shape, cpu::ConvPass::forward, conv.shape.n)) {
-    case cpu::ConvAlgorithm::depthwise:
-      return &kDepthwise;
-    case cpu::ConvAlgorithm::few_outputs:
-      return &kFewOutputs;
-    case cpu::ConvAlgorithm::direct:
-      return &kDirect;
-    case cpu::ConvAlgorithm::winograd:
-      return &kWinograd;
-  }
-  return &kDirect;
+PlannedWork planned(const ConvOperation& conv) {
+  const cpu::ConvShape& s = conv.shape;
+  const auto pass = conv.transposed ? cpu::ConvPass::input_gradient : cpu::ConvPass::forward;
+  return {.op = conv.transposed ? &kTransposed : &kConvolution,
+          .algorithm = cpu::name_of(cpu::algorithm_of(s, pass, s.n)),
+          .multiply_adds = cpu::multiply_adds(s)};
 }
-const OpInfo* info_of(const SeparableOperation&) {
-  return &kSeparable;
+PlannedWork planned(const SeparableOperation& both) {
+  return {.op = &kSeparable,
+          .algorithm = "depthwise, pointwise",
+          .multiply_adds =
+              cpu::multiply_adds(both.depthwise.shape) + cpu::multiply_adds(both.pointwise.shape)};
 }
-const OpInfo* info_of(const PointwisePairOperation&) {
-  return &kPointwisePair;
+PlannedWork planned(const PointwisePairOperation& pair) {
+  return {.op = &kPointwisePair,
+          .algorithm = "pointwise, pointwise",
+          .multiply_adds =
+              cpu::multiply_adds(pair.first.shape) + cpu::multiply_adds(pair.second.shape)};
 }
-const OpInfo* info_of(const OtherOperation&) {
-  return nullptr;
+PlannedWork planned(const OtherOperation&) {
+  return {};
 }
 
 // Parameters and running moments.
@@ -181,7 +177,7 @@ InferencePlan::InferencePlan(const Trace& trace, uint64_t input,
   for (const Operation& operation : graph.operations) {
     Step step;
     step.run = std::visit([](const auto& kind) { return prepare(kind); }, operation);
-    step.planned = std::visit([](const auto& kind) { return info_of(kind); }, operation);
+    step.planned = std::visit([](const auto& kind) { return planned(kind); }, operation);
     for (const uint64_t value : inputs_of(operation)) step.inputs.push_back(place_of(value, false));
     step.output = place_of(output_of(operation), true);
     steps_.push_back(std::move(step));
@@ -232,9 +228,15 @@ std::vector<Tensor> InferencePlan::run_together(const Tensor& images) const {
   for (const Step& step : steps_) {
     inputs.clear();
     for (const size_t place : step.inputs) inputs.push_back(values[place]);
-    values[step.output] = step.run(inputs);
-    if (Profile* profile = Profile::active(); profile != nullptr && step.planned != nullptr)
-      profile->add(*step.planned, false, {inputs[0].shape(), values[step.output].shape()});
+    const Tensor& y = values[step.output] = step.run(inputs);
+    if (Profile* profile = Profile::active(); profile != nullptr && step.planned.op != nullptr) {
+      const Shape& x = inputs[0].shape();
+      Profile::note(step.planned.algorithm, x[0] * step.planned.multiply_adds);
+      profile->add({.op = step.planned.op,
+                    .backward = false,
+                    .inputs = {x, y.shape()},
+                    .bytes = 4 * (x.size() + y.shape().size())});
+    }
     inputs.clear();
     for (const size_t place : step.dead) values[place] = Tensor();
   }

@@ -11,6 +11,13 @@
 
 namespace decant {
 
+/// What a profile is told of a step; no op where one is run as traced, which tells of itself.
+struct PlannedWork {
+  const OpInfo* op = nullptr;
+  std::string_view algorithm = {};
+  int64_t multiply_adds = 0;  ///< of one image
+};
+
 /// The forward pass of a network that learns no more, with everything decided beforehand: batch
 /// norm in the filters, the filters laid out as the kernels read them, activations and residuals
 /// applied while results are in the cache, no graph. On the CPU, in float32.
@@ -50,7 +57,7 @@ class InferencePlan {
     std::vector<size_t> inputs;  // places in the list of values
     size_t output;
     std::vector<size_t> dead;  // nobody reads them after this step: their memory is free
-    const OpInfo* planned;     // for profiles; null where an op is run as traced
+    PlannedWork planned;
   };
 
   void free_early(size_t values);

@@ -2,8 +2,10 @@
 
 #include <memory>
 
+#include "engine/autograd/profile.h"
 #include "engine/core/on_device.h"
 #include "engine/cpu/column_sums.h"
+#include "engine/cpu/conv_algorithm.h"
 #include "engine/cpu/packed_product.h"
 #include "engine/cpu/source.h"
 #include "engine/ops/conv2d_passes.h"
@@ -12,9 +14,18 @@
 
 namespace decant {
 namespace cpu {
+namespace {
+
+void note(const ConvShape& s, ConvPass pass, const Tensor& t) {
+  Profile::note(t.dtype() == DType::f32 ? name_of(algorithm_of(s, pass)) : "reference",
+                multiply_adds(s));
+}
+
+}  // namespace
 
 void conv2d_forward(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& bias,
                     Tensor& y) {
+  note(s, ConvPass::forward, x);
   if (x.dtype() == DType::f32)
     conv2d_forward(s, TensorSource(x, reads_lines(s)).get(), w.data<float>(),
                    data_or_null<float>(bias), y.mutable_data<float>());
@@ -25,6 +36,7 @@ void conv2d_forward(const ConvShape& s, const Tensor& x, const Tensor& w, const 
 
 void conv2d_input_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w,
                            const Tensor& bias, Tensor& dx) {
+  note(s, ConvPass::input_gradient, dy);
   if (dy.dtype() == DType::f32)
     conv2d_input_gradient(s, dy.data<float>(), w.data<float>(), data_or_null<float>(bias),
                           dx.mutable_data<float>());
@@ -34,6 +46,7 @@ void conv2d_input_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w
 }
 
 void conv2d_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& dy, Tensor& dw) {
+  note(s, ConvPass::weight_gradient, x);
   if (x.dtype() == DType::f32)
     conv2d_weight_gradient(s, x.data<float>(), dy.data<float>(), dw.mutable_data<float>());
   else
@@ -43,7 +56,8 @@ void conv2d_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& d
 
 void conv2d_gradients(const ConvShape& s, const Tensor& x, const Tensor& dy, const Tensor& w,
                       Tensor& dx, Tensor& dw) {
-  if (dy.dtype() == DType::f32 && dw.defined()) {
+  if (dy.dtype() == DType::f32 && dw.defined() && gradients_in_one_pass(s)) {
+    Profile::note(name_of_one_pass(s), (dx.defined() ? 2 : 1) * multiply_adds(s));
     const bool once = gradients_read_once(s);
     conv2d_gradients(s, TensorSource(x, once).get(), TensorSource(dy, once).get(),
                      data_or_null<float>(w), mutable_data_or_null<float>(dx),
@@ -64,6 +78,7 @@ bool is_promised(const ConvShape& s, const Tensor& x, int64_t depth, int64_t col
 }
 
 Tensor promised_product(const Tensor& x, const PackedProduct::Matrix& b) {
+  Profile::note("promised", 0);
   Shape shape = x.shape();
   shape[-1] = b.columns;
   const auto product = std::make_shared<const PackedProduct>(b);

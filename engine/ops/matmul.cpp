@@ -1,5 +1,6 @@
 #include "engine/ops/matmul.h"
 
+#include "engine/autograd/profile.h"
 #include "engine/core/on_device.h"
 #include "engine/core/parallel.h"
 #include "engine/cpu/column_sums.h"
@@ -56,6 +57,7 @@ Tensor product(DType type, const Tensor& a, bool transpose_a, const Tensor& b, b
                const Tensor& bias = {}) {
   const int64_t m = a.shape()[transpose_a ? -1 : -2];
   const int64_t n = b.shape()[transpose_b ? -2 : -1];
+  Profile::note("product", a.shape().size() * n);
   if (a.shape().rank() == 2) {
     Tensor y({m, n}, type, a.device());
     ON_DEVICE(a, product, a, transpose_a, b, transpose_b, bias, y);

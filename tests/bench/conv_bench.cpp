@@ -18,6 +18,7 @@
 #include "engine/cpu/conv_algorithm.h"
 #include "engine/cpu/conv_cases.h"
 #include "engine/cpu/level.h"
+#include "engine/cpu/peak.h"
 #include "engine/cpu/winograd.h"
 #include "tests/bench/conv_layer.h"
 
@@ -71,20 +72,6 @@ double seconds(const std::function<void()>& f) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-// Multiply-add peak of all threads, in FLOP per second.
-double peak() {
-  constexpr int64_t kCount = 200'000;
-  const int threads = num_threads();
-  const cpu::Kernels& kernels = cpu::kernels();
-  const double time = seconds([&] {
-    parallel_for(threads, [&](int64_t) {
-      volatile float sink = kernels.peak(kCount);
-      (void)sink;
-    });
-  });
-  return 2.0 * 12 * static_cast<double>(kernels.lanes * kCount * threads) / time;
-}
-
 constexpr cpu::ConvPass kPasses[] = {cpu::ConvPass::forward, cpu::ConvPass::input_gradient,
                                      cpu::ConvPass::weight_gradient};
 
@@ -99,7 +86,7 @@ Result measure(double flops, const std::function<void()>& f) {
   std::vector<double> times;
   std::vector<double> shares;
   for (int i = 0; i < 9; ++i) {
-    const double machine = peak();
+    const double machine = cpu::multiply_add_peak();
     const double time = seconds([&] {
                           for (int j = 0; j < calls; ++j) f();
                         }) /
@@ -117,7 +104,8 @@ int main(int argc, char** argv) {
   const std::string filter = argc > 2 ? argv[2] : "";
   const int64_t side = argc > 3 ? std::atoi(argv[3]) : 128;
   std::printf("level %s, %d threads, peak %.0f GFLOP/s\n",
-              std::string(cpu::name_of(cpu::level())).c_str(), num_threads(), peak() * 1e-9);
+              std::string(cpu::name_of(cpu::level())).c_str(), num_threads(),
+              cpu::multiply_add_peak() * 1e-9);
   std::printf("%-22s %30s %30s %30s   Winograd : direct, %%\n", "layer, batch 8", "forward",
               "input gradient", "weight gradient");
   double total[3] = {};

@@ -257,8 +257,34 @@ TEST_CASE("a profile has a row for every op, forward and backward") {
     CHECK(row.op->name == expected[i].first);
     CHECK(row.backward == expected[i].second);
     CHECK(row.inputs == std::vector<Shape>{{3}});
+    CHECK(row.bytes == (row.backward ? 3 : 2) * 3 * 8);  // of float64
     CHECK(row.seconds >= 0);
   }
+}
+
+TEST_CASE("a profile says by which algorithm a convolution ran, and how much it multiplied") {
+  const auto rows_of = [](const Shape& x, const Shape& w, const Conv2dOptions& options) {
+    const Variable image = Variable::leaf(randn(x).to(DType::f32));
+    const Variable filters = Variable::leaf(randn(w).to(DType::f32));
+    const Profile profile;
+    const Variable y = conv2d(image, filters, {}, options);
+    backward(y, Tensor::full(y.shape(), 1));
+    return profile.rows();
+  };
+  const auto check_rows = [](const std::vector<Profile::Row>& rows, std::string_view forward,
+                             std::string_view backward, int64_t multiply_adds) {
+    REQUIRE(rows.size() == 2);
+    CHECK(rows[0].algorithm == forward);
+    CHECK(rows[0].multiply_adds == multiply_adds);
+    CHECK(rows[1].algorithm == backward);
+    CHECK(rows[1].multiply_adds == 2 * multiply_adds);
+  };
+  check_rows(rows_of({1, 32, 32, 64}, {64, 3, 3, 64}, {.padding = 1}), "winograd",
+             "winograd + winograd", 32 * 32 * 64 * 9 * 64);
+  check_rows(rows_of({1, 8, 8, 16}, {16, 3, 3, 16}, {.stride = 2, .padding = 1}), "direct",
+             "direct + direct", 4 * 4 * 16 * 9 * 16);
+  check_rows(rows_of({1, 8, 8, 16}, {16, 3, 3, 1}, {.padding = 1, .groups = 16}), "depthwise",
+             "depthwise, both", 8 * 8 * 16 * 9);
 }
 
 TEST_CASE("a trace keeps ops, options, shapes and edges") {
