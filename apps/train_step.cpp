@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <utility>
 
 #include "engine/cuda/step_graph.h"
@@ -132,6 +133,23 @@ bool TrainStep::recorded() const {
   if constexpr (kWithCuda)
     if (graph_ != nullptr) return graph_->recorded();
   return false;
+}
+
+std::string algorithms_of(const Profile& step) {
+  std::map<bool, std::map<std::string, int>> counts;
+  for (const Profile::Row& row : step.rows())
+    if (row.op->name == "conv2d" || row.op->name == "conv_transpose2d")
+      ++counts[row.backward][row.algorithm];
+  std::string text = "convolutions";
+  for (const auto& [backward, algorithms] : counts) {
+    text += backward ? "; backward: " : " forward: ";
+    std::string_view separator;
+    for (const auto& [algorithm, count] : algorithms) {
+      text += str(separator, count, ' ', algorithm);
+      separator = ", ";
+    }
+  }
+  return text;
 }
 
 }  // namespace decant::apps

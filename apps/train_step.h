@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/loader.h"
+#include "engine/autograd/profile.h"
 #include "kd/distiller.h"
 #include "kd/teacher.h"
 #include "nn/losses.h"
@@ -82,5 +83,9 @@ class TrainStep {
   std::shared_ptr<cuda::StepGraph> graph_;
   Tensor recorded_images_;  ///< that the graph reads
 };
+
+/// What ran the convolutions of a step: "convolutions forward: 17 winograd, 3 direct; backward:
+/// ..."
+std::string algorithms_of(const Profile& step);
 
 }  // namespace decant::apps

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <optional>
 
 #include "apps/device.h"
 #include "apps/memory.h"
@@ -240,8 +241,11 @@ bool Trainer::train_epoch() {
     }
     const data::Batch& batch = feed_->take();
     const bool wants_norms = distiller_ && i == 0;
+    std::optional<Profile> profile;
+    if (progress_.step == 0 && device_ == Device::cpu) profile.emplace();
     step_->run(batch, learning_rate(progress_.step), progress_.step,
                wants_norms ? &at_work_.gradient_norms : nullptr);
+    if (profile) folder_->append_log(algorithms_of(*profile));
     ++progress_.step;
     ++progress_.batch;
     const Tensor& row = step_->figures();

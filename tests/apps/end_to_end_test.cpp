@@ -384,6 +384,10 @@ TEST_CASE("exact=true sums convolutions directly, and the run goes on so") {
   const auto exact = contents(folder / "exact");
   CHECK(usual.at("best.safetensors") != exact.at("best.safetensors"));
   CHECK(exact.at("config.json").find("\"exact\": true") != std::string::npos);
+  // The log names what ran the convolutions.
+  CHECK(usual.at("log.txt").find(" winograd") != std::string::npos);
+  CHECK(exact.at("log.txt").find("convolutions forward: ") != std::string::npos);
+  CHECK(exact.at("log.txt").find("winograd") == std::string::npos);
 }
 
 // DECANT_KILLS sets how often (10).
