@@ -109,8 +109,14 @@ bool TrainStep::may_record(const data::Batch& batch) const {
 
 void TrainStep::run(const data::Batch& batch, double learning_rate, int64_t step,
                     std::vector<kd::GradientNorm>* norms) {
-  const nn::Pass pass{.training = true,
-                      .key = RngKey::of(options_.seed, "dropout", static_cast<uint64_t>(step))};
+  nn::Pass pass{.training = true,
+                .key = RngKey::of(options_.seed, "dropout", static_cast<uint64_t>(step))};
+  if (graph_ != nullptr) {
+    const auto stream = static_cast<int64_t>(Rng(pass.key).stream());
+    if (!stream_now_.defined()) stream_now_ = Tensor({1}, DType::i64, parameters_.device());
+    stream_now_.copy_from(Tensor::of<int64_t>({1}, {stream}));
+    pass.stream = stream_now_;
+  }
   optimizer_.begin_step(learning_rate);
   if (average_ != nullptr) average_->begin_step(step);
   if constexpr (kWithCuda)

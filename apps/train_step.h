@@ -82,6 +82,7 @@ class TrainStep {
   Tensor figures_;
   std::shared_ptr<cuda::StepGraph> graph_;
   Tensor recorded_images_;  ///< that the graph reads
+  Tensor stream_now_;       ///< so does dropout in it
 };
 
 /// What ran the convolutions of a step: "convolutions forward: 17 winograd, 3 direct; backward:

@@ -71,6 +71,7 @@ class Visitor {
 struct Pass {
   bool training = false;  ///< dropout drops; batch norm normalises by the batch and keeps book
   RngKey key = {};        ///< of dropout, one per step; layers derive their own from it
+  Tensor stream = {};     ///< of the key, for dropout on cuda that is to be recorded
   /// Batch norm normalises by the batch although not training, and leaves its running moments
   /// alone.
   bool batch_statistics = false;

@@ -50,6 +50,14 @@ class Rng {
  public:
   explicit Rng(const RngKey& key);
 
+  /// What step and sample make of the key: keys that differ in these alone differ in their streams.
+  uint64_t stream() const { return stream_; }
+  HOST_DEVICE Rng with_stream(uint64_t stream) const {
+    Rng other = *this;
+    other.stream_ = stream;
+    return other;
+  }
+
   /// 32 random bits of element i.
   HOST_DEVICE uint32_t bits(uint64_t i) const { return block(i)[0]; }
   /// All four words of element i: bits() and uniform() take the first, normal() the first two.

@@ -15,7 +15,8 @@ T dropped(T x, T factor) {
 }
 
 // y = x / (1 - p) where the element's number in the key's stream keeps it, 0 elsewhere.
-void dropout_kernel(const Tensor& x, double p, const RngKey& key, DropoutOf of, Tensor& y) {
+void dropout_kernel(const Tensor& x, double p, const RngKey& key, DropoutOf of,
+                    const Tensor& /*stream*/, Tensor& y) {
   with_real_type(x.dtype(), [&]<class T>() {
     const T* in = x.data<T>();
     T* out = y.mutable_data<T>();
@@ -69,19 +70,24 @@ struct DropoutOptions {
 
 }  // namespace
 
-Variable dropout(const Variable& input, double p, const RngKey& key, DropoutOf of) {
+Variable dropout(const Variable& input, double p, const RngKey& key, DropoutOf of,
+                 const Tensor& stream) {
   const Tensor& x = input.value();
   expect_stored(kDropout, x);
   check(p >= 0 && p < 1, "dropout: expected a probability 0 <= p < 1, got ", p);
   check(of == DropoutOf::elements || x.shape().rank() >= 2, "dropout: expected [N, .., C] to drop ",
         name_of(of), " of, got ", x.shape());
+  check(!stream.defined() ||
+            (stream.device() == Device::cuda && stream.dtype() == DType::i64 && stream.size() == 1),
+        "dropout: expected a stream of one int64 on cuda, got ", stream.shape(), ' ',
+        stream.defined() ? stream.dtype() : DType::i64);
   if (p == 0) return input;
   Tensor y(x.shape(), x.dtype(), x.device());
-  ON_DEVICE(x, dropout_kernel, x, p, key, of, y);
+  ON_DEVICE(x, dropout_kernel, x, p, key, of, stream, y);
   return record(kDropout, DropoutOptions{p, of}, y, {input},
-                [p, key, of](const Tensor& dy, const Wanted&) {
+                [p, key, of, stream](const Tensor& dy, const Wanted&) {
                   Tensor dx(dy.shape(), dy.dtype(), dy.device());
-                  ON_DEVICE(dy, dropout_kernel, dy, p, key, of, dx);
+                  ON_DEVICE(dy, dropout_kernel, dy, p, key, of, stream, dx);
                   return std::vector<Tensor>{dx};
                 });
 }

@@ -22,11 +22,13 @@ constexpr std::string_view name_of(DropoutOf of) {
 ///   x [..], of channels and samples [N, .., C] -> y of x's shape
 /// Which ones is a function of the key and their position: the backward pass draws them again
 /// instead of keeping them. Identity for p = 0. Evaluation does not call it.
+/// On cuda `stream`, [1] int64 there, may hold Rng(key).stream(): a recorded step, whose key stays
+/// as it was, reads from it what step it is. Without, dropout cannot be recorded.
 /// Throws Error unless 0 <= p < 1, and where channels or samples are asked of fewer than two axes.
 /// Source: Srivastava et al. 2014, "Dropout"; of channels Tompson et al. 2015, "Efficient object
 /// localization using convolutional networks"; of samples Huang et al. 2016, "Deep networks with
 /// stochastic depth". Differs: scaled while training ("inverted").
-Variable dropout(const Variable& x, double p, const RngKey& key,
-                 DropoutOf of = DropoutOf::elements);
+Variable dropout(const Variable& x, double p, const RngKey& key, DropoutOf of = DropoutOf::elements,
+                 const Tensor& stream = {});
 
 }  // namespace decant

@@ -26,7 +26,9 @@ struct DropoutDraws {
 namespace cuda {
 
 /// y = x / (1 - p) where the element's number in the key's stream keeps it, 0 elsewhere.
-void dropout_kernel(const Tensor& x, double p, const RngKey& key, DropoutOf of, Tensor& y);
+/// The stream is the key's, or where `stream` is defined, the one that is found there.
+void dropout_kernel(const Tensor& x, double p, const RngKey& key, DropoutOf of,
+                    const Tensor& stream, Tensor& y);
 
 }  // namespace cuda
 }  // namespace decant

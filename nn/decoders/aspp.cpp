@@ -1,9 +1,9 @@
 #include "nn/decoders/aspp.h"
 
-#include "engine/ops/dropout.h"
 #include "engine/ops/pool.h"
 #include "engine/ops/resize.h"
 #include "engine/ops/shape_ops.h"
+#include "nn/layers/dropout.h"
 
 namespace decant::nn {
 namespace {
@@ -72,7 +72,7 @@ Variable Aspp::forward(const Variable& x, const Pass& pass) {
   const Variable mean = mean_norm_.forward(mean_.forward(adaptive_avg_pool2d(x, 1, 1)), pass);
   maps.push_back(resize(mean, s[1], s[2], {.mode = Interpolation::bilinear}));
   const Variable y = project_.forward(concat(maps, 3), pass);
-  return pass.training ? dropout(y, dropout_, pass.key.part(path())) : y;
+  return drop(*this, pass, y, dropout_, DropoutOf::elements);
 }
 
 void Aspp::visit(Visitor& v) {

@@ -8,11 +8,11 @@
 #include <array>
 
 #include "engine/ops/arithmetic.h"
-#include "engine/ops/dropout.h"
 #include "engine/ops/pointwise.h"
 #include "engine/ops/resize.h"
 #include "nn/decoders/decoder.h"
 #include "nn/decoders/decoder_conv.h"
+#include "nn/layers/dropout.h"
 
 namespace decant::nn {
 namespace {
@@ -85,7 +85,7 @@ class Fpn : public Decoder {
       for (const auto& conv : branches_[i]) y = conv->forward(y);
       sum = i == 0 ? y : add(sum, y);
     }
-    return pass.training ? dropout(sum, dropout_, pass.key.part(path()), DropoutOf::channels) : sum;
+    return drop(*this, pass, sum, dropout_, DropoutOf::channels);
   }
 
   void visit(Visitor& v) override {

@@ -7,12 +7,12 @@
 
 #include <array>
 
-#include "engine/ops/dropout.h"
 #include "engine/ops/pool.h"
 #include "engine/ops/resize.h"
 #include "engine/ops/shape_ops.h"
 #include "nn/decoders/decoder.h"
 #include "nn/decoders/decoder_conv.h"
+#include "nn/layers/dropout.h"
 
 namespace decant::nn {
 namespace {
@@ -43,7 +43,7 @@ class PspNet : public Decoder {
     }
     maps.push_back(x);
     const Variable y = conv_.forward(concat(maps, 3), pass);
-    return pass.training ? dropout(y, dropout_, pass.key.part(path()), DropoutOf::channels) : y;
+    return drop(*this, pass, y, dropout_, DropoutOf::channels);
   }
 
   void visit(Visitor& v) override {

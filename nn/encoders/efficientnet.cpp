@@ -22,13 +22,13 @@
 #include <cmath>
 
 #include "engine/ops/arithmetic.h"
-#include "engine/ops/dropout.h"
 #include "engine/ops/pointwise.h"
 #include "engine/ops/pool.h"
 #include "nn/encoders/encoder.h"
 #include "nn/encoders/round_channels.h"
 #include "nn/layers/batch_norm.h"
 #include "nn/layers/convolution.h"
+#include "nn/layers/dropout.h"
 #include "nn/network.h"
 
 namespace decant::nn {
@@ -116,7 +116,7 @@ class Block : public Module {
     if (!has_shortcut_) return project_norm_.forward(y, pass);
     if (!pass.training) return project_norm_.forward(y, pass, x);
     y = project_norm_.forward(y, pass);
-    return add(dropout(y, dropped, pass.key.part(path()), DropoutOf::samples), x);
+    return add(drop(*this, pass, y, dropped, DropoutOf::samples), x);
   }
 
   void visit(Visitor& v) override {

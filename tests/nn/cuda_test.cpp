@@ -25,6 +25,7 @@ namespace decant::nn {
 namespace {
 
 constexpr const char* kSmall = "thin_unet:width=4,depth=2";
+constexpr const char* kDropping = "pspnet/thin:width=4";
 
 std::vector<std::byte> bytes_of(Module& module) {
   return safetensors_bytes({state_dict(module), {}});
@@ -129,10 +130,12 @@ Trained train(const Training& t, Device device) {
 
   Trained result;
   Tensor figure;
+  Pass pass = {.training = true};
+  if (t.graph) pass.stream = Tensor({1}, DType::i64, device);
   const auto step = [&] {
     const Trace trace;
     const Variable loss =
-        supervised_loss(network->forward(images, {.training = true}).logits, target, {"ce_dice"});
+        supervised_loss(network->forward(images, pass).logits, target, {"ce_dice"});
     result.ops = static_cast<int64_t>(trace.steps().size());
     parameters.zero_gradients();
     backward(loss);
@@ -143,6 +146,10 @@ Trained train(const Training& t, Device device) {
   };
   const auto run = [&](const std::function<void(const std::function<void()>&)>& runner) {
     for (int i = 0; i < t.steps; ++i) {
+      pass.key = RngKey::of(1, "dropout", static_cast<uint64_t>(i));
+      if (t.graph)
+        pass.stream.copy_from(
+            Tensor::of<int64_t>({1}, {static_cast<int64_t>(Rng(pass.key).stream())}));
       optimizer->begin_step(t.learning_rate);
       if (average) average->begin_step(i);
       const uint64_t before = launches();
@@ -197,6 +204,18 @@ TEST_CASE("cuda: a recorded step gives the bits of an eager one") {
     CHECK(recorded.losses == eager.losses);
     CHECK(recorded.mean == eager.mean);
   }
+}
+
+TEST_CASE("cuda: a recorded step drops what an eager one drops, another part at every step") {
+  if constexpr (!kWithCuda) return;
+  const Training t = {.network = kDropping, .graph = true, .steps = 4};
+  const Trained recorded = train(t, Device::cuda);
+  Training eager = t;
+  eager.graph = false;
+  CHECK(recorded.losses == train(eager, Device::cuda).losses);
+  const Trained here = train(eager, Device::cpu);
+  for (size_t i = 0; i < here.losses.size(); ++i)
+    CHECK(std::abs(recorded.losses[i] - here.losses[i]) <= 1e-4 * here.losses[i]);
 }
 
 TEST_CASE("cuda: with activations stored as bfloat16 a network learns the same in less memory") {
