@@ -120,7 +120,7 @@ void RunFolder::require_free(const fs::path& path) {
 }
 
 void RunFolder::remove_beginning(const fs::path& path) {
-  if (is_beginning(path)) fs::remove_all(path);
+  if (fs::is_directory(path) && is_beginning(path)) fs::remove_all(path);
 }
 
 RunFolder RunFolder::create(const fs::path& path, const Json& config, const Json& split) {

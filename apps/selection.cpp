@@ -50,10 +50,6 @@ std::optional<data::Split> own_split(const data::Dataset& dataset, const Trained
   return split;
 }
 
-}  // namespace
-
-namespace {
-
 // The runs of a study lie beside their teacher, and each has its provenance beside it; one that was
 // copied out alone has its teacher where it was.
 std::string teacher_of(const fs::path& checkpoint, const TrainConfig& config) {
@@ -62,7 +58,8 @@ std::string teacher_of(const fs::path& checkpoint, const TrainConfig& config) {
   const bool of_study = !noted.empty() && fs::exists(run.string() + ".provenance.json");
   if (!of_study) return noted;
   const fs::path beside = run.parent_path() / fs::path(noted).filename();
-  return fs::exists(beside) || !fs::exists(noted) ? beside.string() : noted;
+  const bool moved = fs::exists(beside) || !fs::exists(noted);  // or still where it was
+  return moved ? beside.string() : noted;
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
 #include "nn/optimizer.h"
 
-#include <cmath>
 #include <utility>
 
 #include "engine/core/nearest_name.h"
@@ -140,19 +139,14 @@ std::vector<std::string> optimizer_names() {
   return {"sgd", "adam", "adamw"};
 }
 
-double gradient_norm(ParameterSet& parameters) {
-  double sum = 0;
-  for (const ParameterSet::Range& range : parameters.reached())
-    sum += squared_norm(part(parameters.gradients(), range));
-  return std::sqrt(sum);
-}
-
 Tensor clip_gradients(ParameterSet& parameters, double limit) {
   check(limit >= 0, "clip_gradients: expected a limit of at least 0, got ", limit);
   std::vector<Tensor> gradients;
   for (const ParameterSet::Range& range : parameters.reached())
     gradients.push_back(part(parameters.gradients(), range));
-  if (gradients.empty()) return Tensor::zeros({}, DType::f32, parameters.device());
+  const Device device = parameters.device();
+  if (gradients.empty())
+    return Tensor::zeros({}, device == Device::cpu ? DType::f64 : DType::f32, device);
   return clip_norm(gradients, limit);
 }
 

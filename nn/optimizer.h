@@ -49,11 +49,10 @@ std::unique_ptr<Optimizer> make_optimizer(ParameterSet& parameters,
                                           const OptimizerOptions& options);
 std::vector<std::string> optimizer_names();
 
-/// Euclidean norm of all gradients together, but for those of frozen parameters.
-double gradient_norm(ParameterSet& parameters);
-/// Scales the gradients so that their norm is at most `limit` (0: no limit), by limit / (norm +
-/// 1e-6) as PyTorch; returns the norm they had, a scalar where the gradients are (float64 on the
-/// CPU, float32 on cuda, where nothing waits for it).
+/// Scales the gradients that a step takes (ParameterSet::reached) so that their Euclidean norm, all
+/// together, is at most `limit` (0: no limit), by limit / (norm + 1e-6) as PyTorch; returns the
+/// norm they had, 0 of none, a scalar where the gradients are (float64 on the CPU, float32 on cuda,
+/// where nothing waits for it).
 Tensor clip_gradients(ParameterSet& parameters, double limit);
 
 }  // namespace decant::nn

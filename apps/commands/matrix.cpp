@@ -9,6 +9,7 @@
 #include "apps/study/job.h"
 #include "apps/study/runner.h"
 #include "apps/study/slurm.h"
+#include "apps/study/study_checks.h"
 #include "apps/study/tables.h"
 
 namespace decant::apps {
@@ -146,11 +147,12 @@ Exit run_all(const MatrixOptions& options) {
                                      .steal = options.steal,
                                      .wait = options.wait,
                                      .threads = options.threads});
-  if (exit == Exit::done)
-    std::cout << "\n"
-              << table_text(collect(open_study(study.folder)), "text")
-              << "\nresults: " << (study.folder / "results.json").string() << "\n";
-  return exit;
+  if (exit != Exit::done) return exit;
+  check_plan(study);  // each job asked for the study that lay there then
+  std::cout << "\n"
+            << table_text(collect(study), "text")
+            << "\nresults: " << (study.folder / "results.json").string() << "\n";
+  return Exit::done;
 }
 
 Exit table(const MatrixOptions& options) {
@@ -176,9 +178,9 @@ void refuse_others_flags(const MatrixOptions& options, const Arguments& argument
           ": expected matrix ", actions.front(),
           actions.size() > 1 ? str(" or ", actions.back()) : "", ", which takes it, got matrix ",
           options.action);
+  check(!typed("job") || !options.job.empty(), "job: expected a name, got none");
   constexpr std::pair<const char*, const char*> kOneOfTwo[] = {
       {"workers", "job"}, {"shard", "job"}, {"wait", "job"}, {"shard", "slurm"}};
-  check(!typed("job") || !options.job.empty(), "job: expected a name, got none");
   for (const auto& [flag, other] : kOneOfTwo)
     check(!typed(flag) || !typed(other), "expected --", flag, " or --", other, ", got both");
 }

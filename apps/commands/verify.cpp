@@ -11,6 +11,7 @@
 #include "apps/selection.h"
 #include "apps/study/job.h"
 #include "apps/study/results.h"
+#include "apps/study/study_checks.h"
 #include "nn/losses.h"
 
 namespace decant::apps {

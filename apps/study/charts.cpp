@@ -166,13 +166,11 @@ std::set<size_t> even_steps(size_t n, size_t count) {
 }  // namespace
 
 std::vector<Dot> thinned(std::vector<Dot> dots, size_t most) {
+  std::erase_if(dots, [](const Dot& dot) { return !std::isfinite(dot.value); });
   if (dots.size() <= most) return dots;
   std::vector<size_t> ranked(dots.size());
   std::iota(ranked.begin(), ranked.end(), size_t{0});
-  const auto key = [&](size_t i) {  // what is no number is the highest
-    return std::isnan(dots[i].value) ? std::numeric_limits<double>::infinity() : dots[i].value;
-  };
-  std::ranges::stable_sort(ranked, {}, key);
+  std::ranges::stable_sort(ranked, {}, [&](size_t i) { return dots[i].value; });
   std::set<size_t> kept;
   for (const size_t rank : even_steps(dots.size(), most)) kept.insert(ranked[rank]);
   std::vector<Dot> fewer;
@@ -204,14 +202,18 @@ std::string heat_map(const HeatMap& map) {
   for (const auto& row : map.fields)
     for (const auto& field : row)
       if (field) span.add(field->value);
-  const auto depth = [&](double value) {  // a single value is in the middle
-    return span.high > span.low ? 0.08 + 0.92 * (value - span.low) / (span.high - span.low) : 0.5;
+  const std::string low = rounded(span.low, 3);
+  const std::string high = rounded(span.high, 3);
+  constexpr double kSingle = 0.5;  // the depth of values that do not differ to the eye
+  const auto depth = [&](double value) {
+    return low == high ? kSingle : 0.08 + 0.92 * (value - span.low) / (span.high - span.low);
   };
   Svg svg(map.text, kWidth, bottom + 34);
   const auto left_of = [&](size_t column) {
     return kLeft + column_width * static_cast<double>(column);
   };
   const auto letters = static_cast<size_t>(column_width / 7);
+  svg.text(kLeft - 10, kTop - 9, map.corner, "label end");
   for (size_t c = 0; c < map.columns.size(); ++c)
     svg.text(left_of(c) + column_width / 2, kTop - 9, shortened(map.columns[c], letters),
              "name middle", map.columns[c]);
@@ -236,13 +238,14 @@ std::string heat_map(const HeatMap& map) {
     }
   }
   if (!span.empty()) {
-    constexpr int kSteps = 5;
-    svg.text(kLeft - 10, bottom + 25, rounded(span.low, 3), "tick end");
-    for (int i = 0; i < kSteps; ++i) {
-      svg.with(str(" fill-opacity=\"", 0.08 + 0.92 * i / (kSteps - 1), "\""));
+    const int steps = low == high ? 1 : 5;
+    if (steps > 1) svg.text(kLeft - 10, bottom + 25, low, "tick end");
+    for (int i = 0; i < steps; ++i) {
+      const double at = span.low + (span.high - span.low) * i / std::max(1, steps - 1);
+      svg.with(str(" fill-opacity=\"", depth(at), "\""));
       svg.rect(kLeft + 24 * i, bottom + 14, 24, 14, "field");
     }
-    svg.text(kLeft + 24 * kSteps + 10, bottom + 25, rounded(span.high, 3), "tick");
+    svg.text(kLeft + 24 * steps + 10, bottom + 25, high, "tick");
   }
   return figure_of(map.text, "heat", "", std::move(svg).done());
 }

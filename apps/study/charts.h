@@ -60,8 +60,9 @@ struct StripPlot {
 };
 std::string strip_plot(const StripPlot& plot);
 
-/// At most `most` (2 or more) of the dots, in their order: those at even ranks of their values, the
-/// lowest and the highest among them, so that they lie as all of them do.
+/// At most `most` (2 or more) of the dots whose values are finite, in their order: those at even
+/// ranks of their values, the lowest and the highest among them, so that they lie as all of them
+/// do.
 std::vector<Dot> thinned(std::vector<Dot> dots, size_t most);
 /// At most `most` of a line's points, at even steps, the first and the last among them, and beside
 /// them the marked one.
@@ -75,6 +76,7 @@ struct HeatField {
 };
 struct HeatMap {
   ChartText text;
+  std::string corner = {};  ///< before the columns' names: what they name
   std::vector<std::string> columns = {};
   std::vector<std::string> rows = {};
   std::vector<std::vector<std::optional<HeatField>>> fields = {};  ///< [row][column]

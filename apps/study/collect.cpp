@@ -163,7 +163,7 @@ Results collect(const Study& study) {
   check(!results.runs.empty(), study.folder.string(),
         ": expected a study with jobs that are done, ", "got none; decant matrix run ",
         study.folder.string(), " does them");
-  const FolderGuard guard(study.folder);
+  const FolderGuard guard = guard_study(study.folder);
   add_latencies(study, results);
   results.table = table_of(results);
   write_file_atomically(study.folder / "results.json", to_json(results).dump(1) + "\n");

@@ -9,7 +9,9 @@
 #include "apps/runs.h"
 #include "apps/selection.h"
 #include "apps/study/cell.h"
+#include "apps/study/differences.h"
 #include "apps/study/job_lock.h"
+#include "apps/study/study_checks.h"
 #include "engine/core/parallel.h"
 #include "engine/io/atomic_file.h"
 #include "nn/summary.h"
@@ -24,8 +26,21 @@ int64_t epochs_of(const fs::path& run) {
   return fs::exists(run / "config.json") ? RunFolder::open(run).progress().epoch : 0;
 }
 
-// A run goes on with the settings in its own folder: they must be those that its job has, but for
-// where things lie. Throws Error naming the first that is not.
+void check_equal(const fs::path& file, const Json& asked, const Json& here, const Job& job) {
+  const std::vector<Difference> found = differences(asked, here);
+  if (found.empty()) return;
+  throw Error(str(file.string(), ": ", found[0].key, ": expected ", found[0].mine,
+                  " as in the study's job ", job.name, ", got ", found[0].other,
+                  "; where the folder is removed, the job begins anew"));
+}
+
+// The images of a split's file, without the words on where they come from.
+Json folds_of(const fs::path& split) {
+  return {{"folds", read_json_object(split.string()).value("folds", Json())}};
+}
+
+// A run goes on with the settings and the images in its own folder: they must be those that its job
+// has, but for where things lie. Throws Error naming the first that is not.
 void check_settings(const Study& study, const Job& job) {
   check(study.written_out || study.program == program_build(), study.folder.string(),
         ": expected a study whose settings are written out (cells.json), got one that decant ",
@@ -39,13 +54,10 @@ void check_settings(const Study& study, const Job& job) {
     return json;
   };
   const bool distilling = study.cell_of(job).role == Role::distilled;
-  const Json here = settings(read_json_file(file.string()));
-  const Json asked = settings(run_json(resolve(study.config_of(job), distilling)));
-  const std::vector<Difference> found = differences(asked, here);
-  if (found.empty()) return;
-  throw Error(str(file.string(), ": ", found[0].key, ": expected ", found[0].mine,
-                  " as in the study's job ", job.name, ", got ", found[0].other,
-                  "; where the folder is removed, the job begins anew"));
+  check_equal(file, settings(run_json(resolve(study.config_of(job), distilling))),
+              settings(read_json_file(file.string())), job);
+  const fs::path split = study.run_folder(job) / "split.json";
+  check_equal(split, folds_of(study.split_file(job.split)), folds_of(split), job);
 }
 
 Exit train(const Study& study, const Job& job, int threads) {
@@ -78,9 +90,7 @@ Cell describe(const Study& study, const Job& job, const TrainedNetwork& trained)
 
 RunResult result_of(const Study& study, const Job& job, const TrainedNetwork& trained) {
   const data::Dataset dataset = data::open_dataset(study.matrix.data, study.matrix.layout);
-  const std::string own = (study.run_folder(job) / "split.json").string();  // it was trained with
-  const data::Split split =
-      data::splits_from_json(nlohmann::json(read_json_file(own)), dataset, own).fold(0);
+  const data::Split split = study.split_of(job, dataset);
   const std::string part = measured_part(split);
   RunResult result{.cell = study.cell_of(job).name,
                    .split = job.split,

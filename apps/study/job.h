@@ -13,7 +13,8 @@ enum class JobEnd { done, interrupted, held };
 /// that chose nothing (on those that chose it where there are none), and writes the job's results.
 /// `held`: another process is at work on it. Throws Error where the study has been planned anew
 /// since it was opened, its teacher is not done or is gone, images or its --init file have changed
-/// since the study began, or a run that lies there has other settings.
+/// since the study began, or a run that lies there has other settings or
+/// another split.
 JobEnd run_job(const Study& study, const Job& job, int threads, bool steal);
 
 /// What else than its settings a job's result depends on, and what it took, as JSON.

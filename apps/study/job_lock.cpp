@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <iostream>
 #include <iterator>
 #include <sstream>
 #include <thread>
@@ -22,6 +23,8 @@ namespace decant::apps {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kGuard = ".guard";
 
 std::string first_line(const char* file) {
   std::ifstream in(file);
@@ -173,20 +176,18 @@ std::string Owner::text() const {
   return str("process ", pid, " on ", host);
 }
 
-namespace {
-
-constexpr const char* kGuard = ".guard";
-
-}  // namespace
-
 bool FolderGuard::is_known(const fs::path& folder) {
   return fs::exists(folder / kGuard);
 }
 
-FolderGuard::FolderGuard(const fs::path& folder) {
+FolderGuard::FolderGuard(const fs::path& folder, const char* busy) {
   const fs::path file = folder / kGuard;
   file_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   check(file_ >= 0, file.string(), ": expected to open it, got ", std::strerror(errno));
+  if (::flock(file_, LOCK_EX | LOCK_NB) == 0) return;
+  if (busy != nullptr)
+    std::cerr << str("notice: ", folder.string(), ": waiting for another process that ", busy,
+                     "\n");
   while (::flock(file_, LOCK_EX) != 0)
     check(errno == EINTR, file.string(), ": expected to lock it, got ", std::strerror(errno));
 }

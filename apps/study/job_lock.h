@@ -32,10 +32,13 @@ struct Owner {
 };
 
 /// While it lives, other processes keep out; by flock(2), so that the system drops it with the
-/// process. For moments only.
+/// process. Held for as long as it takes to plan a study anew, and by collect() while it times the
+/// study's networks.
 class FolderGuard {
  public:
-  explicit FolderGuard(const std::filesystem::path& folder);
+  /// Waits until nobody else has it. `busy`: what one who has it does, which standard error is told
+  /// once where that must be waited for; nullptr where that is a matter of moments.
+  explicit FolderGuard(const std::filesystem::path& folder, const char* busy = nullptr);
   ~FolderGuard();
   FolderGuard(const FolderGuard&) = delete;
   FolderGuard& operator=(const FolderGuard&) = delete;

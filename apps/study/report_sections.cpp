@@ -15,10 +15,10 @@ namespace {
 constexpr const char* kNone = "–";
 
 // What a page draws at most, so that one of a thousand images and thirty networks opens as well as
-// a small one: dots of a chart, points of all curves, rows and columns of the heat map.
-constexpr size_t kMostDots = 9'000;
-constexpr size_t kMostPoints = 200'000;
-constexpr size_t kMostRows = 40;
+// a small one.
+constexpr size_t kMostDots = 9'000;      // of a chart, but no fewer than 40 of a row
+constexpr size_t kMostPoints = 200'000;  // of all curves, but no fewer than 50 of a curve
+constexpr size_t kMostRows = 40;         // of the heat map
 constexpr size_t kMostColumns = 6;
 
 int colour_of(const Cell& cell, const StudyView& view) {
@@ -132,16 +132,19 @@ std::string summary_section(const Report& report, const StudyView& view) {
 std::string matrix_section(const StudyView& view) {
   HeatMap map{.text = {.id = "matrix",
                        .title = "Mean Dice by pathway, loss and teacher",
-                       .description = ""}};
+                       .description = ""},
+              .corner = "teacher:"};
+  const auto fits = [](const std::vector<std::string>& names, const std::string& name,
+                       size_t most) {
+    return names.size() < most || std::ranges::find(names, name) != names.end();
+  };
   const auto index = [](std::vector<std::string>& names, const std::string& name) {
     const auto found = std::ranges::find(names, name);
     if (found != names.end()) return static_cast<size_t>(found - names.begin());
     names.push_back(name);
     return names.size() - 1;
   };
-  const auto column_of = [](const Cell& cell) {
-    return cell.teacher_augment.value_or("any") + " teacher";
-  };
+  const auto column_of = [](const Cell& cell) { return cell.teacher_augment.value_or("any"); };
   const auto row_of = [](const Cell& cell) { return *cell.pathway + " " + *cell.loss; };
   const auto has_place = [](const Cell& cell) { return cell.pathway && cell.loss; };
   size_t left_out = 0;
@@ -153,20 +156,19 @@ std::string matrix_section(const StudyView& view) {
                          return has_place(other) && row_of(other) == row_of(cell) &&
                                 column_of(other) == column_of(cell);
                        }) == 1;
-    const size_t c = index(map.columns, column_of(cell));
-    const size_t r = index(map.rows, alone ? row_of(cell) : cell.name);
-    if (map.rows.size() > kMostRows) map.rows.pop_back();
-    if (map.columns.size() > kMostColumns) map.columns.pop_back();
-    map.fields.resize(map.rows.size());
-    for (auto& fields : map.fields) fields.resize(map.columns.size());
-    if (r >= map.rows.size() || c >= map.columns.size()) {
+    const std::string name = alone ? row_of(cell) : cell.name;
+    if (!fits(map.columns, column_of(cell), kMostColumns) || !fits(map.rows, name, kMostRows)) {
       ++left_out;
       continue;
     }
+    const size_t c = index(map.columns, column_of(cell));
+    const size_t r = index(map.rows, name);
+    map.fields.resize(map.rows.size());
+    for (auto& fields : map.fields) fields.resize(map.columns.size());
     map.fields[r][c] = HeatField{row->dice_images_mean, dice_text(row->dice_images_mean),
                                  "± " + dice_text(row->dice_images_std)};
     map.text.description +=
-        str(map.rows[r], ", ", map.columns[c], ": ", dice_text(row->dice_images_mean), ". ");
+        str(name, ", ", map.columns[c], " teacher: ", dice_text(row->dice_images_mean), ". ");
   }
   if (map.rows.empty()) return "";
   return "<div class=\"charts\">" + heat_map(map) +
@@ -254,7 +256,7 @@ std::string images_section(const StudyView& view) {
   for (const Strip& strip : plot.strips) dots = std::max(dots, strip.dots.size());
   std::string note;
   if (const size_t most = most_dots(view); dots > most)
-    note = str(" A row has ", most, " dots of up to ", dots,
+    note = str(" A row has at most ", most, " dots of up to ", dots,
                ", at even ranks, the lowest and the highest among them; means, intervals and "
                "tables are of all images.");
   return "<div class=\"charts\">\n" + drawn(std::move(plot), view) + differences(view, false) +
@@ -410,7 +412,8 @@ std::string curves_section(const Report& report, const StudyView& view) {
   const size_t most = std::max<size_t>(50, kMostPoints / lines);
   std::string note = "<p class=\"note\">A ring marks the epoch whose network was kept.";
   if (epochs > most)
-    note += str(" Of up to ", epochs, " epochs ", most, " are drawn, at even steps.");
+    note += str(" Of up to ", epochs, " epochs at most ", most,
+                ", and the one that was kept, are drawn, at even steps.");
   note += "</p>\n";
   std::vector<NamedRun> all;
   for (size_t i = 0; i < runs.size(); ++i) all.push_back({runs[i].cell, i});

@@ -115,37 +115,41 @@ std::string setting(const Settings& of, const std::string& key) {
   return found == of.end() || found->second.empty() ? "–" : found->second;
 }
 
-// Whose settings a page compares: of more runs than fit the first of every network, of more
-// networks than fit the first ones.
-constexpr size_t kMostColumns = 12;
+// Columns of settings: of more runs than fit the first of every network, of more networks than fit
+// the first ones.
+constexpr size_t kMostColumns = 24;
 
 struct Compared {
+  std::vector<Settings> runs;  // all that have settings
   std::vector<std::string> columns = {"setting"};
-  std::vector<Settings> settings;
+  std::vector<size_t> shown;  // in `runs`, those of the columns behind the first
   std::string note;
 };
 
 Compared compared_settings(const Report& report) {
-  const auto& runs = report.results.runs;
   const auto with_config = std::ranges::count_if(
       report.files, [](const RunFiles& files) { return !files.config.is_null(); });
-  const bool all = std::cmp_less_equal(with_config, kMostColumns);
+  const bool each = std::cmp_less_equal(with_config, kMostColumns);
   Compared compared;
   std::set<std::string> networks;
   for (size_t i = 0; i < report.files.size(); ++i) {
     if (report.files[i].config.is_null()) continue;
-    if (!all && !networks.insert(runs[i].cell).second) continue;
-    if (compared.settings.size() == kMostColumns) continue;
-    compared.columns.push_back(all ? runs[i].folder : runs[i].cell);
-    flatten(report.files[i].config, "", compared.settings.emplace_back());
+    Settings& settings = compared.runs.emplace_back();
+    flatten(report.files[i].config, "", settings);
     for (const char* key : {"seed", "data.split", "distill.teacher"})  // a run's, not its network's
-      if (!all) compared.settings.back().erase(key);
+      if (!each) settings.erase(key);
+    const RunResult& run = report.results.runs[i];
+    const bool first = networks.insert(run.cell).second;
+    if ((!each && !first) || compared.shown.size() == kMostColumns) continue;
+    compared.columns.push_back(each ? run.folder : run.cell);
+    compared.shown.push_back(compared.runs.size() - 1);
   }
-  if (!all)
+  if (!each)
     compared.note = str("<p class=\"note\">Settings are of the first run of each network",
                         networks.size() > kMostColumns
                             ? str(", of the first ", kMostColumns, " of ", networks.size(),
-                                  " networks; the others have theirs in config.json")
+                                  " networks; whether a setting differs is told of all, and the "
+                                  "others have theirs in config.json")
                             : "",
                         ".</p>\n");
   return compared;
@@ -154,25 +158,27 @@ Compared compared_settings(const Report& report) {
 // What all share in one table, what tells them apart in another.
 std::string settings_tables(const Report& report) {
   const Compared compared = compared_settings(report);
-  if (compared.settings.empty()) return "";
+  if (compared.runs.empty()) return "";
   std::set<std::string> keys;
-  for (const Settings& run : compared.settings)
+  for (const Settings& run : compared.runs)
     for (const auto& [key, value] : run) keys.insert(key);
   std::vector<std::vector<std::string>> shared;
   std::vector<std::vector<std::string>> apart;
   for (const std::string& key : keys) {
-    std::vector<std::string> row = {key};
-    for (const Settings& run : compared.settings) row.push_back(setting(run, key));
-    if (std::count(row.begin() + 1, row.end(), row[1]) == std::ssize(compared.settings))
-      shared.push_back({key, row[1]});
-    else
-      apart.push_back(std::move(row));
+    const std::string first = setting(compared.runs[0], key);
+    const auto is_first = [&](const Settings& run) { return setting(run, key) == first; };
+    if (std::ranges::all_of(compared.runs, is_first)) {
+      shared.push_back({key, first});
+      continue;
+    }
+    std::vector<std::string>& row = apart.emplace_back(1, key);
+    for (const size_t run : compared.shown) row.push_back(setting(compared.runs[run], key));
   }
   std::string html;
   if (!apart.empty())
     html = table("Settings that tell the runs apart", compared.columns, apart,
                  compared.columns.size());
-  const char* whose = compared.settings.size() == 1 ? "the run" : "all runs";
+  const char* whose = compared.runs.size() == 1 ? "the run" : "all runs";
   return str(html, "<details><summary>Settings of ", whose, "</summary>\n",
              table("Settings", {"setting", "value"}, shared, 2), "</details>\n", compared.note);
 }

@@ -13,6 +13,7 @@
 #include "apps/study/job_lock.h"
 #include "apps/study/process.h"
 #include "apps/study/statistics.h"
+#include "apps/study/study_checks.h"
 
 namespace decant::apps {
 namespace {
@@ -62,6 +63,7 @@ class Runner {
       if (!study_.done(job)) check_teacher(study_, job);
     if (any_to_come()) check_data(study_);
     check_init(study_, jobs_);
+    check_plan(study_);  // all that took its time
     console_.begin();
     note_left_behind();
     while (true) {

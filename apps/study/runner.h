@@ -33,9 +33,9 @@ std::vector<Job> jobs_of(const Study& study, const Shard& shard);
 /// others go on, but for those that need it.
 /// Exit::done when all jobs of the shard are; interrupted by SIGINT or SIGTERM (what has been
 /// trained is kept). Throws Error where images or --init files have changed since the study began
-/// (check_data, check_init), the network of a teacher is gone that a job to come needs, or naming
-/// the first job that failed and its log, or a job that another host holds where nothing else is
-/// left to do.
+/// (check_data, check_init) or it was planned anew (check_plan), the network of a teacher is gone
+/// that a job to come needs, or naming the first job that failed and its log, or a job that another
+/// host holds where nothing else is left to do.
 Exit run_jobs(const Study& study, const RunnerOptions& options);
 
 }  // namespace decant::apps

@@ -1,17 +1,12 @@
 #include "apps/study/study.h"
 
 #include <algorithm>
-#include <optional>
-#include <set>
 
 #include "apps/command.h"
-#include "apps/console.h"
-#include "apps/evaluate.h"
 #include "apps/run_folder.h"
-#include "apps/study/job_lock.h"
-#include "engine/core/rng.h"
+#include "apps/study/differences.h"
+#include "apps/study/study_checks.h"
 #include "engine/io/atomic_file.h"
-#include "nn/files/smp_folder.h"
 
 namespace decant::apps {
 namespace {
@@ -49,14 +44,6 @@ void write_json(const fs::path& file, const Json& json) {
   write_file_atomically(file, json.dump(1) + "\n");
 }
 
-Json json_of(Matrix matrix) {
-  return to_json(keys_of(matrix));
-}
-
-fs::path split_file_in(const fs::path& folder, const std::string& split) {
-  return folder / "splits" / (split + ".json");
-}
-
 std::vector<Job> jobs_of(const Study& study) {
   const size_t seeds = study.matrix.seeds.size();
   const auto job_name = [&](const std::string& split, const MatrixCell& cell, const Json& seed) {
@@ -84,23 +71,37 @@ std::vector<Job> jobs_of(const Study& study) {
   return jobs;
 }
 
-// Whether a job has begun to train, or is about to, or there are figures of some that did.
-bool has_run(const Study& study) {
+// Why a study stays as it is: a job of it has begun to train, or is about to, or there are figures
+// of some that did. "" where nothing of it has run.
+std::string ran_text(const Study& study) {
+  const auto because = [](const fs::path& found) {
+    return str("of which jobs have run (", found.string(), ")");
+  };
+  for (const Job& job : study.jobs) {
+    for (const fs::path& file : {study.file(job, ".json"), study.run_folder(job) / "config.json"})
+      if (fs::exists(file)) return because(file);
+    const fs::path lock = study.file(job, ".lock");
+    if (JobLock::holder(lock)) return because(lock);
+  }
   for (const char* figures : {"results.json", "latency.json"})
-    if (fs::exists(study.folder / figures)) return true;
-  return std::ranges::any_of(study.jobs, [&](const Job& job) {
-    return study.done(job) || fs::exists(study.run_folder(job) / "config.json") ||
-           JobLock::holder(study.file(job, ".lock")).has_value();
-  });
+    if (fs::exists(study.folder / figures)) return because(study.folder / figures);
+  return "";
 }
 
 // `why` it stays as it is.
-void check_same(const Study& begun, const Matrix& asked, const std::string& file, const char* why) {
+void check_same(const Study& begun, const Matrix& asked, const std::string& file,
+                const std::string& why) {
   const auto found = differences(json_of(begun.matrix), json_of(asked));
   if (found.empty()) return;
   throw Error(str(file, ": ", found[0].key, ": expected ", found[0].mine, " as in the study in ",
                   begun.folder.string(), ", ", why, ", got ", found[0].other,
                   "; --out NEW begins another"));
+}
+
+Matrix read_asked(const std::string& file) {
+  Matrix matrix = read_matrix(file);
+  matrix.data = fs::absolute(matrix.data).lexically_normal().string();
+  return matrix;
 }
 
 // A study as it is asked for, which may be another than the one that has begun.
@@ -109,7 +110,7 @@ struct Asked {
   std::vector<MatrixCell> cells;
   data::Dataset dataset;
   Json init = Json::object();
-  data::SplitSet splits = {};
+  data::SplitSet splits = {};  // without folds: nothing has been looked at yet
 
   // What a study needs to begin, looked at once. Throws Error beginning with `file`, or naming
   // images.
@@ -121,7 +122,11 @@ struct Asked {
       const std::string& of = cell.config.init;
       if (!of.empty() && !init.contains(of)) init[of] = init_digest(of, str(file, ": ", cell.name));
     }
-    splits = data::make_splits(dataset, matrix.splits, matrix.split_seed);
+    try {
+      splits = data::make_splits(dataset, matrix.splits, matrix.split_seed);
+    } catch (const Error& error) {
+      throw Error(str(file, ": ", error.what()));
+    }
   }
 
   // What the file of one split holds.
@@ -131,23 +136,25 @@ struct Asked {
   }
 };
 
-// A process that was killed as it began to train leaves what would be in the way of another plan.
-void remove_beginnings(const fs::path& folder) {
-  if (!fs::exists(folder / "runs")) return;
-  std::vector<fs::path> runs;
-  for (const auto& split : fs::directory_iterator(folder / "runs"))
-    if (split.is_directory())
-      for (const auto& run : fs::directory_iterator(split))
-        if (run.is_directory()) runs.push_back(run.path());
-  for (const fs::path& run : runs) RunFolder::remove_beginning(run);
+// The study in `folder` that is asked for, before it is written.
+Study planned(const Asked& asked, const fs::path& folder) {
+  Study study;
+  study.folder = folder;
+  study.matrix = asked.matrix;
+  study.cells = asked.cells;
+  for (size_t i = 0; i < asked.splits.folds.size(); ++i) study.splits.push_back(str("split", i));
+  study.jobs = jobs_of(study);
+  return study;
 }
 
-// `before`: names of the splits of a study that is planned anew.
-void write_beginning(const Asked& asked, const fs::path& folder,
-                     const std::vector<std::string>& before) {
-  remove_beginnings(folder);
+// `before`: the study that lies there, which is planned anew.
+void write_beginning(const Asked& asked, const fs::path& folder, const Study& before = {}) {
+  const Study study = planned(asked, folder);
+  // A process that was killed as it began to train leaves what is in the way of another plan.
+  for (const Study* of : {&before, &study})
+    for (const Job& job : of->jobs) RunFolder::remove_beginning(of->run_folder(job));
   fs::remove(folder / kMatrix);  // from now on it is no study
-  for (const std::string& split : before) fs::remove(split_file_in(folder, split));
+  for (const std::string& split : before.splits) fs::remove(before.split_file(split));
   fs::create_directories(folder / "splits");
   Origins origins{.program = program_build(),
                   .path = asked.matrix.data,
@@ -155,12 +162,10 @@ void write_beginning(const Asked& asked, const fs::path& folder,
                   .images = static_cast<int64_t>(asked.dataset.samples.size()),
                   .checksum = checksum_of(asked.dataset),
                   .splits = asked.splits.origin,
-                  .names = {},
+                  .names = study.splits,
                   .init = asked.init};
-  for (size_t i = 0; i < asked.splits.folds.size(); ++i) {
-    origins.names.push_back(str("split", i));
-    write_json(split_file_in(folder, origins.names.back()), Json(asked.split_file(i)));
-  }
+  for (size_t i = 0; i < study.splits.size(); ++i)
+    write_json(study.split_file(study.splits[i]), Json(asked.split_file(i)));
   write_json(folder / kOrigin, to_json(keys_of(origins)));
   write_json(folder / kCells, to_json(asked.cells));
   write_json(folder / kMatrix, json_of(asked.matrix));  // last: from now on it is a study
@@ -199,72 +204,10 @@ std::string changes_of(const Study& study, const Asked& asked) {
   return all;
 }
 
-void check_data(const Study& study, const data::Dataset& dataset) {
-  const auto images = static_cast<int64_t>(dataset.samples.size());
-  const std::string checksum = checksum_of(dataset);
-  check(images == study.data.images && checksum == study.data.checksum, study.matrix.data,
-        ": expected the ", study.data.images, " images and their masks that ",
-        study.folder.string(), " began with (checksum ", study.data.checksum, "), got ", images,
-        images == study.data.images ? " of other bytes" : "", " (checksum ", checksum, ")");
-}
-
 }  // namespace
 
-std::string checksum_of(const data::Dataset& dataset) {
-  data::Split all;
-  all.train = dataset.ids();
-  return hexadecimal(data_digest(dataset, all));
-}
-
-namespace {
-
-// Two values that differ in one place; long texts from shortly before there.
-Difference difference(const std::string& key, const Json& mine, const Json& other) {
-  Difference found{key, shown_json(mine), shown_json(other)};
-  if (found.mine != found.other || !mine.is_string() || !other.is_string()) return found;
-  constexpr size_t kBefore = 16;
-  const std::string a = mine.get<std::string>();
-  const std::string b = other.get<std::string>();
-  const auto apart = std::ranges::mismatch(a, b).in1 - a.begin();
-  size_t from = static_cast<size_t>(apart) - std::min(static_cast<size_t>(apart), kBefore);
-  while (from > 0 && (static_cast<unsigned char>(a[from]) & 0xc0) == 0x80) --from;  // in UTF-8
-  return {key, shown_json("..." + a.substr(from)), shown_json("..." + b.substr(from))};
-}
-
-void add_differences(const std::string& key, const Json& mine, const Json& other,
-                     std::vector<Difference>& into) {
-  if (mine.is_object() && other.is_object()) {
-    const std::string before = key.empty() ? "" : str(key, ".");
-    for (const auto& [name, value] : mine.items()) {
-      const auto found = other.find(name);
-      if (found == other.end())
-        into.push_back({before + name, shown_json(value), "none"});
-      else
-        add_differences(before + name, value, *found, into);
-    }
-    for (const auto& [name, value] : other.items())
-      if (!mine.contains(name)) into.push_back({before + name, "none", shown_json(value)});
-  } else if (mine.is_array() && other.is_array()) {
-    for (size_t i = 0; i < std::max(mine.size(), other.size()); ++i) {
-      const std::string element = str(key, "[", i, "]");
-      if (i >= mine.size())
-        into.push_back({element, "none", shown_json(other[i])});
-      else if (i >= other.size())
-        into.push_back({element, shown_json(mine[i]), "none"});
-      else
-        add_differences(element, mine[i], other[i], into);
-    }
-  } else if (mine != other) {
-    into.push_back(difference(key, mine, other));
-  }
-}
-
-}  // namespace
-
-std::vector<Difference> differences(const Json& mine, const Json& other) {
-  std::vector<Difference> found;
-  add_differences("", mine, other, found);
-  return found;
+Json json_of(Matrix matrix) {
+  return to_json(keys_of(matrix));
 }
 
 const Job& Study::job(const std::string& name) const {
@@ -280,7 +223,7 @@ fs::path Study::file(const Job& job, const char* suffix) const {
 }
 
 fs::path Study::split_file(const std::string& split) const {
-  return split_file_in(folder, split);
+  return folder / "splits" / (split + ".json");
 }
 
 data::Split Study::split_of(const Job& job, const data::Dataset& dataset) const {
@@ -296,31 +239,6 @@ TrainConfig Study::config_of(const Job& job) const {
     config.distill.teacher =
         fs::absolute(run_folder(this->job(job.needs))).lexically_normal().string();
   return config;
-}
-
-std::string lost_runs_text(const Study& study) {
-  constexpr size_t kNamed = 3;
-  std::vector<const Job*> lost;
-  for (const Job& job : study.jobs)
-    if (study.done(job) && !study.has_network(job)) lost.push_back(&job);
-  if (lost.empty()) return "";
-  std::string names;
-  for (size_t i = 0; i < std::min(kNamed, lost.size()); ++i)
-    names += str(i == 0 ? "" : ", ", lost[i]->name);
-  if (lost.size() > kNamed) names += str(" and ", lost.size() - kNamed, " more");
-  return str("the networks of ", lost.size(), lost.size() == 1 ? " job" : " jobs", " are gone (",
-             names, "): their figures stand, but nobody can verify, time or draw them; where ",
-             study.file(*lost.front(), ".json").string(),
-             " and what is left of its folder are removed, matrix run does that job again");
-}
-
-void check_teacher(const Study& study, const Job& job) {
-  if (job.needs.empty()) return;
-  const Job& teacher = study.job(job.needs);
-  check(!study.done(teacher) || study.has_network(teacher), job.name,
-        ": expected the network of its teacher in ", study.run_folder(teacher).string(),
-        ", got none; where ", study.file(teacher, ".json").string(),
-        " and what is left of its folder are removed, matrix run trains it again");
 }
 
 bool is_begun(const fs::path& folder) {
@@ -352,19 +270,11 @@ Study open_study(const fs::path& folder) {
   return study;
 }
 
-namespace {
-
-Matrix read_asked(const std::string& file) {
-  Matrix matrix = read_matrix(file);
-  matrix.data = fs::absolute(matrix.data).lexically_normal().string();
-  return matrix;
-}
-
-}  // namespace
-
 Study open_study_of(const std::string& file, const fs::path& folder) {
-  Study study = open_study(folder);
-  check_same(study, read_asked(file), file, "which plan and run alone begin anew");
+  Study study = open_guarded(folder);
+  const std::string ran = ran_text(study);
+  check_same(study, read_asked(file), file,
+             ran.empty() ? "which plan and run alone begin anew" : ran);
   return study;
 }
 
@@ -375,74 +285,35 @@ Study begin_study(const std::string& file, const fs::path& folder) {
   asked.dataset = data::open_dataset(asked.matrix.data, asked.matrix.layout);
   if (!is_begun(folder)) asked.look_at_files(file);
   fs::create_directories(folder);
-  const FolderGuard guard(folder);  // another process may be about to begin it as well
+  const FolderGuard guard = guard_study(folder);  // another may be about to begin it as well
   if (!is_begun(folder)) {
     asked.look_at_files(file);  // who planned it anew may have died over it
-    write_beginning(asked, folder, {});
+    write_beginning(asked, folder);
     return open_study(folder);
   }
   Study study = open_study(folder);
-  if (has_run(study)) {
-    check_same(study, asked.matrix, file, "of which jobs have run");
+  if (const std::string ran = ran_text(study); !ran.empty()) {
+    check_same(study, asked.matrix, file, ran);
     check_data(study, asked.dataset);
     return study;
   }
   asked.look_at_files(file);
   const std::string changes = changes_of(study, asked);
   if (changes.empty()) return study;
-  write_beginning(asked, folder, study.splits);
+  write_beginning(asked, folder, study);
   study = open_study(folder);
   study.changes = changes;
   return study;
 }
 
+FolderGuard guard_study(const fs::path& folder) {
+  return FolderGuard(folder, "plans it anew, or times its networks");
+}
+
 Study open_guarded(const fs::path& folder) {
-  std::optional<FolderGuard> guard;
-  if (FolderGuard::is_known(folder)) guard.emplace(folder);  // who plans makes it first
+  if (!FolderGuard::is_known(folder)) return open_study(folder);  // who plans makes it first
+  const FolderGuard guard = guard_study(folder);
   return open_study(folder);
-}
-
-void check_plan(const Study& study) {
-  const auto plan = [](const Study& of) {
-    return Json({{"matrix", json_of(of.matrix)},
-                 {"cells", to_json(of.cells)},
-                 {"program", of.program},
-                 {"images", of.data.checksum},
-                 {"splits", of.splits},
-                 {"init", of.init}});
-  };
-  const FolderGuard guard(study.folder);
-  const auto found = differences(plan(study), plan(open_study(study.folder)));
-  if (found.empty()) return;
-  throw Error(str(study.folder.string(), ": expected the study that this process opened, got one ",
-                  "that was planned anew meanwhile (", found[0].key, ": ", found[0].mine, ", now ",
-                  found[0].other, ")"));
-}
-
-void check_data(const Study& study) {
-  check_data(study, data::open_dataset(study.matrix.data, study.matrix.layout));
-}
-
-void check_init(const Study& study, std::span<const Job> jobs) {
-  std::set<std::string> seen;
-  for (const Job& job : jobs) {
-    const std::string& init = study.cell_of(job).config.init;
-    const bool begun = study.done(job) || fs::exists(study.run_folder(job) / "state.safetensors");
-    if (init.empty() || begun || !seen.insert(init).second) continue;
-    const uint64_t found = init_digest(init, job.name);
-    const auto noted = study.init.find(init);
-    check(noted == study.init.end() || *noted == found, job.name, ": init: expected ", init,
-          " as it was when ", study.folder.string(), " began, got other bytes");
-  }
-}
-
-uint64_t init_digest(const std::string& init, const std::string& where) {
-  try {
-    const fs::path weights = find_weights(init.substr(init.find('=') + 1));
-    return fnv1a64(read_bytes(nn::is_smp_folder(weights) ? weights / nn::kSmpWeights : weights));
-  } catch (const Error& error) {
-    throw Error(str(where, ": init: ", error.what()));
-  }
 }
 
 }  // namespace decant::apps

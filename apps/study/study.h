@@ -1,10 +1,10 @@
 #pragma once
 
 #include <filesystem>
-#include <span>
 #include <string>
 #include <vector>
 
+#include "apps/study/job_lock.h"
 #include "apps/study/matrix.h"
 #include "apps/study/results.h"
 #include "data/split.h"
@@ -70,24 +70,11 @@ Study begin_study(const std::string& file, const std::filesystem::path& folder);
 /// the file is not the study's, as begin_study() does.
 Study open_study_of(const std::string& file, const std::filesystem::path& folder);
 
-/// One place in which two objects differ.
-struct Difference {
-  std::string key;    ///< "optim.lr", "presets[11].name"
-  std::string mine;   ///< as JSON, shortened where it is long; "none"
-  std::string other;  ///< the same
-};
-/// All places, whatever the order of keys.
-std::vector<Difference> differences(const Json& mine, const Json& other);
-
-/// One line where runs of jobs that are done are gone, which says what is lost with them and how
-/// they are done again; "" where all are there.
-std::string lost_runs_text(const Study& study);
-
-/// Throws Error where the teacher of a job is done and its network is gone.
-void check_teacher(const Study& study, const Job& job);
-
 /// Whether a study has begun in the folder.
 bool is_begun(const std::filesystem::path& folder);
+
+/// What matrix.json holds.
+Json json_of(Matrix matrix);
 
 /// Opens a study that has begun. Nothing is written, and the images are not looked at. Throws Error
 /// where there is none.
@@ -96,23 +83,8 @@ Study open_study(const std::filesystem::path& folder);
 /// The same, but not while another process plans it anew: that is waited for.
 Study open_guarded(const std::filesystem::path& folder);
 
-/// Throws Error where the folder holds another study by now than the one that was opened. Who holds
-/// the lock of a job asks this: from then on nobody plans anew.
-void check_plan(const Study& study);
-
-/// Reads all images and masks again: throws Error naming their place where they are not those that
-/// the study began with. Whoever is about to train asks this first.
-void check_data(const Study& study);
-
-/// Reads the --init files again that the jobs will begin with (one that has trained has its weights
-/// already): throws Error naming one that is not there, or not the one that the study began with.
-void check_init(const Study& study, std::span<const Job> jobs);
-
-/// Of the weights that a network begins with, as its setting `init` names them. Throws Error that
-/// begins with `where` where they are not there.
-uint64_t init_digest(const std::string& init, const std::string& where);
-
-/// Of the files of all images and masks, as hexadecimal digits.
-std::string checksum_of(const data::Dataset& dataset);
+/// Keeps other processes from planning a study anew and from timing its networks. One that is at it
+/// is waited for, and standard error says so.
+FolderGuard guard_study(const std::filesystem::path& folder);
 
 }  // namespace decant::apps

@@ -8,9 +8,9 @@ namespace decant {
 
 // What happens to flat buffers of parameters between two backward passes. Nothing here is
 // differentiable. All take tensors of equal shape and type (views of a ParameterSet's buffers, so
-// a frozen range is simply not passed) and write in place; Error names the op and both shapes, or
-// the option that makes no sense: expected are finite numbers of at least 0, momentum and betas
-// below 1, eps above 0, and a decay of at most 1.
+// ranges that are frozen or that no gradient has arrived at are simply not passed) and write in
+// place; Error names the op and both shapes, or the option that makes no sense: expected are finite
+// numbers of at least 0, momentum and betas below 1, eps above 0, and a decay of at most 1.
 //
 // On cuda an update reads what changes from step to step (learning rate, step count) from device
 // memory, so that a recorded step (cuda/step_graph.h) takes what was copied there since:

@@ -73,7 +73,7 @@ TEST_CASE("every chart tells its title and what it shows, and its texts cannot b
   const std::string charts[] = {
       line_chart({text, evil, {{evil, 0, {1, 2}, {3, 4}, 2}, {evil, 9, {1}, {NAN}, {}}}}),
       strip_plot({text, evil, {}, {{evil, 1, {{0.5, evil}}, 0.5, {}, evil}}}),
-      heat_map({text, {evil}, {evil}, {{HeatField{0.5, evil, evil}}}}),
+      heat_map({text, evil, {evil}, {evil}, {{HeatField{0.5, evil, evil}}}}),
       scatter({text, evil, evil, {{evil, 10, 0.5, Mark::square, 0, true, evil}}}),
   };
   for (const std::string& chart : charts) {
@@ -159,6 +159,7 @@ TEST_CASE("a curve is broken where a value is missing, and logarithmic over thre
 
 TEST_CASE("a heat map is deepest where the value is highest, and leaves holes") {
   const auto elements = read(heat_map({{.id = "x", .title = "t", .description = "d"},
+                                       "teacher:",
                                        {"strong", "weak"},
                                        {"logits", "hidden"},
                                        {{HeatField{0.5, "0.500", ""}, HeatField{0.6, "0.600", ""}},
@@ -171,11 +172,25 @@ TEST_CASE("a heat map is deepest where the value is highest, and leaves holes") 
   CHECK(select(elements, "rect", "no-field").size() == 1);
   const auto columns = select(elements, "text", "middle");
   CHECK(columns[0].text == "strongstrong");  // its own <title> and itself
-  const std::vector<std::string> six(6, "strong_flip teacher");
+  CHECK(select(elements, "text", "label")[0].text == "teacher:");
+  const std::vector<std::string> six(6, "strong_flip_and_more");
   const std::vector<std::optional<HeatField>> row(6, HeatField{0.5, "0.500", ""});
   const auto narrow =
-      read(heat_map({{.id = "x", .title = "t", .description = "d"}, six, {"logits"}, {row}}));
-  CHECK(select(narrow, "text", "middle")[0].text == "strong_flip teacherst…cher");
+      read(heat_map({{.id = "x", .title = "t", .description = "d"}, "", six, {"logits"}, {row}}));
+  CHECK(select(narrow, "text", "middle")[0].text == "strong_flip_and_morest…more");
+  // What prints alike has one colour and one number.
+  CHECK(select(narrow, "rect", "field").size() == 6 + 1);
+  CHECK(select(narrow, "text", "tick").size() == 1);
+  const auto alike =
+      read(heat_map({{.id = "x", .title = "t", .description = "d"},
+                     "",
+                     {"a", "b"},
+                     {"logits"},
+                     {{HeatField{0.50001, "0.500", ""}, HeatField{0.50002, "", ""}}}}));
+  const auto three = select(alike, "rect", "field");
+  REQUIRE(three.size() == 2 + 1);
+  for (const Element& field : three) CHECK(number(field, "fill-opacity") == 0.5);
+  CHECK(select(alike, "text", "tick")[0].text == "0.500");
 }
 
 TEST_CASE("of many dots those at even ranks are kept, of a long line points at even steps") {
@@ -190,8 +205,13 @@ TEST_CASE("of many dots those at even ranks are kept, of a long line points at e
   std::ranges::sort(values);
   CHECK(values == std::vector<double>{0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1});
   CHECK(thinned(dots, 101).size() == 101);
-  dots[5].value = NAN;
-  CHECK(thinned(dots, 50).size() == 50);
+  dots[5].value = NAN;  // which is not drawn, and takes nobody's place
+  dots[6].value = INFINITY;
+  const std::vector<Dot> finite = thinned(dots, 50);
+  CHECK(finite.size() == 50);
+  CHECK(std::ranges::all_of(finite, [](const Dot& dot) { return std::isfinite(dot.value); }));
+  CHECK(std::ranges::max(finite, {}, &Dot::value).value == 1);
+  CHECK(thinned(dots, 101).size() == 99);
   const std::vector<Dot> equal(9, Dot{0.5, "x"});
   CHECK(thinned(equal, 4).size() == 4);
 
@@ -205,4 +225,18 @@ TEST_CASE("of many dots those at even ranks are kept, of a long line points at e
   CHECK(shorter.y == std::vector<double>{0, -25, -42, -50, -75, -100});
   CHECK(shorter.marked == 42);
   CHECK(thinned(line, 101).x == line.x);
+}
+
+TEST_CASE("of two marks at one place the labelled one lies above") {
+  const ScatterPoint named{"best", 10, 0.5, Mark::circle, 1, true, "here"};
+  const ScatterPoint other{"other", 10, 0.5, Mark::square, 0, false, "there"};
+  const ScatterPoint apart{"apart", 20, 0.7, Mark::square, 0, false, "elsewhere"};
+  const auto marks = select(
+      read(scatter(
+          {{.id = "x", .title = "t", .description = "d"}, "cost", "Dice", {named, other, apart}})),
+      "path", "mark");
+  REQUIRE(marks.size() == 3);
+  CHECK(marks[0].text == "other: there");
+  CHECK(marks[1].text == "apart: elsewhere");
+  CHECK(marks[2].text == "best: here");
 }

@@ -73,6 +73,11 @@ pid_t start_decant(const std::vector<std::string>& words, const std::string& out
   return start(words, out, "/dev/null");
 }
 
+pid_t start_decant(const std::vector<std::string>& words, const std::string& out,
+                   const std::string& err) {
+  return start(words, out, err);
+}
+
 void begin_and_kill(const std::vector<std::string>& words, const std::string& out) {
   const pid_t process = start_decant(words + std::vector<std::string>{"--out", out});
   while (!fs::exists(fs::path(out) / "state.safetensors")) {

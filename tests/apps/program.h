@@ -38,6 +38,9 @@ Result decant(const std::vector<std::string>& words);
 
 /// The same in the background.
 pid_t start_decant(const std::vector<std::string>& words, const std::string& out = "/dev/null");
+/// The same, with a file for what it says on standard error.
+pid_t start_decant(const std::vector<std::string>& words, const std::string& out,
+                   const std::string& err);
 int wait_for(pid_t process);
 
 /// Starts a run in `out` and kills it after its first commit.

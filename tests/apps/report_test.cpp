@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <set>
 #include <sstream>
 
@@ -230,7 +229,8 @@ TEST_CASE("the page of a large study is bounded, and says what it leaves out") {
     for (size_t e = 1; e <= kEpochs; ++e) curves.epochs.push_back(static_cast<double>(e));
     for (size_t c = 0; c < 25; ++c)
       curves.columns.push_back({str("figure", c), std::vector<double>(kEpochs, 0.123456)});
-    all.files[r].config = {{"lr", 0.1 * static_cast<double>(r)}, {"seed", r}};
+    all.files[r].config = {{"lr", 0.1 * static_cast<double>(r)}, {"seed", r}, {"batch", 64}};
+    if (r == 30) all.files[r].config["own"] = true;
     all.files[r].provenance = {{"program", "1 build a"}, {"checkpoint_digest", 0xabcu + r}};
   }
   const std::string page = report_page(all);
@@ -244,11 +244,16 @@ TEST_CASE("the page of a large study is bounded, and says what it leaves out") {
       return note.text.find(text) != std::string::npos;
     });
   };
-  CHECK(has("A row has 281 dots of up to 1000, at even ranks"));
-  CHECK(has("Of up to 500 epochs 249 are drawn, at even steps."));
-  CHECK(has("Settings are of the first run of each network, of the first 12 of 32 networks"));
+  CHECK(has("A row has at most 281 dots of up to 1000, at even ranks"));
+  CHECK(has("Of up to 500 epochs at most 249, and the one that was kept, are drawn, at even"));
+  CHECK(
+      has("Settings are of the first run of each network, of the first 24 of 32 networks; whether "
+          "a setting differs is told of all"));
   CHECK(std::ranges::any_of(dots, [](const Element& dot) { return dot.text == "image0: 0.000"; }));
-  CHECK(row_of(page, "Settings that tell the runs apart", "lr").size() == 1 + 12);
+  CHECK(row_of(page, "Settings that tell the runs apart", "lr").size() == 1 + 24);
+  // What tells one apart that is not shown is not what all share.
+  CHECK(row_of(page, "Settings that tell the runs apart", "own") == Words{"own"} + Words(24, "–"));
+  CHECK(row_of(page, "Settings", "batch") == Words{"batch", "64"});
   CHECK(row_of(page, "Digests, program and device of every run", "runs/cell7") ==
         Words{"runs/cell7", "cell7", "split0", "0", "123 of 0", "–", "–", "–", "1 build a",
               hexadecimal(0xabcu + 9), "–", "–"});
@@ -271,7 +276,29 @@ TEST_CASE("the page of a large study is bounded, and says what it leaves out") {
   }
   const std::string larger = report_page(all);
   CHECK(larger.find("Networks left out here: ") != std::string::npos);
-  CHECK(select(elements_of(larger), "rect", "field").size() == 40 + 5);
+  CHECK(select(elements_of(larger), "rect", "field").size() == 40 + 1);  // all of one Dice
+}
+
+TEST_CASE("a network that has no column in the heat map leaves no empty row there") {
+  Results results = small_study("wide");
+  const Cell cell = results.cells.back();
+  const TableRow row = results.table.back();
+  results.cells.resize(2);
+  results.runs.resize(2);
+  results.table.resize(2);
+  for (int i = 0; i < 8; ++i) {
+    results.cells.push_back(cell);
+    results.cells.back().loss = str("loss", i);
+    results.cells.back().teacher_augment = str("augmentation", i);
+    results.table.push_back(row);
+    results.cells.back().name = results.table.back().cell = str("cell", i);
+  }
+  Report all{.results = results, .files = {}, .gallery = {}, .remarks = {}};
+  all.files.resize(results.runs.size());
+  const std::string page = report_page(all);
+  CHECK(select(elements_of(page), "rect", "no-field").size() == 6 * 6 - 6);
+  CHECK(page.find("Networks left out here: 2; the tables have them.") != std::string::npos);
+  CHECK(description(page, "matrix").find("logits loss6") == std::string::npos);
 }
 
 TEST_CASE("the page of a distilled run shows the figures of evaluate and of metrics.csv") {
@@ -390,42 +417,44 @@ struct Shown {
   std::string said;  // a fetch that was refused is said there too
 };
 
-// Empty, with a word for CTest, where there is no Chromium.
-std::optional<Shown> in_chromium(const TemporaryFolder& folder, const std::string& page) {
-  if (std::system("command -v chromium > /dev/null") != 0) {
-    MESSAGE("skipped: no chromium on the PATH");
-    return {};
-  }
+// Says so, for CTest, where there is none.
+bool has_chromium() {
+  if (std::system("command -v chromium > /dev/null") == 0) return true;
+  MESSAGE("skipped: no chromium on the PATH");
+  return false;
+}
+
+Shown in_chromium(const TemporaryFolder& folder, const std::string& page) {
   const std::string command =
       "chromium --headless --no-sandbox --disable-gpu --user-data-dir=" + folder / "profile" +
       " --enable-logging=stderr --dump-dom file://" + page + " > " + folder / "dom" + " 2> " +
       folder / "err";
   REQUIRE(std::system(command.c_str()) == 0);
-  return Shown{bytes_of(folder / "dom"), bytes_of(folder / "err")};
+  return {bytes_of(folder / "dom"), bytes_of(folder / "err")};
 }
 
 }  // namespace
 
 TEST_CASE("Chromium shows the page and says nothing" * doctest::skip()) {
+  if (!has_chromium()) return;
   const TemporaryFolder folder;
   REQUIRE(report({trained()}, folder / "page.html").code == 0);
-  const std::optional<Shown> shown = in_chromium(folder, folder / "page.html");
-  if (!shown) return;
-  CHECK(shown->dom.find("Dice of every image") != std::string::npos);
-  CAPTURE(shown->said);
-  CHECK(shown->said.find("CONSOLE") == std::string::npos);
+  const Shown shown = in_chromium(folder, folder / "page.html");
+  CHECK(shown.dom.find("Dice of every image") != std::string::npos);
+  CAPTURE(shown.said);
+  CHECK(shown.said.find("CONSOLE") == std::string::npos);
 }
 
 TEST_CASE("Chromium shows the figures of a study's results.json" * doctest::skip()) {
+  if (!has_chromium()) return;
   const TemporaryFolder folder;
   const std::string out = folder / "study";
   REQUIRE(apps::decant(run_words(write_matrix(folder, small_matrix()), out)).code == 0);
   REQUIRE(report({out}, folder / "page.html").code == 0);
-  const std::optional<Shown> shown = in_chromium(folder, folder / "page.html");
-  if (!shown) return;
-  CAPTURE(shown->said);
-  CHECK(shown->said.find("CONSOLE") == std::string::npos);
-  const std::string& dom = shown->dom;
+  const Shown shown = in_chromium(folder, folder / "page.html");
+  CAPTURE(shown.said);
+  CHECK(shown.said.find("CONSOLE") == std::string::npos);
+  const std::string& dom = shown.dom;
   const Json results = Json::parse(bytes_of(out + "/results.json"));
   REQUIRE(results["table"].size() == 3);
   const auto number = [](const Json& value, int places) {

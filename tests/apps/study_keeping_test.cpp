@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "apps/study/differences.h"
 #include "apps/study/results.h"
 #include "apps/study/study.h"
 #include "engine/core/rng.h"
@@ -103,7 +104,10 @@ TEST_CASE("matrix: a study of which no job has run is planned anew, and says wha
   write_bytes(image, bytes);
   CHECK(contains(plan(matrix), "other bytes"));
   other["splits"] = "random:2:0.9:0.5";  // makes no sense, so the study stays as it was
-  CHECK(contains(refused(folder, other), "split"));
+  CHECK(refused(folder, other)
+            .ends_with(
+                "study.json: split: expected at least one image in every part, got -8 in one of "
+                "'random:2:0.9:0.5' (the data set has 20)\n"));
   CHECK(plan(matrix).empty());
   other["splits"] = "random:2:0.6:0.2";
 
@@ -129,29 +133,36 @@ TEST_CASE("matrix: a study of which no job has run is planned anew, and says wha
   REQUIRE(decant::apps::decant(run + Words{"--job", "split0/student"}).code == 0);
   CHECK(contains(refused(folder, other),
                  str("study.json: splits: expected \"random:1:0.6:0.2\" as in the study in ", out,
-                     ", of which jobs have run, got \"random:2:0.6:0.2\"; --out NEW")));
+                     ", of which jobs have run (", out,
+                     "/runs/split0/student.json), got \"random:2:0.6:0.2\"; --out NEW")));
   other["splits"] = matrix["splits"];
   CHECK(contains(refused(folder, other), "study.json: train.epochs: expected 2 as in"));
   CHECK(plan(matrix).empty());
+  const std::string file = write_matrix(folder, other);
+  const Words table = {"matrix", "table", file, "--out", out};
+  CHECK(contains(refused(table), "of which jobs have run ("));
   // One that has only begun has settings already.
   fs::remove(out + "/runs/split0/student.json");
-  CHECK(contains(refused(folder, other), "train.epochs: expected 2 as in"));
+  CHECK(contains(refused(folder, other),
+                 str("of which jobs have run (", out, "/runs/split0/student/config.json), got 3")));
   fs::remove_all(out + "/runs/split0/student");
   // Figures of runs that are gone would be those of another plan.
   write_bytes(out + "/results.json", "{}");
-  CHECK(contains(refused(folder, other), "of which jobs have run, got 3"));
+  CHECK(contains(refused(folder, other),
+                 str("of which jobs have run (", out, "/results.json), got 3")));
   fs::remove(out + "/results.json");
   // Who asks for a table plans nothing.
-  const std::string file = write_matrix(folder, other);
-  CHECK(contains(refused({"matrix", "table", file, "--out", out}),
-                 str("train.epochs: expected 2 as in the study in ", out,
-                     ", which plan and run alone begin anew, got 3")));
+  CHECK(contains(refused(table), str("train.epochs: expected 2 as in the study in ", out,
+                                     ", which plan and run alone begin anew, got 3")));
   CHECK(open_study(out).matrix.train["epochs"] == 2);
-  // What a run that was killed as it was made has left.
-  fs::create_directories(out + "/runs/split0/student");
-  write_bytes(out + "/runs/split0/student/split.json", "{}");
+  // What a run that was killed as it was made has left, and what is nobody's here.
+  for (const char* left : {"split0/student", "folds/a"}) {
+    fs::create_directories(out + "/runs/" + left);
+    write_bytes(str(out, "/runs/", left, "/split.json"), "{}");
+  }
   CHECK(contains(plan(other), "train.epochs: 2, now 3"));
   CHECK_FALSE(fs::exists(out + "/runs/split0/student"));
+  CHECK(fs::exists(out + "/runs/folds/a/split.json"));
 }
 
 TEST_CASE("matrix: a file of splits that changed is noticed as long as no job has run") {
@@ -173,6 +184,25 @@ TEST_CASE("matrix: a file of splits that changed is noticed as long as no job ha
   CHECK(begin_study(study, out).changes == str("splits: \"", file, "\" (other images)"));
   CHECK(Json::parse(bytes_of(out + "/splits/split0.json"))["folds"][0]["val"] == fold["val"]);
   CHECK(begin_study(study, out).changes.empty());
+}
+
+TEST_CASE("matrix: a run of other images is no run of its job") {
+  const TemporaryFolder folder;
+  Json matrix = three_jobs();
+  const std::string one = folder / "one";
+  const std::string file = write_matrix(folder, matrix);
+  const Words job = {"--job", "split0/student"};
+  REQUIRE(decant::apps::decant(run_words(file, one) + job).code == 0);
+  const std::string two = folder / "two";
+  matrix["split_seed"] = 1;
+  write_matrix(folder, matrix);
+  begin_study(file, two);
+  fs::create_directories(two + "/runs/split0");
+  fs::copy(one + "/runs/split0/student", two + "/runs/split0/student");
+  const std::string message = refused(Words{"matrix", "run", two, "--threads", "1"} + job);
+  CHECK(contains(message, "/runs/split0/student/split.json: folds[0]."));
+  CHECK(contains(message, " as in the study's job split0/student, got "));
+  CHECK_FALSE(fs::exists(two + "/runs/split0/student.json"));
 }
 
 TEST_CASE("matrix: a study that began with cells that are equal goes on") {

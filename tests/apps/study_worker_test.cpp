@@ -3,13 +3,13 @@
 #include <doctest/doctest.h>
 #include <signal.h>
 
-#include <chrono>
 #include <filesystem>
 #include <optional>
 #include <thread>
 
 #include "apps/study/job.h"
 #include "apps/study/job_lock.h"
+#include "apps/study/runner.h"
 #include "apps/study/study.h"
 #include "tests/apps/small_matrix.h"
 
@@ -32,12 +32,10 @@ TEST_CASE("matrix: a worker that is killed is named, the others go on, a second 
     const pid_t manager =
         start_decant(run_words(file, out) + Words{"--workers", "2"}, folder / "said");
     std::optional<Owner> worker;
-    for (int i = 0; !worker && !fs::exists(teacher + ".json"); ++i) {
-      REQUIRE(i < 30'000);
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-      // Not before there is something to go on with.
+    wait_until([&] {  // not before there is something to go on with
       if (fs::exists(teacher + "/state.safetensors")) worker = JobLock::holder(teacher + ".lock");
-    }
+      return worker || fs::exists(teacher + ".json");
+    });
     if (worker) kill(static_cast<pid_t>(worker->pid), SIGKILL);
     const int code = wait_for(manager);
     CHECK(code == (fs::exists(teacher + ".json") ? 0 : 2));
@@ -76,24 +74,22 @@ TEST_CASE("matrix: a job that starts while its study is planned anew does not tr
   const Study study = begin_study(write_matrix(folder, matrix), out);
   const Job& job = study.job("split0/student");
   std::string message;
+  std::jthread worker;
   {
-    std::optional<FolderGuard> guard(std::in_place, out);
-    std::thread worker([&] {
+    const FolderGuard guard(out);
+    worker = std::jthread([&] {
       try {
         run_job(study, job, 1, false);
       } catch (const Error& error) {
         message = error.what();
       }
     });
-    for (int i = 0; i < 10'000 && !fs::exists(study.file(job, ".lock")); ++i)
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    CHECK(fs::exists(study.file(job, ".lock")));  // it waits for the guard
+    wait_until([&] { return fs::exists(study.file(job, ".lock")); });  // it waits for the guard
     Json kept = Json::parse(bytes_of(out + "/matrix.json"));
     kept["train"]["epochs"] = 3;
     write_bytes(out + "/matrix.json", kept.dump());
-    guard.reset();
-    worker.join();
   }
+  worker.join();
   CHECK(message == str(out,
                        ": expected the study that this process opened, got one that was "
                        "planned anew meanwhile (matrix.train.epochs: 2, now 3)"));
@@ -103,5 +99,43 @@ TEST_CASE("matrix: a job that starts while its study is planned anew does not tr
   const auto lock = JobLock::take(study.file(job, ".lock"), false);
   matrix["train"]["epochs"] = 4;
   CHECK_THROWS_WITH_AS(begin_study(write_matrix(folder, matrix), out),
-                       doctest::Contains("of which jobs have run, got 4"), Error);
+                       doctest::Contains("runs/split0/student.lock), got 4"), Error);
+}
+
+TEST_CASE("matrix: who starts the jobs of a study that was planned anew meanwhile is told so") {
+  const TemporaryFolder folder;
+  Json matrix = small_matrix();
+  const std::string out = folder / "study";
+  const Study study = begin_study(write_matrix(folder, matrix), out);
+  matrix["train"]["epochs"] = 3;
+  begin_study(write_matrix(folder, matrix), out);
+  const RunnerOptions no_jobs{.shard = {.index = 100, .count = 100}};
+  CHECK_THROWS_WITH_AS(run_jobs(study, no_jobs),
+                       doctest::Contains("planned anew meanwhile (matrix.train.epochs: 2, now 3)"),
+                       Error);
+  CHECK(run_jobs(open_study(out), no_jobs) == Exit::done);
+}
+
+TEST_CASE("matrix: a study that is just planned anew is waited for") {
+  const TemporaryFolder folder;
+  const std::string out = folder / "study";
+  const std::string file = write_matrix(folder, small_matrix());
+  begin_study(file, out);
+  const std::string matrix = bytes_of(out + "/matrix.json");
+  std::optional<FolderGuard> guard(std::in_place, out);
+  fs::remove(out + "/matrix.json");
+  const pid_t by_folder =
+      start_decant({"matrix", "table", out}, "/dev/null", folder / "folder.txt");
+  const pid_t by_file =
+      start_decant({"matrix", "table", file, "--out", out}, "/dev/null", folder / "file.txt");
+  const std::string said = str("notice: ", out, ": waiting for another process that plans it anew");
+  for (const char* name : {"folder.txt", "file.txt"})
+    wait_until(
+        [&] { return fs::exists(folder / name) && contains(bytes_of(folder / name), said); });
+  write_bytes(out + "/matrix.json", matrix);
+  guard.reset();
+  CHECK(wait_for(by_folder) == 2);
+  CHECK(wait_for(by_file) == 2);
+  for (const char* name : {"folder.txt", "file.txt"})
+    CHECK(contains(bytes_of(folder / name), "expected a study with jobs that are done, got none"));
 }

@@ -43,9 +43,9 @@ def decant(*words):
 
 
 def check(name, error, allowed):
-    verdict = "ok" if error <= allowed else "FAILED"
-    print(f"{verdict:7}{name}: off by {error:.3g}, allowed {allowed:.3g}", flush=True)
-    if error > allowed:
+    ok = error <= allowed  # nan is not
+    print(f"{'ok' if ok else 'FAILED':7}{name}: off by {error:.3g}, allowed {allowed:.3g}", flush=True)
+    if not ok:
         FAILED.append(name)
 
 
@@ -107,10 +107,10 @@ def check_onnx(folder, network):
     """SMP's folder, read by us, exported: what our network computes, in a runtime of others."""
     exported = folder / "net.onnx"
 
-    def export(side):
-        decant("export", network.folder, "--out", exported, *(["--size", side] if network.of_one_size else []))
+    def export(*size):
+        decant("export", network.folder, "--out", exported, *size)
 
-    export(64)
+    export(*(["--size", 64] if network.of_one_size else []))
     if onnx:
         onnx.checker.check_model(str(exported), full_check=True)
     if not ort:
@@ -122,7 +122,7 @@ def check_onnx(folder, network):
     padded = torch.nn.functional.pad(torch.from_numpy(odd), (0, -width % network.stride, 0, -height % network.stride))
     there = logits(network.model, padded)[:, :, :height, :width]
     if network.of_one_size:
-        export(45)
+        export("--size", 45)
     check(f"{network.name}: an image of {height} x {width}, padded inside",
           np.abs(run_onnx(exported, odd) - there).max() / spread(there), 1e-4)
 
@@ -193,13 +193,17 @@ def check_arrays(folder):
 
 
 def main():
+    words = sys.argv[2:]
+    for word in words:
+        if not any(word in "/".join(network) for network in NETWORKS):
+            sys.exit(f"NETWORK: expected a part of {', '.join(map('/'.join, NETWORKS))}, got {word}")
+    asked = [network for network in NETWORKS if any(word in "/".join(network) for word in words or [""])]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         if torch and np and smp and st:
-            for i, (arch, encoder) in enumerate(NETWORKS):
-                if not any(part in f"{arch}/{encoder}" for part in sys.argv[2:] or [""]):
-                    continue
-                network = Network(folder, arch, encoder, 1 + i % 3)
+            for arch, encoder in asked:
+                classes = 1 + NETWORKS.index((arch, encoder)) % 3
+                network = Network(folder, arch, encoder, classes)
                 check_onnx(folder, network)
                 check_files(folder, network)
             if ort:
