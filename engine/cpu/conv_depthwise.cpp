@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <deque>
 
 #include "engine/core/parallel.h"
 #include "engine/cpu/conv_cases.h"
@@ -117,8 +118,10 @@ class PhaseGradients {
     if (dx == nullptr) std::fill_n(w_.data(), size(), 0.0F);
   }
 
+  int64_t tasks() const { return slots_ * parts_; }
+  void run(int64_t task) { run(task / parts_, task % parts_); }
+  /// After all tasks.
   void add(const ConvShape& s, float* dw) {
-    parallel_for(slots_ * parts_, [&](int64_t task) { run(task / parts_, task % parts_); });
     parallel_ranges(g_.c, kPartChannels,
                     [&](int64_t begin, int64_t end) { merge(s, begin, end, dw); });
   }
@@ -243,12 +246,21 @@ void depthwise_input_gradient(const ConvShape& s, const float* dy, const float* 
 void depthwise_gradients(const ConvShape& s, const Source& x, const Source& dy, const float* w,
                          float* dx, float* dw) {
   std::fill_n(dw, s.c_out * s.kh * s.kw, 0.0F);  // of taps that no pixel is read through
-  for (const Gather& g : gather_input_gradient(s)) {
+  const std::vector<Gather> gathers = gather_input_gradient(s);
+  std::deque<PhaseGradients> phases;
+  int64_t tasks = 0;
+  for (const Gather& g : gathers) {
     if (!g.taps.empty())
-      PhaseGradients(g, s, x, dy, w, dx).add(s, dw);
+      tasks = std::max(tasks, phases.emplace_back(g, s, x, dy, w, dx).tasks());
     else if (dx != nullptr)
       run(g, dy, nullptr, nullptr, PointwiseKind::none, nullptr, dx);
   }
+  // Phases take turns slot by slot: the lines of x, dy and dx that they share stay in the cache.
+  parallel_for(tasks, [&](int64_t task) {
+    for (PhaseGradients& phase : phases)
+      if (task < phase.tasks()) phase.run(task);
+  });
+  for (PhaseGradients& phase : phases) phase.add(s, dw);
 }
 
 }  // namespace decant::cpu
