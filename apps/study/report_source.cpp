@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <set>
 
 #include "apps/command.h"
@@ -203,10 +204,15 @@ bool is_study(const fs::path& path) {
 
 Report report_of_study(const fs::path& path, const MeasuredData& data) {
   const fs::path folder = fs::is_directory(path) ? path : path.parent_path();
-  const bool collected = folder != path || fs::exists(folder / "results.json");
-  Report report{.results = collected ? read_results(path) : collect(open_study(folder))};
+  const bool collecting = folder == path && is_begun(folder);
+  const std::optional<Study> study =
+      is_begun(folder) ? open_guarded(folder) : std::optional<Study>();
+  Report report{.results = collecting ? collect(*study) : read_results(path)};
   check(!report.results.runs.empty(), path.string(), ": expected the results of runs, got none");
-  if (collected && is_begun(folder)) remark_newer_jobs(report, open_study(folder));
+  if (collecting && !is_kept(*study))
+    report.remarks.push_back(str("The folder of the study cannot be written: its results.json may ",
+                                 "be of fewer jobs than this page."));
+  if (!collecting && study) remark_newer_jobs(report, *study);
   add_files(report, folder, data);
   return report;
 }
