@@ -169,17 +169,28 @@ TEST_CASE("matrix: times of answers are of one machine and one program; builds a
   const std::string here = times.begin().key();
   CHECK(contains(here, ", decant " + first.program));
   CHECK(here.starts_with(*first.timed_on));
-  times[here]["student"] = 1234.5;
+  const std::string small = "thin_unet:width=4,depth=4 at 32";
+  const std::string large = "thin_unet:width=8,depth=4 at 32";
+  CHECK(times[here].size() == 2);  // of three cells: two are one network
+  times[here][small] = 1234.5;
   write_bytes(file, times.dump());
   const Words table = {"matrix", "table", out, "--threads", "1"};
   REQUIRE(decant::apps::decant(table).code == 0);
   CHECK(read_results(out).cell("student").latency_ms == 1234.5);  // measured once
+  CHECK(read_results(out).cell("L_KLD").latency_ms == 1234.5);    // the same network
+  CHECK(read_results(out).cell("teacher_strong").latency_ms < 1234.5);
   write_bytes(file, Json({{"elsewhere, decant 0", times[here]}}).dump());
   REQUIRE(decant::apps::decant(table).code == 0);
   CHECK(read_results(out).cell("student").latency_ms < 1234.5);  // of this machine, again
   times = Json::parse(bytes_of(file));
   CHECK(times.size() == 2);
-  CHECK(times["elsewhere, decant 0"]["student"] == 1234.5);
+  CHECK(times["elsewhere, decant 0"][small] == 1234.5);
+  for (const std::string cut : {"[]", "{\"elsewhere\": {\"L_", "{\"elsewhere\": 3}"}) {
+    CAPTURE(cut);
+    write_bytes(file, cut);
+    REQUIRE(decant::apps::decant(table).code == 0);  // nothing is lost but times
+    CHECK(Json::parse(bytes_of(file)).begin().value().contains(small));
+  }
 
   // Times under load are no times, and a run whose folder is gone still has its figures.
   fs::remove(file);
@@ -190,16 +201,17 @@ TEST_CASE("matrix: times of answers are of one machine and one program; builds a
   CHECK(std::isnan(read_results(out).cell("L_KLD").latency_ms));
   CHECK_FALSE(fs::exists(file));
   fs::remove(out + "/runs/split0/student.lock");
-  fs::rename(out + "/runs/split0/student", out + "/away");
+  fs::rename(out + "/runs/split0/teacher_strong", out + "/away");
   REQUIRE(decant::apps::decant(table).code == 0);
-  CHECK(std::isnan(read_results(out).cell("student").latency_ms));
+  CHECK(std::isnan(read_results(out).cell("teacher_strong").latency_ms));
   CHECK(read_results(out).cell("L_KLD").latency_ms > 0);
   times = Json::parse(bytes_of(file));
-  times.begin().value()["L_KLD"] = 1234.5;
+  CHECK_FALSE(times.begin().value().contains(large));
+  times.begin().value()[small] = 1234.5;
   write_bytes(file, times.dump());
-  fs::rename(out + "/away", out + "/runs/split0/student");
+  fs::rename(out + "/away", out + "/runs/split0/teacher_strong");
   REQUIRE(decant::apps::decant(table).code == 0);
-  CHECK(read_results(out).cell("student").latency_ms > 0);
+  CHECK(read_results(out).cell("teacher_strong").latency_ms > 0);
   CHECK(read_results(out).cell("L_KLD").latency_ms < 1234.5);  // all in one go
 
   const std::string provenance = out + "/runs/split0/student.provenance.json";
@@ -258,6 +270,8 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
   const Result same = decant::apps::decant({"verify", run, "--tolerance", "0"});
   INFO(same.out, same.err);
   CHECK(same.code == 0);
+  CHECK(contains(same.out, "ok    largest difference of an image's Dice: none\n"));
+  CHECK(contains(same.out, "\nverified: it is what it recorded, in "));
   const std::string beside = bytes_of(run + ".provenance.json");
   Json other = Json::parse(beside);
   CHECK(other.at("init_digest") == 0);
@@ -266,12 +280,17 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
   const Result changed = decant::apps::decant({"verify", run, "--tolerance", "0"});
   CHECK(changed.code == 1);
   CHECK(contains(changed.out, "DIFFERS  files of all images and masks"));
+  CHECK(contains(changed.out, "\nNOT verified: 1 of "));
   write_bytes(run + ".provenance.json", beside);
   std::string recorded = bytes_of(run + ".json");
   Json json = Json::parse(recorded);
-  json["runs"][0]["images"][0]["dice"] = 2;
+  const double dice = json["runs"][0]["images"][0]["dice"];
+  json["runs"][0]["images"][0]["dice"] = dice > 0.5 ? 0 : 1;
   write_bytes(run + ".json", json.dump());
   CHECK(decant::apps::decant({"verify", run}).code == 1);
+  write_bytes(run + ".json", recorded.substr(0, recorded.size() / 2));  // cut
+  CHECK(contains(refused({"matrix", "table", out}),
+                 "; where this file is removed, matrix run does its job again"));
   json["runs"] = Json::array();
   write_bytes(run + ".json", json.dump());
   CHECK(
@@ -279,10 +298,6 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
                "L_KLD.json: expected the results of one run of one cell, got 0 runs and 1 cells"));
   CHECK(contains(refused({"matrix", "table", out}), "L_KLD.json: expected the results of one run"));
   write_bytes(run + ".json", recorded);
-  write_bytes(out + "/latency.json", "[]");
-  CHECK(contains(refused({"matrix", "table", out}),
-                 "latency.json: expected {\"machine\": {\"cell\": milliseconds}}, got []"));
-  fs::remove(out + "/latency.json");
   const std::string kept = bytes_of(provenance);
   write_bytes(provenance, "[]");
   CHECK(contains(refused({"matrix", "table", out}),
@@ -291,8 +306,20 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
   Json emptied = Json::parse(bytes_of(out + "/results.json"));
   emptied["runs"] = Json::array();
   write_bytes(out + "/results.json", emptied.dump());
-  CHECK(contains(refused({"report", out, "--out", folder / "page.html"}),
+  const std::string page = folder / "page.html";
+  CHECK(contains(refused({"report", out + "/results.json", "--out", page}),
                  "expected the results of runs, got none"));
+  // A page is of what is there by now, whatever results.json was of.
+  fs::remove(out + "/runs/split1/L_KLD.json");
+  write_bytes(out + "/results.json", "{\"schema\": \"decant-res");
+  REQUIRE(decant::apps::decant({"report", out, "--out", page, "--threads", "1"}).code == 0);
+  CHECK(contains(bytes_of(page), "5 of 6 jobs done"));
+  CHECK(read_results(out).runs.size() == 5);
+  CHECK(contains(refused({"report", file, "--out", page}),
+                 "study.json: expected run folders or the folder of a study, got a file of JSON"));
+  const Words again = {"matrix", "run", out, "--threads", "1", "--job"};
+  const Result early = decant::apps::decant(again + Words{"split0/student"});
+  CHECK(early.out == "split0/student: done already\n");
   write_bytes(run + ".json", "{}");
   CHECK(contains(refused({"verify", run}), "schema: expected \"decant-results-1\""));
 }
@@ -322,6 +349,19 @@ TEST_CASE("matrix: images that changed since a study began stop it before a job 
   }
   write_bytes(image, before);
   CHECK(decant::apps::decant(run + Words{"--job", "split0/student"}).code == 0);
+}
+
+TEST_CASE("matrix: relative paths begin at the folder of the study's file") {
+  const TemporaryFolder folder;
+  Json matrix = small_matrix();
+  matrix["data"] = "data";
+  matrix["splits"] = "folds/mine.json";
+  matrix["train"]["init"] = "encoder=weights.safetensors";
+  const Matrix read = read_matrix(write_matrix(folder, matrix));
+  CHECK(read.data == folder / "data");
+  CHECK(read.splits == folder / "folds/mine.json");
+  CHECK(read.train["init"] == "encoder=" + (folder / "weights.safetensors"));
+  CHECK(read_matrix(write_matrix(folder, small_matrix())).splits == "random:2:0.6:0.2");
 }
 
 TEST_CASE("matrix: a study is frozen: its settings are written out, its files named once") {
@@ -528,6 +568,20 @@ TEST_CASE("matrix: what is wrong in a study's file is one clear line") {
   bad = small_matrix();
   bad["presets"] = Json::array({{{"name", "L.provenance"}, {"preset", "L_KLD"}}});
   CHECK(contains(refused(folder, bad), "that is no file's, got \"L.provenance\""));
+  bad = small_matrix();
+  bad["splits"] = "";
+  CHECK(contains(refused(folder, bad), "study.json: splits: expected words as of --split"));
+  bad["splits"] = "random:1000000:14:5";
+  CHECK(contains(refused(folder, bad), "split: expected 1 .. 1000 as K, got 1000000 in"));
+  bad = small_matrix();
+  bad["train"]["epochs"] = 0;  // named where it was written, not where it was noticed
+  CHECK(contains(refused(folder, bad), "study.json: train: epochs: expected "));
+  bad = small_matrix();
+  bad["teacher"]["optim.lr"] = -1;
+  CHECK(contains(refused(folder, bad), "study.json: teacher: optim.lr: expected "));
+  bad = small_matrix();
+  bad["axes"] = {{"batch", {4, 0}}};
+  CHECK(contains(refused(folder, bad), "study.json: axes: batch: expected "));
   CHECK_FALSE(fs::exists(folder / "out"));  // nothing was begun
 
   const std::string file = write_matrix(folder, small_matrix());
@@ -585,6 +639,21 @@ TEST_CASE("matrix: job arrays for Slurm wait for the teachers of their split") {
   CHECK(bytes_of(jobs + "/teachers.txt") == "split0/teacher_strong\nsplit1/teacher_strong\n");
   CHECK(contains(bytes_of(jobs + "/teachers.sbatch"), " --job "));
   CHECK(bytes_of(jobs + "/teachers.sbatch").ends_with("\" ${DECANT_WORDS:-}\n"));
+
+  CHECK(contains(bytes_of(jobs + "/teachers.sbatch"), "--output=%x-%A_%a.log\n"));
+  CHECK(contains(bytes_of(jobs + "/table.sbatch"), "--output=%x-%j.log\n"));
+  const Words plan = {"matrix", "plan", file, "--steps", "0", "--out", folder / "out", "--slurm"};
+  CHECK(contains(refused(plan + Words{""}), "slurm: expected a folder, got none"));
+  // Of jobs that are done no element is handed in.
+  fs::create_directories(folder / "out/runs/split0");
+  write_bytes(folder / "out/runs/split0/teacher_strong.json", "{}");
+  REQUIRE(decant::apps::decant(plan + Words{jobs}).code == 0);
+  CHECK(bytes_of(jobs + "/teachers.txt") == "split1/teacher_strong\n");
+  CHECK(contains(bytes_of(jobs + "/submit.sh"),
+                 "distilled_split1=$(sbatch --parsable --array=1-1 "
+                 "--dependency=afterok:${teachers}_1 "));
+  CHECK(contains(bytes_of(jobs + "/submit.sh"),
+                 "distilled_split0=$(sbatch --parsable --array=1-1 \"$@\" "));
 
   Json named = small_matrix();
   named["name"] = "a_b & <c> %d|e\n#SBATCH --exclusive 'x'";
