@@ -167,7 +167,7 @@ Exit table(const MatrixOptions& options) {
   const Study study = find_study(options);
   note_lost_runs(study);
   const Results results = collect(study);
-  if (!is_kept(study))
+  if (!is_kept(study.folder))
     std::cerr << "notice: " << study.folder.string()
               << " cannot be written: this table is not kept there as results.json\n";
   std::cout << table_text(results, options.format);

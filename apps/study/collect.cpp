@@ -1,8 +1,5 @@
 #include "apps/study/collect.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -127,7 +124,7 @@ void add_latencies(const Study& study, Results& results) {
   const auto is_held = [&](const Job& job) {
     return JobLock::holder(study.file(job, ".lock")).has_value();
   };
-  if (is_kept(study) && std::ranges::any_of(runs, is_missing) &&
+  if (is_kept(study.folder) && std::ranges::any_of(runs, is_missing) &&
       std::ranges::none_of(study.jobs, is_held)) {
     for (const auto& [network, run] : runs) here[network] = latency_ms(load_trained(run));
     write_file_atomically(file, known.dump(1) + "\n");
@@ -178,10 +175,6 @@ std::vector<TableRow> table_of(const Results& results) {
   return table;
 }
 
-bool is_kept(const Study& study) {
-  return ::faccessat(AT_FDCWD, study.folder.c_str(), W_OK, AT_EACCESS) == 0;
-}
-
 Results collect(const Study& study) {
   Results results{.program = study.program,
                   .name = study.matrix.name,
@@ -205,7 +198,7 @@ Results collect(const Study& study) {
     add_latencies(study, results);
     results.table = table_of(results);
   };
-  if (!is_kept(study)) {
+  if (!is_kept(study.folder)) {
     finish();
     return results;
   }

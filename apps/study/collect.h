@@ -15,9 +15,6 @@ namespace decant::apps {
 /// Throws Error where no job is done, or naming a record of one that cannot be read.
 Results collect(const Study& study);
 
-/// Whether the study's folder can be written.
-bool is_kept(const Study& study);
-
 /// The rows of the table, from cells and runs: one for each cell with runs.
 ///
 /// Dice is that of images with a lesion. An image that was tested several times (in several random

@@ -62,7 +62,8 @@ double bench(const std::string& what, const KindOfJob& kind, const TrainConfig& 
 EpochTime timed(const Study& study, const Job& job, int64_t steps, int threads) {
   const KindOfJob kind = kind_of(study, job);
   const TrainConfig& config = study.cell_of(job).config;
-  const fs::path scratch = study.folder / str("timing.", ::getpid());
+  const fs::path place = is_kept(study.folder) ? study.folder : fs::temp_directory_path();
+  const fs::path scratch = place / str("timing.", ::getpid());
   const double step =
       bench(kind.teacher.empty() ? "train" : "distill", kind, config, steps, threads, scratch);
   const double answer = bench("infer", kind, config, steps, threads, scratch);

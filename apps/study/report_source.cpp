@@ -209,7 +209,7 @@ Report report_of_study(const fs::path& path, const MeasuredData& data) {
       is_begun(folder) ? open_guarded(folder) : std::optional<Study>();
   Report report{.results = collecting ? collect(*study) : read_results(path)};
   check(!report.results.runs.empty(), path.string(), ": expected the results of runs, got none");
-  if (collecting && !is_kept(*study))
+  if (collecting && !is_kept(folder))
     report.remarks.push_back(str("The folder of the study cannot be written: its results.json may ",
                                  "be of fewer jobs than this page."));
   if (!collecting && study) remark_newer_jobs(report, *study);

@@ -1,6 +1,7 @@
 // A study: planned, run by one or several processes, killed and continued, its table.
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -9,9 +10,11 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <iostream>
 #include <set>
 #include <thread>
 
+#include "apps/command.h"
 #include "apps/study/collect.h"
 #include "apps/study/estimate.h"
 #include "apps/study/job_lock.h"
@@ -369,7 +372,7 @@ TEST_CASE("matrix: a study is frozen: its settings are written out, its files na
   Json matrix = small_matrix();
   matrix["splits"] = "random:1:0.6:0.2";
   matrix["teacher"]["init"] = "encoder=weights.safetensors";
-  write_bytes(folder / "weights.safetensors", "weights");
+  fs::copy(trained() + "/best.safetensors", folder / "weights.safetensors");
   matrix["student"]["model"] = "teachers/run";
   fs::create_directories(folder.path() / "teachers");
   fs::copy(trained(), folder / "teachers/run", fs::copy_options::recursive);
@@ -503,7 +506,7 @@ TEST_CASE("matrix: a job that fails is named, the others are done") {
   Json matrix = small_matrix();
   matrix["splits"] = "random:1:0.6:0.2";
   matrix["teacher"]["init"] = "encoder=" + (folder / "damaged.safetensors");
-  write_bytes(folder / "damaged.safetensors", "weights");
+  fs::copy(trained() + "/state.safetensors", folder / "damaged.safetensors");  // of no network
   const std::string out = folder / "study";
   const std::string message = refused(run_words(write_matrix(folder, matrix), out));
   CHECK(contains(message, "1 of 3 jobs failed, the first split0/teacher_strong"));
@@ -582,6 +585,10 @@ TEST_CASE("matrix: what is wrong in a study's file is one clear line") {
   bad = small_matrix();
   bad["axes"] = {{"batch", {4, 0}}};
   CHECK(contains(refused(folder, bad), "study.json: axes: batch: expected "));
+  bad = small_matrix();
+  bad["student"]["init"] = "network=" + (folder / "one.safetensors");
+  write_bytes(folder / "one.safetensors", "w");
+  CHECK(contains(refused(folder, bad), "study.json: student: init: "));
   CHECK_FALSE(fs::exists(folder / "out"));  // nothing was begun
 
   const std::string file = write_matrix(folder, small_matrix());
@@ -595,6 +602,83 @@ TEST_CASE("matrix: what is wrong in a study's file is one clear line") {
   CHECK(contains(refused({"matrix", "paln", folder / "out"}), "did you mean \"plan\"?"));
   CHECK(contains(refused({"matrix", "table", folder / "out", "--format", "html"}),
                  "format: expected text"));
+}
+
+TEST_CASE("matrix: a folder that holds something else is no place for a study") {
+  const TemporaryFolder folder;
+  Json matrix = small_matrix();
+  matrix["data"] = folder / "data";
+  fs::copy(phantoms(), folder / "data", fs::copy_options::recursive);
+  const std::string file = write_matrix(folder, matrix);
+  const auto said = [&](const std::string& out) {
+    const auto before = contents(out);
+    const std::string message = refused({"matrix", "plan", file, "--steps", "0", "--out", out});
+    CHECK(contents(out) == before);
+    return message;
+  };
+  CHECK(contains(said(folder / "data"), "which holds its images"));
+  fs::copy(trained(), folder / "run", fs::copy_options::recursive);
+  CHECK(contains(said(folder / "run"), "which holds best.safetensors"));
+  fs::create_directories(folder.path() / "pairs/masks");
+  CHECK(contains(said(folder / "pairs"), "which holds masks"));
+}
+
+TEST_CASE("matrix: a study under another name is the same") {
+  const TemporaryFolder folder;
+  const std::string out = folder / "study";
+  Json matrix = small_matrix();
+  begin_study(write_matrix(folder, matrix), out);
+  matrix["name"] = "renamed";
+  matrix["train"]["epochs"] = 3;
+  CHECK(begin_study(write_matrix(folder, matrix), out).changes ==
+        "train.epochs: 2, now 3; name: \"small\", now \"renamed\"");
+  write_bytes(out + "/latency.json", "{}");  // as if jobs had run
+  matrix["name"] = "renamed again";
+  CHECK(begin_study(write_matrix(folder, matrix), out).matrix.name == "renamed");
+  matrix["train"]["epochs"] = 2;
+  CHECK_THROWS_WITH_AS(begin_study(write_matrix(folder, matrix), out),
+                       doctest::Contains("train.epochs: expected 3 as in the study"), Error);
+}
+
+TEST_CASE("matrix: a study's folder that cannot be written can be read") {
+  if (geteuid() != 0) {
+    MESSAGE("not shown: only root can become the user of somebody else's folder");
+    return;
+  }
+  const TemporaryFolder folder;
+  fs::permissions(folder.path(), fs::perms(0755));
+  Json matrix = small_matrix();
+  matrix["splits"] = "random:1:0.6:0.2";
+  matrix["train"]["epochs"] = 1;
+  const std::string out = folder / "study";
+  REQUIRE(decant::apps::decant(run_words(write_matrix(folder, matrix), out)).code == 0);
+  fs::remove(out + "/results.json");
+  fs::permissions(out + "/.guard", fs::perms(0644));
+  const auto before = contents(out);
+  const std::string said = folder / "said";
+  fs::create_directory(said);
+  fs::permissions(said, fs::perms(0777));
+  const auto as_nobody = [&](const Words& words) {
+    std::cout << std::flush;  // else the child would write it too
+    const pid_t process = fork();
+    if (process == 0) {
+      if (seteuid(65534) != 0) _exit(3);
+      dup2(open((said + "/err").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), STDERR_FILENO);
+      dup2(open((said + "/out").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), STDOUT_FILENO);
+      const int code = run_program(words);
+      std::cout << std::flush;
+      _exit(code);
+    }
+    CHECK(wait_for(process) == 0);
+    return bytes_of(said + "/err");
+  };
+  CHECK(contains(as_nobody({"matrix", "table", out}), "cannot be written: this table is not kept"));
+  CHECK(contains(bytes_of(said + "/out"), "small. Dice on "));
+  as_nobody({"matrix", "plan", out, "--slurm", said + "/jobs"});
+  CHECK(fs::exists(said + "/jobs/submit.sh"));
+  as_nobody({"report", out, "--out", said + "/page.html"});
+  CHECK(contains(bytes_of(said + "/page.html"), "The folder of the study cannot be written"));
+  CHECK(contents(out) == before);
 }
 
 TEST_CASE("matrix: a flag that its action does not take is an error, not forgotten") {
