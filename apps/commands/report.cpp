@@ -24,7 +24,7 @@ struct ReportOptions {
     v("layout", layout, "auto, manifest, busi, udiat or folders", "--layout");
     v("split", split, "train, val, test or all; without, test where the runs have one, or val",
       "--split");
-    v("threads", threads, "0 takes what the machine has", "--threads");
+    v("threads", threads, "0 takes what this process may run on", "--threads");
   }
 };
 

@@ -28,7 +28,7 @@ struct VerifyOptions {
     v("data", data, "data set; without, where the run found it", "--data");
     v("tolerance", tolerance, "largest difference of a figure that is none; 0: to the bit",
       "--tolerance");
-    v("threads", threads, "0 takes what the machine has", "--threads");
+    v("threads", threads, "0 takes what this process may run on", "--threads");
   }
 };
 
