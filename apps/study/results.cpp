@@ -247,7 +247,8 @@ std::string references_text(const Results& results) {
   if (!students.empty()) {
     text += text.empty() ? "" : "; ";
     text += "\"to student\" is against ";
-    text += students.size() == 1 ? *students.begin() : "the same network alone";
+    text += students.size() == 1 ? *students.begin()
+                                 : "the same network alone, a teacher's against the first";
   }
   return text.empty() ? "" : text + ".";
 }
