@@ -68,11 +68,9 @@ class Verdict {
 
   /// In words, at the end.
   Exit exit() const {
-    if (differ_ == 0)
-      std::cout << "verified: it is what it recorded, in " << agree_ << " points\n";
-    else
-      std::cout << "NOT verified: " << differ_ << " of " << agree_ + differ_
-                << " points differ from what it recorded\n";
+    const int all = agree_ + differ_;
+    std::cout << (differ_ == 0 ? "verified: " : "NOT verified: ") << agree_ << " of " << all
+              << " agree with what was recorded\n";
     return differ_ == 0 ? Exit::done : Exit::check_failed;
   }
 

@@ -121,8 +121,12 @@ std::string summary_section(const Report& report, const StudyView& view) {
         const std::string mine = two_digits(best->latency_ms);
         const std::string other = two_digits(teacher->latency_ms);
         // Of the figures as they are shown: what stands beside them agrees with them.
-        all.push_back({"Faster than the teacher", times_text(std::stod(other) / std::stod(mine)),
-                       str(mine, " ms per image instead of ", other)});
+        const double ratio = std::stod(other) / std::stod(mine);
+        const std::string times = times_text(std::max(ratio, 1 / ratio));
+        const char* name = times == times_text(1) ? "As fast as the teacher"
+                           : ratio > 1            ? "Faster than the teacher"
+                                                  : "Slower than the teacher";
+        all.push_back({name, times, str(mine, " ms per image instead of ", other)});
       }
     }
     html += cards(all);

@@ -177,7 +177,7 @@ std::vector<std::string> add_teachers(std::vector<MeasuredRun>& runs, const Meas
     try {
       check(fnv1a64(read_bytes(checkpoint)) == runs[i].notes.teacher_digest, teacher,
             ": expected the checkpoint that ", runs[i].name, " learned from, got another by now");
-      runs.push_back(measure_run(teacher, data, &runs.front()));
+      runs.push_back(measure_run(teacher, data, runs));
       found.push_back(teacher);
     } catch (const Error& error) {  // nobody has asked for it
       remarks.push_back(str("A teacher is left out: ", error.what()));
