@@ -651,7 +651,11 @@ TEST_CASE("matrix: a study's folder that cannot be written can be read") {
   matrix["splits"] = "random:1:0.6:0.2";
   matrix["train"]["epochs"] = 1;
   const std::string out = folder / "study";
-  REQUIRE(decant::apps::decant(run_words(write_matrix(folder, matrix), out)).code == 0);
+  const Result whole =
+      decant::apps::decant(run_words(write_matrix(folder, matrix), out) + Words{"--workers", "3"});
+  REQUIRE(whole.code == 0);
+  // Of jobs that end at a time each is counted in its own line.
+  for (const char* count : {"\n1/3  ", "\n2/3  ", "\n3/3  "}) CHECK(contains(whole.out, count));
   fs::remove(out + "/results.json");
   fs::permissions(out + "/.guard", fs::perms(0644));
   const auto before = contents(out);
