@@ -219,13 +219,14 @@ Command matrix_command() {
       "  decant matrix run night --shard 1/4\n"
       "  decant matrix table night --format latex\n"
       "  decant matrix plan study.json --out night --slurm jobs\n"
-      "study.json, whose relative paths begin at its folder: {\"data\": DIR, \"splits\": "
+      "study.json: {\"data\": DIR, \"splits\": "
       "\"kfold:5:test\", \"seeds\": [0],\n"
       "  \"train\": {\"epochs\": 100}, \"teacher\": {\"model\": \"unet/resnet18\"},\n"
       "  \"student\": {\"model\": \"thin_unet\"}, \"presets\": [\"L_KLD\", \"HReg_MSE\"],\n"
       "  \"axes\": {\"distill.spec.temperature\": {\"values\": [1, 4], \"presets\": "
       "[\"L_KLD\"]}}}\n"
-      "What it leaves out is the paper's. A study that was stopped, or killed, goes on with run.\n",
+      "What it leaves out is the paper's; relative paths begin at its folder. A study that was "
+      "stopped, or killed, goes on with run.\n",
       run);
 }
 

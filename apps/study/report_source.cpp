@@ -204,9 +204,13 @@ bool is_study(const fs::path& path) {
 
 Report report_of_study(const fs::path& path, const MeasuredData& data) {
   const fs::path folder = fs::is_directory(path) ? path : path.parent_path();
-  const bool collecting = folder == path && is_begun(folder);
-  const std::optional<Study> study =
-      is_begun(folder) ? open_guarded(folder) : std::optional<Study>();
+  std::optional<Study> study;
+  if (is_begun(folder)) study = open_guarded(folder);
+  // Where only figures were kept, without the records that they were made of, these stand.
+  const bool only_figures =
+      study && fs::exists(folder / "results.json") &&
+      std::ranges::none_of(study->jobs, [&](const Job& job) { return study->done(job); });
+  const bool collecting = study && folder == path && !only_figures;
   Report report{.results = collecting ? collect(*study) : read_results(path)};
   check(!report.results.runs.empty(), path.string(), ": expected the results of runs, got none");
   if (collecting && !is_kept(folder))

@@ -12,6 +12,7 @@
 #include "apps/console.h"
 #include "apps/study/html.h"
 #include "apps/study/report_page.h"
+#include "apps/study/study.h"
 #include "engine/core/rng.h"
 #include "tests/apps/page_reader.h"
 #include "tests/apps/small_matrix.h"
@@ -192,6 +193,17 @@ TEST_CASE("the page of a study shows the figures of its results.json") {
   CHECK(dots.count("pretend3: 12.500") == 1);
   CHECK(dots.count("pretend1: 0.500") == 2);
   CHECK(std::ranges::none_of(dots, [](const auto& dot) { return dot.starts_with("pretend0"); }));
+}
+
+TEST_CASE("where only figures of a study were kept, the page is of them") {
+  const TemporaryFolder folder;
+  const std::string out = folder / "study";
+  begin_study(write_matrix(folder, small_matrix()), out);
+  write_bytes(out + "/results.json", to_json(small_study("kept")).dump());
+  const Result result = report({out}, folder / "page.html");
+  CAPTURE(result.err);
+  REQUIRE(result.code == 0);
+  CHECK(bytes_of(folder / "page.html").find("Best distilled: L_kld") != std::string::npos);
 }
 
 TEST_CASE("a page calls no network the best that does not beat the student alone") {
