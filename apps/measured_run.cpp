@@ -25,7 +25,8 @@ std::vector<std::string> finished_runs(const std::vector<std::string>& paths) {
 }
 
 MeasuredRun measure_run(const std::string& path, const MeasuredData& data,
-                        const MeasuredRun* beside) {
+                        std::span<const MeasuredRun> before) {
+  const MeasuredRun* beside = before.empty() ? nullptr : before.data();
   const TrainedNetwork trained = load_trained(path);
   MeasuredRun run{.checkpoint = trained.path,
                   .origin = origin_of(trained.path),
@@ -48,7 +49,10 @@ MeasuredRun measure_run(const std::string& path, const MeasuredData& data,
       nn::summarize(*trained.network, trained.notes.size, trained.notes.size);
   run.parameters = summary.parameters;
   run.macs = summary.macs;
-  run.latency_ms = latency_ms(trained);
+  const auto same = std::ranges::find_if(before, [&](const MeasuredRun& other) {
+    return other.network == run.network && other.notes.size == run.notes.size;
+  });
+  run.latency_ms = same == before.end() ? latency_ms(trained) : same->latency_ms;
   std::filesystem::path name(path);
   if (!name.has_filename()) name = name.parent_path();  // "runs/teacher/"
   run.name = name.filename().string();
@@ -58,8 +62,7 @@ MeasuredRun measure_run(const std::string& path, const MeasuredData& data,
 std::vector<MeasuredRun> measure_runs(const std::vector<std::string>& runs,
                                       const MeasuredData& data) {
   std::vector<MeasuredRun> measured;
-  for (const std::string& path : runs)
-    measured.push_back(measure_run(path, data, measured.empty() ? nullptr : measured.data()));
+  for (const std::string& path : runs) measured.push_back(measure_run(path, data, measured));
   return measured;
 }
 

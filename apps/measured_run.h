@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -38,11 +39,13 @@ struct MeasuredRun {
 /// left.
 std::vector<std::string> finished_runs(const std::vector<std::string>& paths);
 
-/// Measures a run folder or a checkpoint at its own size, on the data set of the run `beside` and
-/// on its images, or where there is none on its own; both masks empty is a Dice of 1. Throws Error
-/// where it has no checkpoint, or is asked about other images.
+/// Measures a run folder or a checkpoint at its own size, on the data set of the first of `before`
+/// and on its images, or where there is none on its own; both masks empty is a Dice of 1. The time
+/// of an answer is that of a run before with the same network and size: what two measurements of it
+/// differ by is no difference of the runs. Throws Error where it has no checkpoint, or is asked
+/// about other images.
 MeasuredRun measure_run(const std::string& path, const MeasuredData& data,
-                        const MeasuredRun* beside = nullptr);
+                        std::span<const MeasuredRun> before);
 
 /// All of them, on the images of the first.
 std::vector<MeasuredRun> measure_runs(const std::vector<std::string>& runs,

@@ -19,6 +19,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr int64_t kMostSplits = 1000;
+
 /// Images that must not be separated, as indices into the data set, and how many of each class.
 struct Group {
   std::vector<size_t> members;
@@ -162,21 +164,25 @@ std::vector<std::string> fields_of(std::string_view spec) {
                   "got '", spec, "'"));
 }
 
-int64_t whole_number(const std::string& text, std::string_view spec) {
+// `what` of the spec it is, "TRAIN".
+int64_t whole_number(const std::string& text, std::string_view spec, const char* what,
+                     int64_t most = 1000000) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 1 || value > 1000000)
-    reject(spec);
+  if (error == std::errc::invalid_argument || end != text.data() + text.size()) reject(spec);
+  check(error == std::errc() && value >= 1 && value <= most, "split: expected 1 .. ", most, " as ",
+        what, ", got ", text, " in '", spec, "'");
   return value;
 }
 
 // A number of images, or with a point in it a share of all.
-int64_t image_count(const std::string& text, int64_t all, std::string_view spec) {
-  if (text.find('.') == std::string::npos) return whole_number(text, spec);
+int64_t image_count(const std::string& text, int64_t all, std::string_view spec, const char* what) {
+  if (text.find('.') == std::string::npos) return whole_number(text, spec, what);
   double share = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), share);
-  if (error != std::errc() || end != text.data() + text.size() || share <= 0 || share >= 1)
-    reject(spec);
+  if (error == std::errc::invalid_argument || end != text.data() + text.size()) reject(spec);
+  check(error == std::errc() && share > 0 && share < 1,
+        "split: expected a share between 0 and 1 as ", what, ", got ", text, " in '", spec, "'");
   return std::llround(share * static_cast<double>(all));
 }
 
@@ -184,16 +190,21 @@ std::vector<Split> random_splits(const Dataset& dataset, const std::vector<std::
                                  std::string_view spec, uint64_t seed) {
   if (fields.size() < 3 || fields.size() > 4) reject(spec);
   const auto all = static_cast<int64_t>(dataset.samples.size());
-  const int64_t count = whole_number(fields[1], spec);
-  const int64_t train = image_count(fields[2], all, spec);
+  const int64_t count = whole_number(fields[1], spec, "K", kMostSplits);
+  const int64_t train = image_count(fields[2], all, spec, "TRAIN");
   std::vector<int64_t> sizes = {train, all - train};
+  std::string asked = str(train, " to train");
   if (fields.size() == 4) {
-    const int64_t val = image_count(fields[3], all, spec);
+    const int64_t val = image_count(fields[3], all, spec, "VAL");
     sizes = {train, val, all - train - val};
+    asked += str(", ", val, " to choose by (val)");
   }
-  for (const int64_t size : sizes)
-    check(size >= 1, "split: expected at least one image in every part, got ", size, " in one of '",
-          spec, "' (the data set has ", all, ")");
+  const char* rest = sizes.size() == 3 ? "test" : "val";
+  check(sizes.back() >= 1, "split: expected to leave an image for ", rest, ", got ", all,
+        all == 1 ? " image" : " images", " in the data set, of which '", spec, "' asks for ",
+        asked);
+  check(*std::ranges::min_element(sizes) >= 1, "split: expected an image in every part, got ",
+        asked, " of ", all, " in '", spec, "'");
   const Grouping grouping = group_samples(dataset);
   std::vector<Split> splits;
   splits.reserve(static_cast<size_t>(count));
@@ -209,10 +220,12 @@ std::vector<Split> kfold_splits(const Dataset& dataset, const std::vector<std::s
   if (fields.size() < 2 || fields.size() > 3 || (fields.size() == 3 && fields[2] != "test"))
     reject(spec);
   const auto all = static_cast<int64_t>(dataset.samples.size());
-  const int64_t count = whole_number(fields[1], spec);
+  const int64_t count = whole_number(fields[1], spec, "K", kMostSplits);
   const bool with_test = fields.size() == 3;
-  check(count >= (with_test ? 3 : 2) && count <= all, "split: '", spec, "' expects ",
-        with_test ? 3 : 2, " to ", all, " folds for ", all, " images, got ", count);
+  const int64_t least = with_test ? 3 : 2;
+  check(all >= least, "split: expected at least ", least, " images for '", spec, "', got ", all);
+  check(count >= least && count <= all, "split: expected ", least, " to ", all, " folds of ", all,
+        " images, got ", count, " in '", spec, "'");
   std::vector<int64_t> sizes;
   sizes.reserve(static_cast<size_t>(count));
   for (int64_t k = 0; k < count; ++k) sizes.push_back(all * (k + 1) / count - all * k / count);

@@ -32,7 +32,7 @@ struct SplitSet {
 ///   manifest            the split column of the data set's manifest, for every image
 ///   random:K:TRAIN      K random splits; TRAIN images (or a share such as 0.8) train, the rest val
 ///   random:K:TRAIN:VAL  the rest is test
-///   kfold:K             K folds, each val once
+///   kfold:K             K folds, each val once; K is 1000 at most, of random splits as well
 ///   kfold:K:test        each fold test once and the next one val
 ///   FILE.json           a file that to_json wrote
 ///   "" (or "default")   manifest where it gives every image a split and there are both train and

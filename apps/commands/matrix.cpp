@@ -42,7 +42,8 @@ struct MatrixOptions {
     v("slurm", slurm, "plan: folder to write job arrays for Slurm to", "--slurm");
     v("steps", steps, "plan: training steps to time per kind of job; 0 times none", "--steps");
     v("format", format, "table: text, markdown, latex, csv or json", "--format");
-    v("threads", threads, "of all workers together; 0 takes what the machine has", "--threads");
+    v("threads", threads, "of all workers together; 0 takes what this process may run on",
+      "--threads");
   }
 };
 
@@ -65,7 +66,7 @@ Study find_study(const MatrixOptions& options) {
 void print_jobs(const Study& study, const Shard& shard,
                 const std::map<KindOfJob, EpochTime>& times) {
   std::vector<std::vector<std::string>> table = {
-      {"job", "network", "after", "epochs", "at most", "state"}};
+      {"job", "network", "after", "epochs", "about", "state"}};
   for (const Job& job : jobs_of(study, shard)) {
     const KindOfJob kind = kind_of(study, job);
     const int64_t epochs = study.cell_of(job).config.epochs;
@@ -97,7 +98,7 @@ void print_estimate(const Study& study, const MatrixOptions& options,
     std::cout << "an epoch of " << kind.text() << " at " << kind.size << " x " << kind.size
               << ", batch " << kind.batch << ", " << kind.device << ": " << rounded(time.seconds, 2)
               << " s (from " << time.source << ")\n";
-  std::cout << "left: at most " << duration_text(left) << (known ? "" : " and what was not timed")
+  std::cout << "left: about " << duration_text(left) << (known ? "" : " and what was not timed")
             << ", one job at a time and without stopping early\n";
 }
 
@@ -117,15 +118,21 @@ Exit plan(const MatrixOptions& options) {
   print_estimate(study, options, times);
   note_lost_runs(study);
   if (options.slurm.empty()) return Exit::done;
-  write_slurm(study, options.slurm);
-  std::cout << options.slurm << "/submit.sh hands it in\n";
+  const int64_t elements = write_slurm(study, options.slurm);
+  std::cout << options.slurm << "/submit.sh hands "
+            << (elements == 0 ? "the table in: all jobs are done\n"
+                              : str("in what is to do, ", elements, " of ", study.jobs.size(),
+                                    " jobs, and the table\n"));
   return Exit::done;
 }
 
 Exit run_one(const Study& study, const MatrixOptions& options) {
   check(options.shard.empty(), "expected --shard or --job, got both");
-  switch (run_job(study, study.job(options.job), options.threads, options.steal)) {
+  const Job& job = study.job(options.job);
+  const bool before = study.done(job);
+  switch (run_job(study, job, options.threads, options.steal)) {
     case JobEnd::done:
+      if (before) std::cout << job.name << ": done already\n";
       return Exit::done;
     case JobEnd::interrupted:
       return Exit::interrupted;
@@ -159,7 +166,11 @@ Exit table(const MatrixOptions& options) {
   table_text({}, options.format);  // throws for another word
   const Study study = find_study(options);
   note_lost_runs(study);
-  std::cout << table_text(collect(study), options.format);
+  const Results results = collect(study);
+  if (!is_kept(study.folder))
+    std::cerr << "notice: " << study.folder.string()
+              << " cannot be written: this table is not kept there as results.json\n";
+  std::cout << table_text(results, options.format);
   return Exit::done;
 }
 
@@ -179,6 +190,7 @@ void refuse_others_flags(const MatrixOptions& options, const Arguments& argument
           actions.size() > 1 ? str(" or ", actions.back()) : "", ", which takes it, got matrix ",
           options.action);
   check(!typed("job") || !options.job.empty(), "job: expected a name, got none");
+  check(!typed("slurm") || !options.slurm.empty(), "slurm: expected a folder, got none");
   constexpr std::pair<const char*, const char*> kOneOfTwo[] = {
       {"workers", "job"}, {"shard", "job"}, {"wait", "job"}, {"shard", "slurm"}};
   for (const auto& [flag, other] : kOneOfTwo)
@@ -207,12 +219,14 @@ Command matrix_command() {
       "  decant matrix run night --shard 1/4\n"
       "  decant matrix table night --format latex\n"
       "  decant matrix plan study.json --out night --slurm jobs\n"
-      "study.json: {\"data\": DIR, \"splits\": \"kfold:5:test\", \"seeds\": [0],\n"
+      "study.json: {\"data\": DIR, \"splits\": "
+      "\"kfold:5:test\", \"seeds\": [0],\n"
       "  \"train\": {\"epochs\": 100}, \"teacher\": {\"model\": \"unet/resnet18\"},\n"
       "  \"student\": {\"model\": \"thin_unet\"}, \"presets\": [\"L_KLD\", \"HReg_MSE\"],\n"
       "  \"axes\": {\"distill.spec.temperature\": {\"values\": [1, 4], \"presets\": "
       "[\"L_KLD\"]}}}\n"
-      "What it leaves out is the paper's. A study that was stopped, or killed, goes on with run.\n",
+      "What it leaves out is the paper's; relative paths begin at its folder. A study that was "
+      "stopped, or killed, goes on with run.\n",
       run);
 }
 

@@ -1,5 +1,8 @@
+#include <filesystem>
+
 #include "apps/command.h"
 #include "apps/console.h"
+#include "apps/study/figures.h"
 #include "apps/study/report_source.h"
 #include "engine/io/atomic_file.h"
 
@@ -21,12 +24,17 @@ struct ReportOptions {
     v("layout", layout, "auto, manifest, busi, udiat or folders", "--layout");
     v("split", split, "train, val, test or all; without, test where the runs have one, or val",
       "--split");
-    v("threads", threads, "0 takes what the machine has", "--threads");
+    v("threads", threads, "0 takes what this process may run on", "--threads");
   }
 };
 
 Report read(const ReportOptions& options) {
   const MeasuredData data = {options.data, options.layout, options.split};
+  if (const std::string& first = options.runs.front();
+      first.ends_with(".json") && !is_study(first) && std::filesystem::exists(first))
+    throw Error(str(first,
+                    ": expected run folders or the folder of a study, got a file of JSON; of "
+                    "a study give the folder that matrix plan began (--out)"));
   if (!is_study(options.runs.front())) return report_of_runs(finished_runs(options.runs), data);
   check(options.runs.size() == 1, "expected one study, or several runs, got ", options.runs.front(),
         " and ", options.runs[1]);
@@ -42,8 +50,8 @@ Exit run(ReportOptions& options, const Arguments&) {
   take_threads(options.threads);
   const std::string page = report_page(read(options));
   write_file_atomically(options.out, page);
-  Console().line(str(options.out, ": ", rounded(static_cast<double>(page.size()) / 1e6, 1),
-                     " MB, opens in any browser; for research, not for diagnosis"));
+  Console().line(str(options.out, ": ", bytes_text(page.size()),
+                     ", opens in any browser; for research, not for diagnosis"));
   return Exit::done;
 }
 

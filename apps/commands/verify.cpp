@@ -28,7 +28,7 @@ struct VerifyOptions {
     v("data", data, "data set; without, where the run found it", "--data");
     v("tolerance", tolerance, "largest difference of a figure that is none; 0: to the bit",
       "--tolerance");
-    v("threads", threads, "0 takes what the machine has", "--threads");
+    v("threads", threads, "0 takes what this process may run on", "--threads");
   }
 };
 
@@ -37,31 +37,47 @@ class Verdict {
  public:
   explicit Verdict(double tolerance) : tolerance_(tolerance) {}
 
-  /// `recorded` as it is made, 0 or "", where nothing was.
+  /// `recorded` as it is made, 0 or "", where nothing was. `file`: whose it is, of one.
   template <class T>
-  void digest(const std::string& what, const T& recorded, const T& found) {
+  void digest(const std::string& what, const T& recorded, const T& found,
+              const std::string& file = "") {
     if (recorded == T{}) return say(true, what, "not recorded");
-    say(recorded == found, what, recorded == found ? "as recorded" : "other bytes than recorded");
+    say(recorded == found, what,
+        recorded == found ? "as recorded"
+                          : str("other bytes than recorded", file.empty() ? "" : ", in ", file));
   }
 
   void figure(const std::string& what, double recorded, double found) {
     const double off = std::fabs(found - recorded);
     const bool both_undefined = std::isnan(recorded) && std::isnan(found);
     say(both_undefined || off <= tolerance_, what,
-        off == 0 ? str(rounded(found, 6), ", to the bit")
-                 : str("recorded ", rounded(recorded, 6), ", got ", rounded(found, 6)));
+        both_undefined ? "none, as recorded"
+        : off == 0     ? str(rounded(found, 6), ", to the bit")
+                   : str("recorded ", apps::figure(recorded, 6), ", got ", apps::figure(found, 6)));
+  }
+
+  /// `off`: how far figures are from what was recorded; NaN where one of them is no number.
+  void distance(const std::string& what, double off) {
+    say(off <= tolerance_, what, off == 0 ? "none" : apps::figure(off, 6));
   }
 
   void say(bool agrees, const std::string& what, const std::string& words) {
     std::cout << (agrees ? "ok    " : "DIFFERS  ") << what << ": " << words << "\n";
-    agrees_ = agrees_ && agrees;
+    (agrees ? agree_ : differ_) += 1;
   }
 
-  Exit exit() const { return agrees_ ? Exit::done : Exit::check_failed; }
+  /// In words, at the end.
+  Exit exit() const {
+    const int all = agree_ + differ_;
+    std::cout << (differ_ == 0 ? "verified: " : "NOT verified: ") << agree_ << " of " << all
+              << " agree with what was recorded\n";
+    return differ_ == 0 ? Exit::done : Exit::check_failed;
+  }
 
  private:
   double tolerance_;
-  bool agrees_ = true;
+  int agree_ = 0;
+  int differ_ = 0;
 };
 
 void verify_validation(Verdict& verdict, const TrainedNetwork& trained, const TrainConfig& config,
@@ -83,6 +99,7 @@ void verify_study(Verdict& verdict, const TrainedNetwork& trained, const std::st
   const RunResult recorded = read_one_run(results_file).runs[0];
   std::vector<std::string> ids;
   for (const ImageResult& image : recorded.images) ids.push_back(image.name);
+  if (ids.empty()) return verdict.say(true, str("Dice on images of ", recorded.part), "of none");
   const data::MetricsReport found = measure(trained, dataset, ids);
   double largest = 0;
   double sum = 0;
@@ -93,7 +110,7 @@ void verify_study(Verdict& verdict, const TrainedNetwork& trained, const std::st
   }
   verdict.figure(str("Dice on the ", ids.size(), " images of ", recorded.part),
                  sum / static_cast<double>(ids.size()), found.all.dice.mean);
-  verdict.figure("largest difference of an image's Dice", 0, largest);
+  verdict.distance("largest difference of an image's Dice", largest);
 }
 
 Exit run(VerifyOptions& options, const Arguments&) {
@@ -119,7 +136,8 @@ Exit run(VerifyOptions& options, const Arguments&) {
               << teacher << "\n";
   if (!teacher.empty() && fs::exists(teacher))
     verdict.digest("teacher's checkpoint", trained.notes.teacher_digest,
-                   fnv1a64(read_bytes(find_checkpoint(teacher))));
+                   fnv1a64(read_bytes(find_checkpoint(teacher))),
+                   find_checkpoint(teacher).string());
   else if (!teacher.empty())
     std::cout << "notice: the teacher " << teacher << " is not there and was not compared\n";
   verify_validation(verdict, trained, origin->config, dataset, split);
@@ -128,7 +146,7 @@ Exit run(VerifyOptions& options, const Arguments&) {
   if (fs::exists(provenance)) {
     const Json recorded = read_json_object(provenance);
     verdict.digest("checkpoint", recorded.value("checkpoint_digest", uint64_t{0}),
-                   fnv1a64(read_bytes(trained.path)));
+                   fnv1a64(read_bytes(trained.path)), trained.path.string());
     verdict.digest("files of all images and masks, tested ones too",
                    recorded.value("data_checksum", std::string()), checksum_of(dataset));
   }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <ranges>
 #include <set>
 #include <utility>
 
@@ -106,7 +107,7 @@ std::string line_chart(const LineChart& chart) {
   const bool wide = ys.low > 0 && ys.high > 100 * ys.low;
   const Scale y = wide ? Scale::logarithmic(ys.low, ys.high, kBottom, kTop)
                        : Scale::linear(ys.low, ys.high, kBottom, kTop);
-  const Scale x = Scale::tight(xs.low, xs.high, kLeft, kRight, 7);
+  const Scale x = Scale::whole(xs.low, xs.high, kLeft, kRight, 7);
   Svg svg(chart.text, kWidth, 236);
   svg.grid_upward(y, kLeft, kRight);
   svg.grid_rightward(x, kBottom, kBottom);
@@ -202,11 +203,14 @@ std::string heat_map(const HeatMap& map) {
   for (const auto& row : map.fields)
     for (const auto& field : row)
       if (field) span.add(field->value);
+  const bool alike = rounded(span.low, 3) == rounded(span.high, 3);
+  if (const double missing = map.least_span - (span.high - span.low); !alike && missing > 0)
+    span = {span.low - missing / 2, span.high + missing / 2};
   const std::string low = rounded(span.low, 3);
   const std::string high = rounded(span.high, 3);
   constexpr double kSingle = 0.5;  // the depth of values that do not differ to the eye
   const auto depth = [&](double value) {
-    return low == high ? kSingle : 0.08 + 0.92 * (value - span.low) / (span.high - span.low);
+    return alike ? kSingle : 0.08 + 0.92 * (value - span.low) / (span.high - span.low);
   };
   Svg svg(map.text, kWidth, bottom + 34);
   const auto left_of = [&](size_t column) {
@@ -238,7 +242,7 @@ std::string heat_map(const HeatMap& map) {
     }
   }
   if (!span.empty()) {
-    const int steps = low == high ? 1 : 5;
+    const int steps = alike ? 1 : 5;
     if (steps > 1) svg.text(kLeft - 10, bottom + 25, low, "tick end");
     for (int i = 0; i < steps; ++i) {
       const double at = span.low + (span.high - span.low) * i / std::max(1, steps - 1);
@@ -298,11 +302,18 @@ std::string scatter(const Scatter& chart) {
   std::vector<const ScatterPoint*> labelled(named.begin(), named.end());
   // Labels from above to below, none nearer to the one before than its height.
   std::ranges::sort(labelled, [](const auto* a, const auto* b) { return a->y > b->y; });
-  double last = -100;
+  constexpr double kLabel = 15;
+  std::vector<double> places;
   for (const ScatterPoint* point : labelled) {
-    const bool rightward = x(point->x) < (kLeft + kRight) / 2;
-    last = std::max(last + 15, y(point->y) + 4);
-    svg.text(x(point->x) + (rightward ? 10 : -10), last, shortened(point->name, 24),
+    const double own = y(point->y) + 4;
+    places.push_back(places.empty() ? own : std::max(places.back() + kLabel, own));
+  }
+  double below = kBottom - 4 + kLabel;  // none hangs over the axis: those above make room
+  for (double& place : std::views::reverse(places)) place = below = std::min(place, below - kLabel);
+  for (size_t i = 0; i < labelled.size(); ++i) {
+    const double at = x(labelled[i]->x);
+    const bool rightward = at < (kLeft + kRight) / 2;
+    svg.text(at + (rightward ? 10 : -10), places[i], shortened(labelled[i]->name, 24),
              rightward ? "name" : "name end");
   }
   return figure_of(chart.text, "scatter", "", std::move(svg).done());

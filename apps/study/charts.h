@@ -36,7 +36,8 @@ struct LineChart {
   std::vector<Line> lines = {};
   bool legend = true;  ///< the lines' names, above
 };
-/// y is logarithmic where all values are positive and span more than two decades.
+/// x counts: its marks are whole numbers. y is logarithmic where all values are positive and span
+/// more than two decades.
 std::string line_chart(const LineChart& chart);
 
 struct Dot {
@@ -80,6 +81,7 @@ struct HeatMap {
   std::vector<std::string> columns = {};
   std::vector<std::string> rows = {};
   std::vector<std::vector<std::optional<HeatField>>> fields = {};  ///< [row][column]
+  double least_span = 0;  ///< of the colours: values that differ by less do not use all of them
 };
 std::string heat_map(const HeatMap& map);
 

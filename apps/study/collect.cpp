@@ -1,6 +1,7 @@
 #include "apps/study/collect.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <set>
 #include <utility>
@@ -46,11 +47,25 @@ void correct(const std::vector<TableRow*>& family, Comparison TableRow::* compar
   for (size_t i = 0; i < family.size(); ++i) family[i]->*comparison.*corrected = after[i];
 }
 
-std::string teacher_of(const Results& results, const Cell& cell) {
-  if (cell.teacher) return *cell.teacher;
-  for (const Cell& other : results.cells)
-    if (other.role == "teacher") return other.name;
-  return "";
+// How a split's mean differs from seed to seed, over splits that were trained from several.
+std::optional<double> spread_over_seeds(const Results& results, const std::string& cell) {
+  std::map<std::string, std::vector<double>> means;  // by split
+  for (const RunResult& run : results.runs) {
+    if (run.cell != cell) continue;
+    std::vector<double> dice;
+    for (const ImageResult& image : run.images)
+      if (image.lesion) dice.push_back(image.dice);
+    if (!dice.empty()) means[run.split].push_back(mean_std(dice).mean);
+  }
+  double squares = 0;
+  double freedom = 0;
+  for (const auto& [split, of_seeds] : means) {
+    if (of_seeds.size() < 2) continue;
+    const auto own = static_cast<double>(of_seeds.size()) - 1;
+    squares += own * mean_std(of_seeds).std * mean_std(of_seeds).std;
+    freedom += own;
+  }
+  return freedom > 0 ? std::optional(std::sqrt(squares / freedom)) : std::nullopt;
 }
 
 void merge(Results& into, Results&& one) {
@@ -60,49 +75,61 @@ void merge(Results& into, Results&& one) {
   into.cells.push_back(std::move(one.cells[0]));
 }
 
+// What is no such file (cut as a disk was full, say) is as none: times are measured again.
 Json read_latencies(const fs::path& file) {
-  Json known = fs::exists(file) ? read_json_file(file.string()) : Json::object();
+  Json known;
+  try {
+    if (fs::exists(file)) known = read_json_file(file.string());
+  } catch (const Error&) {
+  }
   bool fits = known.is_object();
   for (const Json& machine : known) {
     fits = fits && machine.is_object();
-    if (fits)
-      for (const Json& time : machine) fits = fits && time.is_number();
+    for (const Json& time : machine) fits = fits && time.is_number();
   }
-  check(fits, file.string(), ": expected {\"machine\": {\"cell\": milliseconds}}, got ",
-        known.dump().substr(0, 60), "; where it is removed, times are measured again");
-  return known;
+  return fits ? known : Json::object();
 }
 
-// The first run of a cell that still has its checkpoint; "" without one.
-fs::path timed_run(const Study& study, const Results& results, const Cell& cell) {
+// A network and the size of its images, which are what an answer takes its time for.
+std::string network_of(const Study& study, const Cell& cell) {
+  const auto planned = std::ranges::find(study.cells, cell.name, &MatrixCell::name);
+  return str(cell.network, " at ", planned == study.cells.end() ? 0 : planned->config.data.size);
+}
+
+// The first run of a network that still has its checkpoint; "" without one.
+fs::path timed_run(const Study& study, const Results& results, const std::string& network) {
   for (const RunResult& run : results.runs)
-    if (run.cell == cell.name && fs::exists(study.folder / run.folder / "best.safetensors"))
+    if (network_of(study, results.cell(run.cell)) == network &&
+        fs::exists(study.folder / run.folder / "best.safetensors"))
       return study.folder / run.folder;
   return {};
 }
 
-// latency.json holds for each machine and program what a cell's answer takes: times of another
+// latency.json holds for each machine and program what a network's answer takes: times of another
 // machine, or of a program with other kernels, are no times of this one. Where one is missing all
-// are measured, in one go, so that they compare; not while a job of the study is at work.
+// are measured, in one go, so that they compare; not while a job of the study is at work. Cells of
+// one network have one time: what two measurements of it differ by is no difference of the cells.
 void add_latencies(const Study& study, Results& results) {
   const fs::path file = study.folder / "latency.json";
   Json known = read_latencies(file);
   results.timed_on = machine_text();
   Json& here = known[str(*results.timed_on, ", decant ", program_build())];
   if (here.is_null()) here = Json::object();
-  const auto is_missing = [&](const Cell& cell) {
-    return !here.contains(cell.name) && !timed_run(study, results, cell).empty();
-  };
+  std::map<std::string, fs::path> runs;  // by network
+  for (const Cell& cell : results.cells) {
+    const std::string network = network_of(study, cell);
+    if (const fs::path run = timed_run(study, results, network); !run.empty()) runs[network] = run;
+  }
+  const auto is_missing = [&](const auto& timed) { return !here.contains(timed.first); };
   const auto is_held = [&](const Job& job) {
     return JobLock::holder(study.file(job, ".lock")).has_value();
   };
-  if (std::ranges::any_of(results.cells, is_missing) && std::ranges::none_of(study.jobs, is_held)) {
-    for (const Cell& cell : results.cells)
-      if (const fs::path run = timed_run(study, results, cell); !run.empty())
-        here[cell.name] = latency_ms(load_trained(run));
+  if (is_kept(study.folder) && std::ranges::any_of(runs, is_missing) &&
+      std::ranges::none_of(study.jobs, is_held)) {
+    for (const auto& [network, run] : runs) here[network] = latency_ms(load_trained(run));
     write_file_atomically(file, known.dump(1) + "\n");
   }
-  for (Cell& cell : results.cells) cell.latency_ms = here.value(cell.name, kNoFigure);
+  for (Cell& cell : results.cells) cell.latency_ms = here.value(network_of(study, cell), kNoFigure);
 }
 
 }  // namespace
@@ -122,14 +149,18 @@ std::vector<TableRow> table_of(const Results& results) {
                  .dice_splits_std = mean_std(splits).std,
                  .n_images = static_cast<int64_t>(images.size()),
                  .n_splits = static_cast<int64_t>(splits.size())};
+    row.dice_seeds_std = spread_over_seeds(results, cell.name);
+    std::set<uint64_t> seeds;
     std::set<std::string> parts;
     for (const RunResult& run : results.runs) {
       if (run.cell != cell.name) continue;
       parts.insert(run.part);
+      seeds.insert(run.seed);
       row.chose_checkpoint = row.chose_checkpoint.value_or(false) || run.chose_checkpoint;
     }
     for (const std::string& part : parts) row.part = row.part ? *row.part + "+" + part : part;
-    const std::string teacher = teacher_of(results, cell);
+    if (!seeds.empty()) row.n_seeds = std::ssize(seeds);
+    const std::string teacher = reference_teacher(results, cell);
     if (teacher != cell.name) row.to_teacher = compare(mine, scores[teacher]);
     if (cell.student) row.to_student = compare(mine, scores[*cell.student]);
     table.push_back(row);
@@ -163,9 +194,16 @@ Results collect(const Study& study) {
   check(!results.runs.empty(), study.folder.string(),
         ": expected a study with jobs that are done, ", "got none; decant matrix run ",
         study.folder.string(), " does them");
+  const auto finish = [&] {
+    add_latencies(study, results);
+    results.table = table_of(results);
+  };
+  if (!is_kept(study.folder)) {
+    finish();
+    return results;
+  }
   const FolderGuard guard = guard_study(study.folder);
-  add_latencies(study, results);
-  results.table = table_of(results);
+  finish();
   write_file_atomically(study.folder / "results.json", to_json(results).dump(1) + "\n");
   return results;
 }

@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <utility>
 
+#include "apps/console.h"
 #include "apps/study/job.h"
 #include "apps/study/process.h"
 
@@ -60,7 +62,8 @@ double bench(const std::string& what, const KindOfJob& kind, const TrainConfig& 
 EpochTime timed(const Study& study, const Job& job, int64_t steps, int threads) {
   const KindOfJob kind = kind_of(study, job);
   const TrainConfig& config = study.cell_of(job).config;
-  const fs::path scratch = study.folder / str("timing.", ::getpid());
+  const fs::path place = is_kept(study.folder) ? study.folder : fs::temp_directory_path();
+  const fs::path scratch = place / str("timing.", ::getpid());
   const double step =
       bench(kind.teacher.empty() ? "train" : "distill", kind, config, steps, threads, scratch);
   const double answer = bench("infer", kind, config, steps, threads, scratch);
@@ -106,9 +109,14 @@ std::map<KindOfJob, EpochTime> epoch_times(const Study& study, int64_t steps, in
       times[kind] = {timed.seconds / static_cast<double>(timed.epochs),
                      str(timed.epochs, " epochs of finished jobs")};
   if (steps == 0) return times;
-  for (const Job& job : study.jobs)
-    if (!study.done(job) && !times.contains(kind_of(study, job)))
-      times[kind_of(study, job)] = timed(study, job, steps, threads);
+  bool said = false;
+  for (const Job& job : study.jobs) {
+    if (study.done(job) || times.contains(kind_of(study, job))) continue;
+    if (!std::exchange(said, true))
+      Console().line(str("timing ", steps, steps == 1 ? " step" : " steps",
+                         " of each kind of job; --steps 0 leaves that out"));
+    times[kind_of(study, job)] = timed(study, job, steps, threads);
+  }
   return times;
 }
 

@@ -19,6 +19,12 @@ std::string signed_text(double value, int places) {
   return str(value < 0 ? '-' : '+', digits);
 }
 
+std::string bytes_text(size_t bytes) {
+  const auto size = static_cast<double>(bytes);
+  if (bytes < 1000) return str(bytes, bytes == 1 ? " byte" : " bytes");
+  return bytes < 1'000'000 ? rounded(size / 1e3, 0) + " kB" : rounded(size / 1e6, 1) + " MB";
+}
+
 std::string interval_text(const std::array<double, 2>& ends, int places) {
   if (!std::isfinite(ends[0])) return "-";
   return str("[", signed_text(ends[0], places), ", ", signed_text(ends[1], places), "]");

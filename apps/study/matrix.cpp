@@ -170,6 +170,11 @@ Json beside(const std::filesystem::path& folder, const std::string& key, const J
 }
 
 void write_paths(Matrix& matrix, const std::filesystem::path& folder) {
+  const auto absolute = [&](const std::string& path) {
+    return (folder / path).lexically_normal().string();
+  };
+  if (!matrix.data.empty()) matrix.data = absolute(matrix.data);
+  if (matrix.splits.ends_with(".json")) matrix.splits = absolute(matrix.splits);
   for (Json* section : {&matrix.train, &matrix.teacher, &matrix.student}) {
     if (!section->is_object()) continue;
     for (const auto& [key, value] : section->items()) value = beside(folder, key, value);
@@ -181,6 +186,15 @@ void write_paths(Matrix& matrix, const std::filesystem::path& folder) {
     if (!values.is_array()) continue;
     for (Json& value : values) value = beside(folder, key, value);
   }
+}
+
+// Whether settings name a key, "optim.lr", in whatever sections.
+bool holds(const Json& settings, const std::string& key) {
+  if (!settings.is_object()) return false;
+  for (const auto& [name, value] : settings.items())
+    if (name == key || (key.starts_with(name + ".") && holds(value, key.substr(name.size() + 1))))
+      return true;
+  return false;
 }
 
 // What a distilled cell distils: a preset, or terms under a name of their own.
@@ -285,19 +299,31 @@ class CellMaker {
   }
 
   TrainConfig resolved(TrainConfig config, const std::vector<Setting>& settings,
-                       const std::string& name, bool distilling) const {
+                       const std::string& name, const char* section, bool distilling) const {
     try {
       for (const Setting& setting : settings) apply(config, setting);
       return resolve(std::move(config), distilling);
     } catch (const Error& error) {
-      throw Error(str(where_, ": ", name, ": ", error.what()));
+      const std::string place = section_of(error.what(), settings, section);
+      if (place.empty()) throw Error(str(where_, ": ", name, ": ", error.what()));
+      throw Error(str(where_, ": ", place, ": ", error.what(), " (of ", name, ")"));
     }
+  }
+
+  // Where the user wrote the setting that a message begins with; "" where nobody did.
+  std::string section_of(const std::string& message, const std::vector<Setting>& settings,
+                         const std::string& section) const {
+    const std::string key = message.substr(0, message.find(": "));
+    for (const Setting& setting : settings)
+      if (setting.key == key) return "axes";
+    if (holds(section == "teacher" ? matrix_.teacher : matrix_.student, key)) return section;
+    return holds(matrix_.train, key) ? "train" : "";
   }
 
   MatrixCell student(const Variant& variant) const {
     const std::string name = str("student", variant.suffix);
     return {name, Role::student, "", name,
-            resolved(base(matrix_.student, "student"), variant.settings, name, false)};
+            resolved(base(matrix_.student, "student"), variant.settings, name, "student", false)};
   }
 
   MatrixCell distil(const Distilled& distilled, const Variant& variant) {
@@ -305,7 +331,7 @@ class CellMaker {
     TrainConfig config = base(matrix_.student, "student");
     config.distill = distilled.distill;
     config.distill.teacher = "teacher";  // a job puts its own here
-    config = resolved(std::move(config), variant.settings, name, true);
+    config = resolved(std::move(config), variant.settings, name, "student", true);
     config.distill.teacher.clear();
     std::string alone = "student";
     for (const Setting& setting : variant.settings)
@@ -320,7 +346,7 @@ class CellMaker {
     TrainConfig config = base(matrix_.teacher, "teacher");
     const bool by_settings = augment.empty() || config.augment == Json(augment);
     if (!augment.empty()) config.augment = augment;
-    config = resolved(std::move(config), {}, "teacher", false);
+    config = resolved(std::move(config), {}, "teacher", "teacher", false);
     const std::string name = "teacher_" + augment_name(config);
     if (std::ranges::find(teachers_, name, &MatrixCell::name) != teachers_.end()) return name;
     teachers_.insert(by_settings ? teachers_.begin() : teachers_.end(),
@@ -360,6 +386,8 @@ Matrix read_matrix(const std::string& file) {
   write_paths(matrix, std::filesystem::absolute(file).parent_path());
   if (matrix.name.empty()) matrix.name = std::filesystem::path(file).stem().string();
   check(!matrix.data.empty(), file, ": data: expected a data set, got none");
+  check(!matrix.splits.empty(), file,
+        ": splits: expected words as of --split, or the key left out, got none");
   check(matrix.seeds.is_array() && !matrix.seeds.empty(), file,
         ": seeds: expected a list of at least one, got ", matrix.seeds.dump());
   std::set<Json> seen;

@@ -24,9 +24,9 @@ struct Matrix {
 
   void visit(auto&& v) {
     v("name", name, "of the study; by default the file's");
-    v("data", data, "folder or CSV file with images and masks");
+    v("data", data, "folder or CSV file with images and masks; paths begin at the file's folder");
     v("layout", layout, "auto, manifest, busi, udiat or folders");
-    v("splits", splits, "as --split of train, all of its splits");
+    v("splits", splits, "as --split of train, all of its splits, at most 1000");
     v("split_seed", split_seed, "of the splits");
     v("seeds", seeds, "of the students; teachers take the first");
     v("train", train, "settings of all networks");
@@ -43,9 +43,9 @@ struct Matrix {
 /// (schedule: constant) is in apps/README.md.
 TrainConfig paper_settings();
 
-/// Reads a study; `name` becomes the file's where it has none, and what `init`, `augment` and
-/// `model` name of other files becomes absolute: it lies beside the study's file, wherever somebody
-/// stands who runs it. Throws Error naming file and key.
+/// Reads a study; `name` becomes the file's where it has none, and what `data`, `splits`, `init`,
+/// `augment` and `model` name of other files becomes absolute: a relative path begins at the folder
+/// of the study's file, wherever somebody stands who runs it. Throws Error naming file and key.
 Matrix read_matrix(const std::string& file);
 
 enum class Role { teacher, student, distilled };

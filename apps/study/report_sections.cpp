@@ -31,6 +31,12 @@ std::string dice_text(double value) {
   return std::isfinite(value) ? rounded(value, 3) : kNone;
 }
 
+// To two digits at least: "16", "8.0", "0.45".
+std::string two_digits(double value) {
+  return rounded(value,
+                 value > 0 ? std::max(0, 1 - static_cast<int>(std::floor(std::log10(value)))) : 0);
+}
+
 std::string times_text(double ratio) {
   return str(rounded(ratio, ratio < 10 ? 1 : 0), " ×");
 }
@@ -71,6 +77,22 @@ Card against(const std::string& whom, const Comparison& comparison) {
   return {"Against " + whom, points_text(comparison.points), note};
 }
 
+// The student alone that no distilled network is better than, with its Dice; "" where one is.
+std::string unbeaten(const StudyView& view) {
+  std::string alone;
+  for (const Cell& cell : view.results.cells) {
+    const TableRow* row = view.row(cell.name);
+    if (cell.role != "distilled" || row == nullptr || !std::isfinite(row->to_student.points))
+      continue;
+    if (row->to_student.points > 0) return "";
+    const Cell* student = view.student_of(cell);
+    if (student != nullptr && alone.empty())
+      alone =
+          str("the student alone (", student->name, ", ", dice_text(view.dice(student->name)), ")");
+  }
+  return alone;
+}
+
 }  // namespace
 
 std::string summary_section(const Report& report, const StudyView& view) {
@@ -79,7 +101,7 @@ std::string summary_section(const Report& report, const StudyView& view) {
   std::string html;
   if (row != nullptr) {
     std::vector<Card> all = {
-        {(best->role == "distilled" && view.results.cells.size() > 1 ? "Best student: " : "") +
+        {(best->role == "distilled" && view.results.cells.size() > 1 ? "Best distilled: " : "") +
              best->name,
          dice_text(row->dice_images_mean),
          str("mean Dice, ± ", dice_text(row->dice_images_std), " over ", row->n_images,
@@ -95,16 +117,25 @@ std::string summary_section(const Report& report, const StudyView& view) {
                       static_cast<double>(best->parameters)),
            str(short_number(static_cast<double>(best->parameters)), " parameters instead of ",
                short_number(static_cast<double>(teacher->parameters)))});
-      if (best->latency_ms > 0 && teacher->latency_ms > 0)
-        all.push_back({"Faster than the teacher",
-                       times_text(teacher->latency_ms / best->latency_ms),
-                       str(figure(best->latency_ms, 1), " ms per image instead of ",
-                           figure(teacher->latency_ms, 1))});
+      if (best->latency_ms > 0 && teacher->latency_ms > 0) {
+        const std::string mine = two_digits(best->latency_ms);
+        const std::string other = two_digits(teacher->latency_ms);
+        // Of the figures as they are shown: what stands beside them agrees with them.
+        const double ratio = std::stod(other) / std::stod(mine);
+        const std::string times = times_text(std::max(ratio, 1 / ratio));
+        const char* name = times == times_text(1) ? "As fast as the teacher"
+                           : ratio > 1            ? "Faster than the teacher"
+                                                  : "Slower than the teacher";
+        all.push_back({name, times, str(mine, " ms per image instead of ", other)});
+      }
     }
     html += cards(all);
     html +=
         "<p class=\"note\">Dice is how far the lesion that a network draws and the true one "
         "overlap: 0 not at all, 1 to the pixel. A point is a hundredth of it.</p>\n";
+    if (const std::string alone = unbeaten(view); !alone.empty())
+      html +=
+          str("<p class=\"note\">No distilled network is better than ", escaped(alone), ".</p>\n");
     const auto distilled = std::ranges::count(view.results.cells, "distilled", &Cell::role);
     if (best->role == "distilled" && distilled > 1)
       html += str("<p class=\"note\">", escaped(best->name), " is the best of ", distilled,
@@ -133,7 +164,8 @@ std::string matrix_section(const StudyView& view) {
   HeatMap map{.text = {.id = "matrix",
                        .title = "Mean Dice by pathway, loss and teacher",
                        .description = ""},
-              .corner = "teacher:"};
+              .corner = "teacher:",
+              .least_span = 0.05};
   const auto fits = [](const std::vector<std::string>& names, const std::string& name,
                        size_t most) {
     return names.size() < most || std::ranges::find(names, name) != names.end();
@@ -364,7 +396,17 @@ struct NamedRun {
   size_t run;
 };
 
-// A chart for every column that any of the runs has, a line of at most `most` points for each run.
+// Whether a column of every run is one value: its settings tell that.
+bool is_constant(const std::string& name, const Report& report, const std::vector<NamedRun>& runs) {
+  return std::ranges::all_of(runs, [&](const NamedRun& of) {
+    const Curves::Column* column = report.files[of.run].curves.find(name);
+    return column == nullptr || column->values.empty() ||
+           std::ranges::count(column->values, column->values.front()) == std::ssize(column->values);
+  });
+}
+
+// A chart for every column that any of the runs has but a learning rate that is constant, a line of
+// at most `most` points for each run.
 std::string curve_charts(const Report& report, const std::string& id,
                          const std::vector<NamedRun>& runs, size_t most) {
   std::vector<std::string> columns;
@@ -373,6 +415,7 @@ std::string curve_charts(const Report& report, const std::string& id,
       if (std::ranges::find(columns, column.name) == columns.end()) columns.push_back(column.name);
   std::string html;
   for (const std::string& name : columns) {
+    if (name == "lr" && is_constant(name, report, runs)) continue;
     LineChart chart{
         .text = {.id = str(id, "-", name), .title = curve_title(name), .description = ""},
         .x_label = "epoch",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <set>
 
 #include "apps/command.h"
@@ -176,7 +177,7 @@ std::vector<std::string> add_teachers(std::vector<MeasuredRun>& runs, const Meas
     try {
       check(fnv1a64(read_bytes(checkpoint)) == runs[i].notes.teacher_digest, teacher,
             ": expected the checkpoint that ", runs[i].name, " learned from, got another by now");
-      runs.push_back(measure_run(teacher, data, &runs.front()));
+      runs.push_back(measure_run(teacher, data, runs));
       found.push_back(teacher);
     } catch (const Error& error) {  // nobody has asked for it
       remarks.push_back(str("A teacher is left out: ", error.what()));
@@ -203,10 +204,19 @@ bool is_study(const fs::path& path) {
 
 Report report_of_study(const fs::path& path, const MeasuredData& data) {
   const fs::path folder = fs::is_directory(path) ? path : path.parent_path();
-  const bool collected = folder != path || fs::exists(folder / "results.json");
-  Report report{.results = collected ? read_results(path) : collect(open_study(folder))};
+  std::optional<Study> study;
+  if (is_begun(folder)) study = open_guarded(folder);
+  // Where only figures were kept, without the records that they were made of, these stand.
+  const bool only_figures =
+      study && fs::exists(folder / "results.json") &&
+      std::ranges::none_of(study->jobs, [&](const Job& job) { return study->done(job); });
+  const bool collecting = study && folder == path && !only_figures;
+  Report report{.results = collecting ? collect(*study) : read_results(path)};
   check(!report.results.runs.empty(), path.string(), ": expected the results of runs, got none");
-  if (collected && is_begun(folder)) remark_newer_jobs(report, open_study(folder));
+  if (collecting && !is_kept(folder))
+    report.remarks.push_back(str("The folder of the study cannot be written: its results.json may ",
+                                 "be of fewer jobs than this page."));
+  if (!collecting && study) remark_newer_jobs(report, *study);
   add_files(report, folder, data);
   return report;
 }

@@ -58,12 +58,17 @@ std::string comparison_table(const Results& results, const std::string& caption,
     if (std::isfinite((row.*to).points)) rows.push_back(comparison_row(row.cell, row.*to));
   if (rows.empty()) return "";
   return table(caption,
-               {"network", "points", "95 % interval", "Wilcoxon p", "after Holm", "t-test p",
-                "after Holm", "effect size d"},
+               {"network", "points", "95 % interval", "Wilcoxon p", "Wilcoxon, after Holm",
+                "t-test p", "t-test, after Holm", "effect size d"},
                rows);
 }
 
 std::string networks_table(const StudyView& view) {
+  const bool seeds = has_seeds(view.results);
+  std::vector<std::string> columns = {
+      "name",   "network",    "role",  "Dice over images", "Dice over splits", "images",
+      "splits", "parameters", "MMACs", "ms per image",     "MB on disk"};
+  if (seeds) columns.insert(columns.end(), {"± over seeds", "seeds"});
   std::vector<std::vector<std::string>> rows;
   for (const TableRow& row : view.results.table) {
     const Cell& cell = view.results.cell(row.cell);
@@ -73,11 +78,11 @@ std::string networks_table(const StudyView& view) {
          grouped(cell.parameters),
          rounded(static_cast<double>(cell.macs) / 1e6, cell.macs < 100'000'000 ? 1 : 0),
          figure(cell.latency_ms, 2), rounded(static_cast<double>(cell.bytes_on_disk) / 1e6, 2)});
+    if (seeds)
+      rows.back().insert(rows.back().end(), {figure(row.dice_seeds_std.value_or(kNoFigure), 4),
+                                             str(row.n_seeds.value_or(1))});
   }
-  return table("Dice and cost of every network",
-               {"name", "network", "role", "Dice over images", "Dice over splits", "images",
-                "splits", "parameters", "MMACs", "ms per image", "MB on disk"},
-               rows, 3);
+  return table("Dice and cost of every network", columns, rows, 3);
 }
 
 std::string runs_table(const Results& results) {
@@ -230,11 +235,13 @@ std::string tables_section(const Report& report, const StudyView& view) {
          comparison_table(report.results, "Against the teacher, paired over images",
                           &TableRow::to_teacher) +
          "<p class=\"note\">± is the standard deviation over images with a lesion, and over splits "
-         "their means'. p-values are two-sided: Wilcoxon's signed-rank test (Pratt) and the paired "
-         "t-test, ≈ marks the normal approximation to the first; Holm corrects for the distilled "
+         "their means'; over seeds that of a split's mean from seed to seed. p-values are "
+         "two-sided: "
+         "Wilcoxon's signed-rank test (Pratt) and the paired t-test, ≈ marks the normal "
+         "approximation to the first; Holm corrects for the distilled "
          "rows of a table. The effect size is Cohen's d of the "
-         "differences. MMACs are millions of multiply-adds for one image.</p>\n" +
-         runs_table(report.results);
+         "differences. MMACs are millions of multiply-adds for one image. " +
+         escaped(references_text(report.results)) + "</p>\n" + runs_table(report.results);
 }
 
 std::string provenance_section(const Report& report) {

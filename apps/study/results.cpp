@@ -4,6 +4,8 @@
 #include <cmath>
 #include <concepts>
 #include <map>
+#include <set>
+#include <utility>
 
 namespace decant::apps {
 namespace {
@@ -139,6 +141,18 @@ std::vector<std::string> cell_names(const Results& results) {
   return names;
 }
 
+// Shares of 1, where they exist.
+void check_scores(const ImageResult& image, const std::string& where) {
+  const std::pair<const char*, double> scores[] = {{"dice", image.dice},
+                                                   {"iou", image.iou},
+                                                   {"sensitivity", image.sensitivity},
+                                                   {"specificity", image.specificity},
+                                                   {"precision", image.precision}};
+  for (const auto& [key, value] : scores)
+    check(std::isnan(value) || (value >= 0 && value <= 1), where, ".", key,
+          ": expected a number of 0 to 1, got ", value);
+}
+
 void check_names(const Results& results, const std::string& where) {
   const std::vector<std::string> cells = cell_names(results);
   const auto at = [&](const char* list, size_t i, const char* key) {
@@ -152,9 +166,11 @@ void check_names(const Results& results, const std::string& where) {
     check_name(at("runs", i, "cell"), results.runs[i].cell, cells);
     check_name(at("runs", i, "split"), results.runs[i].split, results.splits);
     const std::vector<ImageResult>& images = results.runs[i].images;
-    for (size_t m = 0; m < images.size(); ++m)
+    for (size_t m = 0; m < images.size(); ++m) {
+      check_scores(images[m], str(where, ": runs[", i, "].images[", m, "]"));
       check(!images[m].lesion || !std::isnan(images[m].dice), where, ": runs[", i, "].images[", m,
             "].dice: expected a number for an image with a lesion, got null");
+    }
   }
   for (size_t i = 0; i < results.table.size(); ++i)
     check_name(at("table", i, "cell"), results.table[i].cell, cells);
@@ -196,8 +212,45 @@ std::string several_programs(const Results& results) {
 std::string untimed_text(const Results& results) {
   const auto untimed = [](const Cell& cell) { return std::isnan(cell.latency_ms); };
   if (!results.jobs || std::ranges::none_of(results.cells, untimed)) return "";
-  return "A time that is missing was not measured: jobs of the study were at work then, or the "
-         "folder of the run is gone.";
+  return "A time that is missing was not measured: jobs of the study were at work then, the folder "
+         "of the run is gone, or that of the study cannot be written.";
+}
+
+bool has_seeds(const Results& results) {
+  return std::ranges::any_of(results.table,
+                             [](const TableRow& row) { return row.dice_seeds_std.has_value(); });
+}
+
+std::string reference_teacher(const Results& results, const Cell& cell) {
+  if (cell.teacher) return *cell.teacher;
+  const auto first = std::ranges::find(results.cells, "teacher", &Cell::role);
+  return first == results.cells.end() ? "" : first->name;
+}
+
+std::string references_text(const Results& results) {
+  std::set<std::string> teachers;
+  std::set<std::string> students;
+  std::string first;
+  for (const TableRow& row : results.table) {
+    const Cell& cell = results.cell(row.cell);
+    if (std::isfinite(row.to_teacher.points)) teachers.insert(reference_teacher(results, cell));
+    if (std::isfinite(row.to_teacher.points) && !cell.teacher)
+      first = reference_teacher(results, cell);
+    if (std::isfinite(row.to_student.points) && cell.student) students.insert(*cell.student);
+  }
+  std::string text;
+  if (teachers.size() == 1)
+    text = "\"to teacher\" is against " + *teachers.begin();
+  else if (!teachers.empty())
+    text = "\"to teacher\" is against a network's own teacher" +
+           (first.empty() ? "" : ", of those without one against " + first);
+  if (!students.empty()) {
+    text += text.empty() ? "" : "; ";
+    text += "\"to student\" is against ";
+    text += students.size() == 1 ? *students.begin()
+                                 : "the same network alone, a teacher's against the first";
+  }
+  return text.empty() ? "" : text + ".";
 }
 
 std::string jobs_text(const Results& results) {
@@ -224,11 +277,15 @@ Results results_from_json(const Json& json, const std::string& where) {
 }
 
 Results read_one_run(const std::string& file) {
-  Results one = results_from_json(read_json_file(file), file);
-  check(one.runs.size() == 1 && one.cells.size() == 1, file,
-        ": expected the results of one run of one cell, got ", one.runs.size(), " runs and ",
-        one.cells.size(), " cells");
-  return one;
+  try {
+    Results one = results_from_json(read_json_file(file), file);
+    check(one.runs.size() == 1 && one.cells.size() == 1, file,
+          ": expected the results of one run of one cell, got ", one.runs.size(), " runs and ",
+          one.cells.size(), " cells");
+    return one;
+  } catch (const Error& error) {
+    throw Error(str(error.what(), "; where this file is removed, matrix run does its job again"));
+  }
 }
 
 Results read_results(const std::filesystem::path& path) {

@@ -149,6 +149,10 @@ struct TableRow {
   double dice_splits_std = kNoFigure;
   int64_t n_images = 0;
   int64_t n_splits = 0;
+  std::optional<int64_t> n_seeds = {};  ///< of its runs
+  /// The standard deviation from seed to seed of a split's mean, pooled over splits; none where no
+  /// split was trained from several.
+  std::optional<double> dice_seeds_std = {};
   std::optional<std::string> part = {};       ///< of its runs: "test", "val"; of several "test+val"
   std::optional<bool> chose_checkpoint = {};  ///< whether images of any of them did
   Comparison to_teacher = {};  ///< a distilled cell's own; otherwise the study's first
@@ -162,6 +166,8 @@ struct TableRow {
     v("dice_splits_std", dice_splits_std);
     v("n_images", n_images);
     v("n_splits", n_splits);
+    v("n_seeds", n_seeds);
+    v("dice_seeds_std", dice_seeds_std);
     v("part", part);
     v("chose_checkpoint", chose_checkpoint);
     v("to_teacher_points", to_teacher.points);
@@ -216,6 +222,17 @@ std::string several_programs(const Results& results);
 
 /// One line where the cells of a study have no time of an answer, "" where all have one.
 std::string untimed_text(const Results& results);
+
+/// Whether some cell was trained from several seeds.
+bool has_seeds(const Results& results);
+
+/// What the rows of the table are compared with, by name: "to teacher is against teacher_strong";
+/// "" without a comparison.
+std::string references_text(const Results& results);
+
+/// The cell that `to_teacher` of a row is against: its own teacher, or the study's first one; ""
+/// without any.
+std::string reference_teacher(const Results& results, const Cell& cell);
 
 /// "5 of 12 jobs done"; "" where the results are of no study, or of before it was noted.
 std::string jobs_text(const Results& results);

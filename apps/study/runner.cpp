@@ -14,6 +14,7 @@
 #include "apps/study/process.h"
 #include "apps/study/statistics.h"
 #include "apps/study/study_checks.h"
+#include "engine/core/processors.h"
 
 namespace decant::apps {
 namespace {
@@ -174,8 +175,7 @@ class Runner {
 
   void start(const Job& job) {
     fs::create_directories(study_.run_folder(job).parent_path());
-    const int machine = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-    const int all = options_.threads > 0 ? options_.threads : machine;
+    const int all = options_.threads > 0 ? options_.threads : available_processors();
     const int each = std::max(1, all / static_cast<int>(options_.workers));
     std::vector<std::string> words = {"matrix", "run",       study_.folder.string(), "--job",
                                       job.name, "--threads", std::to_string(each)};
@@ -189,12 +189,15 @@ class Runner {
   // A child that found the job held by another process has ended well and done nothing: the job is
   // then waited for.
   void reap() {
+    // Of two that ended meanwhile the first one's line counts the first only.
+    auto said = std::ranges::count_if(
+        jobs_, [&](const Job& job) { return study_.done(job) && !is_at_work(job); });
     std::erase_if(at_work_, [&](const AtWork& work) {
       const int code = ended(work.process);
       if (code < 0) return false;
       const std::chrono::duration<double> took = Clock::now() - work.start;
       if (study_.done(*work.job))
-        console_.line(str(done(), "/", jobs_.size(), "  ", work.job->name, ": ",
+        console_.line(str(++said, "/", jobs_.size(), "  ", work.job->name, ": ",
                           figures_of(study_, *work.job), ", ", duration_text(took.count())));
       else if (code != 0 && code != static_cast<int>(Exit::held) && !InterruptGuard::interrupted())
         note_failure(work, code);

@@ -22,7 +22,7 @@ struct RunnerOptions {
   Shard shard;
   bool steal = false;  ///< take over what other hosts hold
   bool wait = false;   ///< wait for what other hosts hold where nothing else is left
-  int threads = 0;     ///< of all workers together; 0 takes what the machine has
+  int threads = 0;     ///< of all workers together; 0 takes what the process may run on
 };
 
 /// The jobs of a shard, in order.

@@ -15,9 +15,10 @@ std::string program_path() {
 }
 
 // What every script begins with: where the user stood, which relative paths begin at.
-std::string head(const Study& study, const std::string& name) {
+// `log`: what tells its log from others.
+std::string head(const Study& study, const std::string& name, const char* log) {
   return str("#!/bin/sh\n#SBATCH --job-name=", file_word(study.matrix.name), "-", name,
-             "\n#SBATCH --output=%x-%A_%a.log\nset -e\ncd ",
+             "\n#SBATCH --output=%x-", log, ".log\nset -e\ncd ",
              shell_word(fs::current_path().string()), "\n");
 }
 
@@ -36,44 +37,49 @@ class Slurm {
         shell_word(fs::absolute(folder_).string()) + "\n";
   }
 
-  void write() {
+  int64_t write() {
     array("teachers", Role::teacher, "", "");
     array("students", Role::student, "", "");
     for (const std::string& split : study_.splits)
       array("distilled_" + split, Role::distilled, split, after_teachers_of(split));
-    script("table", "table " + study());
-    submit_ += "sbatch --parsable --dependency=afterany" + all_ + " \"$@\" table.sbatch\n";
+    script("table", "%j", "table " + study());
+    const std::string after = all_.empty() ? "" : " --dependency=afterany" + all_;
+    submit_ += "sbatch --parsable" + after + " \"$@\" table.sbatch\n";
     write_file_atomically(folder_ / "submit.sh", submit_);
     fs::permissions(folder_ / "submit.sh", fs::perms::owner_exec, fs::perm_options::add);
+    return elements_;
   }
 
  private:
   std::string study() const { return shell_word(fs::absolute(study_.folder).string()); }
 
-  // An array of the jobs of a role, in one split or, where `split` is "", in all: its elements are
-  // the lines of NAME.txt.
+  // An array of the jobs to do of a role, in one split or, where `split` is "", in all: its
+  // elements are the lines of NAME.txt.
   void array(const std::string& name, Role role, const std::string& split,
              const std::string& dependency) {
     std::string names;
     int64_t count = 0;
     for (const Job& job : study_.jobs) {
       if (study_.cell_of(job).role != role || (!split.empty() && job.split != split)) continue;
+      if (study_.done(job)) continue;
       names += job.name + "\n";
       ++count;
       if (role == Role::teacher) teachers_.push_back(job.split);
     }
     if (count == 0) return;
+    elements_ += count;
     write_file_atomically(folder_ / (name + ".txt"), names);
     const std::string list = shell_word(fs::absolute(folder_ / (name + ".txt")).string());
-    script(name, "run " + study() + " --job \"$(sed -n \"${SLURM_ARRAY_TASK_ID}p\" " + list +
-                     ")\" --threads \"${SLURM_CPUS_PER_TASK:-0}\" ${DECANT_WORDS:-}");
+    script(name, "%A_%a",
+           "run " + study() + " --job \"$(sed -n \"${SLURM_ARRAY_TASK_ID}p\" " + list +
+               ")\" --threads \"${SLURM_CPUS_PER_TASK:-0}\" ${DECANT_WORDS:-}");
     submit_ += str(name, "=$(sbatch --parsable --array=1-", count, dependency, " \"$@\" ", name,
                    ".sbatch)\n");
     all_ += ":$" + name;
   }
 
-  void script(const std::string& name, const std::string& words) {
-    write_file_atomically(folder_ / (name + ".sbatch"), head(study_, name) + command(words));
+  void script(const std::string& name, const char* log, const std::string& words) {
+    write_file_atomically(folder_ / (name + ".sbatch"), head(study_, name, log) + command(words));
   }
 
   // " --dependency=afterok:$teachers_1:$teachers_2 --kill-on-invalid-dep=yes": where a teacher has
@@ -91,12 +97,13 @@ class Slurm {
   std::string submit_;
   std::string all_;                    // ":$teachers:$students..."
   std::vector<std::string> teachers_;  // the split of each element of that array
+  int64_t elements_ = 0;
 };
 
 }  // namespace
 
-void write_slurm(const Study& study, const fs::path& folder) {
-  Slurm(study, folder).write();
+int64_t write_slurm(const Study& study, const fs::path& folder) {
+  return Slurm(study, folder).write();
 }
 
 }  // namespace decant::apps

@@ -1,5 +1,8 @@
 #include "apps/study/study.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "apps/command.h"
@@ -91,7 +94,9 @@ std::string ran_text(const Study& study) {
 // `why` it stays as it is.
 void check_same(const Study& begun, const Matrix& asked, const std::string& file,
                 const std::string& why) {
-  const auto found = differences(json_of(begun.matrix), json_of(asked));
+  Matrix renamed = asked;
+  renamed.name = begun.matrix.name;  // another name is no other study
+  const auto found = differences(json_of(begun.matrix), json_of(renamed));
   if (found.empty()) return;
   throw Error(str(file, ": ", found[0].key, ": expected ", found[0].mine, " as in the study in ",
                   begun.folder.string(), ", ", why, ", got ", found[0].other,
@@ -120,13 +125,18 @@ struct Asked {
     data::require_masks(dataset);
     for (const MatrixCell& cell : cells) {
       const std::string& of = cell.config.init;
-      if (!of.empty() && !init.contains(of)) init[of] = init_digest(of, str(file, ": ", cell.name));
+      if (of.empty() || init.contains(of)) continue;
+      init[of] = init_digest(of, str(file, ": ", cell.name));
+      check_weights(of, str(file, ": ", cell.name));
     }
     try {
       splits = data::make_splits(dataset, matrix.splits, matrix.split_seed);
     } catch (const Error& error) {
       throw Error(str(file, ": ", error.what()));
     }
+    constexpr size_t kMostSplits = 1000;  // of a file's folds; others are bounded as they are made
+    check(splits.folds.size() <= kMostSplits, file, ": splits: expected at most ", kMostSplits,
+          ", got ", splits.folds.size(), " in ", matrix.splits);
   }
 
   // What the file of one split holds.
@@ -135,6 +145,21 @@ struct Asked {
     return data::to_json(data::SplitSet{splits.origin + fold, {splits.folds[i]}});
   }
 };
+
+// A folder that holds something else stays alone: who names it has taken it for another.
+void refuse_foreign(const fs::path& folder, const Matrix& asked) {
+  if (!fs::exists(folder)) return;
+  check(fs::is_directory(folder), "out: expected a folder for the study, got the file ",
+        folder.string());
+  std::error_code unknown;
+  check(!fs::equivalent(folder, asked.data, unknown),
+        "out: expected a folder of the study's own, got ", folder.string(),
+        ", which holds its images");
+  for (const char* found : {"images", "masks", "original", "GT", "manifest.csv", "best.safetensors",
+                            "last.safetensors", "state.safetensors"})
+    check(!fs::exists(folder / found), "out: expected a folder of the study's own, got ",
+          folder.string(), ", which holds ", found);
+}
 
 // The study in `folder` that is asked for, before it is written.
 Study planned(const Asked& asked, const fs::path& folder) {
@@ -185,7 +210,9 @@ bool same_splits(const Study& study, const Asked& asked) {
 // What another plan than the one of the study would change, in words.
 std::string changes_of(const Study& study, const Asked& asked) {
   std::vector<std::string> words;
-  for (const Difference& found : differences(json_of(study.matrix), json_of(asked.matrix)))
+  std::vector<Difference> places = differences(json_of(study.matrix), json_of(asked.matrix));
+  std::ranges::stable_partition(places, [](const Difference& d) { return d.key != "name"; });
+  for (const Difference& found : places)
     words.push_back(str(found.key, ": ", found.mine, ", now ", found.other));
   if (checksum_of(asked.dataset) != study.data.checksum)
     words.push_back(str("images: ", study.data.images, ", now ", asked.dataset.samples.size(),
@@ -282,6 +309,7 @@ Study begin_study(const std::string& file, const fs::path& folder) {
   Asked asked{.matrix = read_asked(file), .cells = {}, .dataset = {}};
   // Throws for what makes no sense, before there is a folder.
   asked.cells = cells_of(asked.matrix, file);
+  if (!is_begun(folder)) refuse_foreign(folder, asked.matrix);
   asked.dataset = data::open_dataset(asked.matrix.data, asked.matrix.layout);
   if (!is_begun(folder)) asked.look_at_files(file);
   fs::create_directories(folder);
@@ -306,12 +334,17 @@ Study begin_study(const std::string& file, const fs::path& folder) {
   return study;
 }
 
+bool is_kept(const fs::path& folder) {
+  return ::faccessat(AT_FDCWD, folder.c_str(), W_OK, AT_EACCESS) == 0;
+}
+
 FolderGuard guard_study(const fs::path& folder) {
   return FolderGuard(folder, "plans it anew, or times its networks");
 }
 
 Study open_guarded(const fs::path& folder) {
-  if (!FolderGuard::is_known(folder)) return open_study(folder);  // who plans makes it first
+  // Who plans makes it first, and plans nothing where nobody can write.
+  if (!FolderGuard::is_known(folder) || !is_kept(folder)) return open_study(folder);
   const FolderGuard guard = guard_study(folder);
   return open_study(folder);
 }

@@ -83,6 +83,10 @@ Study open_study(const std::filesystem::path& folder);
 /// The same, but not while another process plans it anew: that is waited for.
 Study open_guarded(const std::filesystem::path& folder);
 
+/// Whether a study's folder can be written. Where it cannot, it is read without its guard, and what
+/// collect() finds is not kept there.
+bool is_kept(const std::filesystem::path& folder);
+
 /// Keeps other processes from planning a study anew and from timing its networks. One that is at it
 /// is waited for, and standard error says so.
 FolderGuard guard_study(const std::filesystem::path& folder);

@@ -9,6 +9,7 @@
 #include "apps/study/differences.h"
 #include "engine/core/rng.h"
 #include "nn/files/smp_folder.h"
+#include "nn/files/tensor_file.h"
 
 namespace decant::apps {
 
@@ -82,13 +83,27 @@ void check_init(const Study& study, std::span<const Job> jobs) {
   }
 }
 
-uint64_t init_digest(const std::string& init, const std::string& where) {
+namespace {
+
+// The file that `init` names, as `read` takes it.
+auto of_weights(const std::string& init, const std::string& where, auto read) {
   try {
     const fs::path weights = find_weights(init.substr(init.find('=') + 1));
-    return fnv1a64(read_bytes(nn::is_smp_folder(weights) ? weights / nn::kSmpWeights : weights));
+    return read(nn::is_smp_folder(weights) ? weights / nn::kSmpWeights : weights);
   } catch (const Error& error) {
     throw Error(str(where, ": init: ", error.what()));
   }
+}
+
+}  // namespace
+
+uint64_t init_digest(const std::string& init, const std::string& where) {
+  return of_weights(init, where,
+                    [](const fs::path& weights) { return fnv1a64(read_bytes(weights)); });
+}
+
+void check_weights(const std::string& init, const std::string& where) {
+  of_weights(init, where, [](const fs::path& weights) { nn::read_tensors(weights); });
 }
 
 std::string checksum_of(const data::Dataset& dataset) {

@@ -32,6 +32,9 @@ void check_init(const Study& study, std::span<const Job> jobs);
 /// begins with `where` where they are not there.
 uint64_t init_digest(const std::string& init, const std::string& where);
 
+/// Throws Error that begins with `where` where they are no weights that can be read.
+void check_weights(const std::string& init, const std::string& where);
+
 /// Of the files of all images and masks, as hexadecimal digits.
 std::string checksum_of(const data::Dataset& dataset);
 

@@ -70,6 +70,12 @@ Scale Scale::tight(double low, double high, double from, double to, int most_tic
   return scale;
 }
 
+Scale Scale::whole(double low, double high, double from, double to, int most_ticks) {
+  Scale scale = tight(low, high, from, to, most_ticks);
+  std::erase_if(scale.ticks_, [](double tick) { return std::abs(tick - std::round(tick)) > 1e-9; });
+  return scale;
+}
+
 Scale Scale::linear(double low, double high, double from, double to, int most_ticks) {
   const Scale exact = tight(low, high, from, to, most_ticks);
   const double step = round_step((exact.high_ - exact.low_) / std::max(1, most_ticks - 2));

@@ -16,6 +16,8 @@ class Scale {
   static Scale linear(double low, double high, double from, double to, int most_ticks = 5);
   /// The same, not widened.
   static Scale tight(double low, double high, double from, double to, int most_ticks = 5);
+  /// The same with marks at whole numbers only.
+  static Scale whole(double low, double high, double from, double to, int most_ticks = 5);
   static Scale logarithmic(double low, double high, double from, double to, int most_ticks = 5);
 
   double operator()(double value) const;

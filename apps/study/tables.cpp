@@ -22,39 +22,52 @@ std::string with_std(double mean, double std) {
 struct Column {
   std::string head;
   std::function<std::string(const TableRow&, const Cell&)> text;
+  std::string of = {};  // which comparison it belongs to, where its head does not say
 };
 
 // The figures of one comparison; the terminal shows each group of columns on its own.
 std::vector<Column> comparison(const std::string& to, Comparison TableRow::* of) {
-  const auto column = [of](std::string head, auto text) {
+  const auto column = [&](std::string head, auto text) {
     return Column{std::move(head),
-                  [of, text](const TableRow& row, const Cell&) { return text(row.*of); }};
+                  [of, text](const TableRow& row, const Cell&) { return text(row.*of); }, to};
   };
-  return {
+  std::vector<Column> columns = {
       column("to " + to, [](const Comparison& c) { return signed_text(c.points, 2); }),
       column("95 % CI", [](const Comparison& c) { return interval_text(c.ci95, 2); }),
       column("Wilcoxon p",
              [](const Comparison& c) {
                return p_text(c.wilcoxon_p, c.wilcoxon_exact.value_or(true));
              }),
-      column("(Holm)", [](const Comparison& c) { return p_text(c.wilcoxon_p_holm); }),
+      column("Wilcoxon, Holm", [](const Comparison& c) { return p_text(c.wilcoxon_p_holm); }),
       column("t-test p", [](const Comparison& c) { return p_text(c.ttest_p); }),
-      column("(Holm)", [](const Comparison& c) { return p_text(c.ttest_p_holm); }),
+      column("t-test, Holm", [](const Comparison& c) { return p_text(c.ttest_p_holm); }),
       column("d_z", [](const Comparison& c) { return signed_text(c.effect_size, 2); }),
   };
+  columns.front().of.clear();
+  return columns;
 }
 
-std::vector<Column> dice() {
-  return {{"Dice %, images",
-           [](const TableRow& r, const Cell&) {
-             return with_std(r.dice_images_mean, r.dice_images_std);
-           }},
-          {"Dice %, splits",
-           [](const TableRow& r, const Cell&) {
-             return with_std(r.dice_splits_mean, r.dice_splits_std);
-           }},
-          {"images", [](const TableRow& r, const Cell&) { return std::to_string(r.n_images); }},
-          {"splits", [](const TableRow& r, const Cell&) { return std::to_string(r.n_splits); }}};
+std::vector<Column> dice(bool seeds) {
+  std::vector<Column> columns = {
+      {"Dice %, images",
+       [](const TableRow& r, const Cell&) {
+         return with_std(r.dice_images_mean, r.dice_images_std);
+       }},
+      {"Dice %, splits",
+       [](const TableRow& r, const Cell&) {
+         return with_std(r.dice_splits_mean, r.dice_splits_std);
+       }},
+      {"images", [](const TableRow& r, const Cell&) { return std::to_string(r.n_images); }},
+      {"splits", [](const TableRow& r, const Cell&) { return std::to_string(r.n_splits); }}};
+  if (!seeds) return columns;
+  columns.insert(columns.begin() + 2, {"+- over seeds", [](const TableRow& r, const Cell&) {
+                                         return figure(100 * r.dice_seeds_std.value_or(kNoFigure),
+                                                       2);
+                                       }});
+  columns.push_back({"seeds", [](const TableRow& r, const Cell&) {
+                       return std::to_string(r.n_seeds.value_or(1));
+                     }});
+  return columns;
 }
 
 std::vector<Column> costs() {
@@ -68,8 +81,8 @@ std::vector<Column> costs() {
       {"MB on disk", [=](const TableRow&, const Cell& c) { return millions(c.bytes_on_disk, 2); }}};
 }
 
-std::vector<std::vector<Column>> groups() {
-  return {dice(), comparison("student", &TableRow::to_student),
+std::vector<std::vector<Column>> groups(const Results& results) {
+  return {dice(has_seeds(results)), comparison("student", &TableRow::to_student),
           comparison("teacher", &TableRow::to_teacher), costs()};
 }
 
@@ -88,7 +101,11 @@ std::vector<Line> lines_of(const Results& results, const std::vector<Column>& co
 
 std::vector<Line> all_lines(const Results& results, std::string (*escape)(std::string_view)) {
   std::vector<Column> columns;
-  for (const auto& group : groups()) columns.insert(columns.end(), group.begin(), group.end());
+  for (const auto& group : groups(results))
+    for (const Column& column : group) {
+      columns.push_back(column);
+      if (!column.of.empty()) columns.back().head += str(" (", column.of, ")");
+    }
   return lines_of(results, columns, escape);
 }
 
@@ -109,6 +126,11 @@ constexpr const char* kMethods =
 // What stands below a table; machines and programs as `escape` writes them.
 std::string notes(const Results& results, std::string (*escape)(std::string_view)) {
   std::string text = escape(kMethods);
+  if (const std::string references = references_text(results); !references.empty())
+    text += " " + escape(references);
+  if (has_seeds(results))
+    text += " " + escape(str("+- over seeds is the standard deviation of a split's mean from seed ",
+                             "to seed, pooled over splits."));
   if (results.timed_on)
     text += str(" Times are medians of single answers on ", escape(*results.timed_on), ".");
   if (const std::string untimed = untimed_text(results); !untimed.empty())
@@ -119,7 +141,7 @@ std::string notes(const Results& results, std::string (*escape)(std::string_view
 
 std::string text(const Results& results) {
   std::string all = str(plain_line(results.name), ". ", caption_of(results), "\n");
-  for (const auto& group : groups())
+  for (const auto& group : groups(results))
     all += str("\n", columns_text(lines_of(results, group, plain_line), 1));
   return str(all, "\n", notes(results, plain_line), "\n");
 }
@@ -164,10 +186,23 @@ std::string csv_word(const Json& value) {
   return value.is_string() ? csv_field(value.get<std::string>()) : value.dump();
 }
 
-std::string csv(const Results& results) {
+// Rows with what their networks are and cost.
+Json rows_of(const Results& results) {
   const Json json = to_json(results);
+  Json rows = Json::array();
+  for (Json row : json.at("table")) {
+    for (const Json& cell : json.at("cells"))
+      if (cell.at("name") == row.at("cell"))
+        for (const auto& [key, value] : cell.items())
+          if (key != "name") row[key] = value;
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+std::string csv(const Results& results) {
   std::string all;
-  for (const Json& row : json.at("table")) {
+  for (const Json& row : rows_of(results)) {
     Line head;
     Line words;
     const auto add = [&](const std::string& name, const Json& value) {
@@ -182,10 +217,6 @@ std::string csv(const Results& results) {
         add(key, value);
       }
     }
-    for (const Json& cell : json.at("cells"))
-      if (cell.at("name") == row.at("cell"))
-        for (const auto& [key, value] : cell.items())
-          if (key != "name") add(key, value);
     if (all.empty()) all = joined(head, ",") + "\n";
     all += joined(words, ",") + "\n";
   }
@@ -199,8 +230,9 @@ std::string caption_of(const Results& results) {
   for (const TableRow& row : results.table) images = std::max(images, row.n_images);
   const bool chose = std::ranges::any_of(results.runs, &RunResult::chose_checkpoint);
   const std::string jobs = jobs_text(results);
-  return str("Dice on ", images, " images with a lesion, of ", results.splits.size(), " splits; ",
-             jobs, jobs.empty() ? "" : "; ",
+  const size_t splits = results.splits.size();
+  return str("Dice on ", images, images == 1 ? " image" : " images", " with a lesion, of ", splits,
+             splits == 1 ? " split; " : " splits; ", jobs, jobs.empty() ? "" : "; ",
              chose ? "THESE IMAGES CHOSE THE CHECKPOINTS (val): expect less on new ones."
                    : "images that neither trained nor chose a checkpoint (test).",
              " Mean +- standard deviation over images, and over splits of their means.");
@@ -211,7 +243,7 @@ std::string table_text(const Results& results, const std::string& format) {
   if (format == "markdown") return markdown(results);
   if (format == "latex") return latex(results);
   if (format == "csv") return csv(results);
-  if (format == "json") return to_json(results).at("table").dump(1) + "\n";
+  if (format == "json") return rows_of(results).dump(1) + "\n";
   const std::vector<std::string> known = {"text", "markdown", "latex", "csv", "json"};
   throw Error(str("format: expected text, markdown, latex, csv or json, got \"", format, "\"",
                   suggestion(format, known)));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/core/error.h"
+#include "engine/core/processors.h"
 
 namespace decant {
 namespace {
@@ -134,7 +135,7 @@ class Pool {
 struct PoolHolder {
   std::mutex mutex;  // held by the thread whose loop runs
   std::unique_ptr<Pool> pool;
-  std::atomic<int> threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  std::atomic<int> threads = available_processors();
 };
 
 // Never destroyed: a loader thread may still run a loop while the program ends.

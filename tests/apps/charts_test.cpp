@@ -240,3 +240,48 @@ TEST_CASE("of two marks at one place the labelled one lies above") {
   CHECK(marks[1].text == "apart: elsewhere");
   CHECK(marks[2].text == "best: here");
 }
+
+TEST_CASE("labels of a scatter stay above its axis, and epochs are whole numbers") {
+  std::vector<ScatterPoint> low;
+  for (int i = 0; i < 5; ++i)
+    low.push_back({str("p", i), 10.0 + i, 0.5, Mark::circle, 0, true, "here"});
+  low.push_back({"high", 10, 0.9, Mark::circle, 0, true, "there"});
+  const auto names =
+      select(read(scatter({{.id = "x", .title = "t", .description = "d"}, "cost", "Dice", low})),
+             "text", "name");
+  REQUIRE(names.size() == 6);
+  double before = -100;
+  for (const Element& name : names) {
+    CHECK(number(name, "y") < 250);  // the axis
+    CHECK(number(name, "y") >= before + 15 - 0.1);
+    before = number(name, "y");
+  }
+
+  const auto ticks = [](std::vector<double> epochs) {
+    const std::vector<double> values(epochs.size(), 0.5);
+    std::string words;
+    for (const Element& tick :
+         select(read(line_chart({{.id = "x", .title = "t", .description = "d"},
+                                 "epoch",
+                                 {{"a", 0, std::move(epochs), values, {}}}})),
+                "text", "middle"))
+      words += tick.text + " ";
+    return words;
+  };
+  CHECK(ticks({1, 2}) == "1 2 epoch ");
+  CHECK(ticks({1}) == "1 epoch ");
+  CHECK(ticks({1, 2, 3}) == "1 2 3 epoch ");
+}
+
+TEST_CASE("half a point of Dice does not fill the colours of a heat map") {
+  const auto fields =
+      select(read(heat_map({.text = {.id = "x", .title = "t", .description = "d"},
+                            .columns = {"a", "b"},
+                            .rows = {"logits"},
+                            .fields = {{HeatField{0.5, "", ""}, HeatField{0.505, "", ""}}},
+                            .least_span = 0.05})),
+             "rect", "field");
+  REQUIRE(fields.size() == 2 + 5);
+  const double apart = number(fields[1], "fill-opacity") - number(fields[0], "fill-opacity");
+  CHECK(apart == doctest::Approx(0.92 * 0.1));
+}

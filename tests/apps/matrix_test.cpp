@@ -1,6 +1,7 @@
 // A study: planned, run by one or several processes, killed and continued, its table.
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -9,9 +10,11 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <iostream>
 #include <set>
 #include <thread>
 
+#include "apps/command.h"
 #include "apps/study/collect.h"
 #include "apps/study/estimate.h"
 #include "apps/study/job_lock.h"
@@ -169,17 +172,28 @@ TEST_CASE("matrix: times of answers are of one machine and one program; builds a
   const std::string here = times.begin().key();
   CHECK(contains(here, ", decant " + first.program));
   CHECK(here.starts_with(*first.timed_on));
-  times[here]["student"] = 1234.5;
+  const std::string small = "thin_unet:width=4,depth=4 at 32";
+  const std::string large = "thin_unet:width=8,depth=4 at 32";
+  CHECK(times[here].size() == 2);  // of three cells: two are one network
+  times[here][small] = 1234.5;
   write_bytes(file, times.dump());
   const Words table = {"matrix", "table", out, "--threads", "1"};
   REQUIRE(decant::apps::decant(table).code == 0);
   CHECK(read_results(out).cell("student").latency_ms == 1234.5);  // measured once
+  CHECK(read_results(out).cell("L_KLD").latency_ms == 1234.5);    // the same network
+  CHECK(read_results(out).cell("teacher_strong").latency_ms < 1234.5);
   write_bytes(file, Json({{"elsewhere, decant 0", times[here]}}).dump());
   REQUIRE(decant::apps::decant(table).code == 0);
   CHECK(read_results(out).cell("student").latency_ms < 1234.5);  // of this machine, again
   times = Json::parse(bytes_of(file));
   CHECK(times.size() == 2);
-  CHECK(times["elsewhere, decant 0"]["student"] == 1234.5);
+  CHECK(times["elsewhere, decant 0"][small] == 1234.5);
+  for (const std::string cut : {"[]", "{\"elsewhere\": {\"L_", "{\"elsewhere\": 3}"}) {
+    CAPTURE(cut);
+    write_bytes(file, cut);
+    REQUIRE(decant::apps::decant(table).code == 0);  // nothing is lost but times
+    CHECK(Json::parse(bytes_of(file)).begin().value().contains(small));
+  }
 
   // Times under load are no times, and a run whose folder is gone still has its figures.
   fs::remove(file);
@@ -190,16 +204,17 @@ TEST_CASE("matrix: times of answers are of one machine and one program; builds a
   CHECK(std::isnan(read_results(out).cell("L_KLD").latency_ms));
   CHECK_FALSE(fs::exists(file));
   fs::remove(out + "/runs/split0/student.lock");
-  fs::rename(out + "/runs/split0/student", out + "/away");
+  fs::rename(out + "/runs/split0/teacher_strong", out + "/away");
   REQUIRE(decant::apps::decant(table).code == 0);
-  CHECK(std::isnan(read_results(out).cell("student").latency_ms));
+  CHECK(std::isnan(read_results(out).cell("teacher_strong").latency_ms));
   CHECK(read_results(out).cell("L_KLD").latency_ms > 0);
   times = Json::parse(bytes_of(file));
-  times.begin().value()["L_KLD"] = 1234.5;
+  CHECK_FALSE(times.begin().value().contains(large));
+  times.begin().value()[small] = 1234.5;
   write_bytes(file, times.dump());
-  fs::rename(out + "/away", out + "/runs/split0/student");
+  fs::rename(out + "/away", out + "/runs/split0/teacher_strong");
   REQUIRE(decant::apps::decant(table).code == 0);
-  CHECK(read_results(out).cell("student").latency_ms > 0);
+  CHECK(read_results(out).cell("teacher_strong").latency_ms > 0);
   CHECK(read_results(out).cell("L_KLD").latency_ms < 1234.5);  // all in one go
 
   const std::string provenance = out + "/runs/split0/student.provenance.json";
@@ -258,6 +273,8 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
   const Result same = decant::apps::decant({"verify", run, "--tolerance", "0"});
   INFO(same.out, same.err);
   CHECK(same.code == 0);
+  CHECK(contains(same.out, "ok    largest difference of an image's Dice: none\n"));
+  CHECK(contains(same.out, "\nverified: 9 of 9 agree with what was recorded\n"));
   const std::string beside = bytes_of(run + ".provenance.json");
   Json other = Json::parse(beside);
   CHECK(other.at("init_digest") == 0);
@@ -266,12 +283,17 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
   const Result changed = decant::apps::decant({"verify", run, "--tolerance", "0"});
   CHECK(changed.code == 1);
   CHECK(contains(changed.out, "DIFFERS  files of all images and masks"));
+  CHECK(contains(changed.out, "\nNOT verified: 8 of 9 agree with what was recorded\n"));
   write_bytes(run + ".provenance.json", beside);
   std::string recorded = bytes_of(run + ".json");
   Json json = Json::parse(recorded);
-  json["runs"][0]["images"][0]["dice"] = 2;
+  const double dice = json["runs"][0]["images"][0]["dice"];
+  json["runs"][0]["images"][0]["dice"] = dice > 0.5 ? 0 : 1;
   write_bytes(run + ".json", json.dump());
   CHECK(decant::apps::decant({"verify", run}).code == 1);
+  write_bytes(run + ".json", recorded.substr(0, recorded.size() / 2));  // cut
+  CHECK(contains(refused({"matrix", "table", out}),
+                 "; where this file is removed, matrix run does its job again"));
   json["runs"] = Json::array();
   write_bytes(run + ".json", json.dump());
   CHECK(
@@ -279,10 +301,6 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
                "L_KLD.json: expected the results of one run of one cell, got 0 runs and 1 cells"));
   CHECK(contains(refused({"matrix", "table", out}), "L_KLD.json: expected the results of one run"));
   write_bytes(run + ".json", recorded);
-  write_bytes(out + "/latency.json", "[]");
-  CHECK(contains(refused({"matrix", "table", out}),
-                 "latency.json: expected {\"machine\": {\"cell\": milliseconds}}, got []"));
-  fs::remove(out + "/latency.json");
   const std::string kept = bytes_of(provenance);
   write_bytes(provenance, "[]");
   CHECK(contains(refused({"matrix", "table", out}),
@@ -291,8 +309,20 @@ TEST_CASE("matrix: run, killed and continued, gives the same bytes; verify agree
   Json emptied = Json::parse(bytes_of(out + "/results.json"));
   emptied["runs"] = Json::array();
   write_bytes(out + "/results.json", emptied.dump());
-  CHECK(contains(refused({"report", out, "--out", folder / "page.html"}),
+  const std::string page = folder / "page.html";
+  CHECK(contains(refused({"report", out + "/results.json", "--out", page}),
                  "expected the results of runs, got none"));
+  // A page is of what is there by now, whatever results.json was of.
+  fs::remove(out + "/runs/split1/L_KLD.json");
+  write_bytes(out + "/results.json", "{\"schema\": \"decant-res");
+  REQUIRE(decant::apps::decant({"report", out, "--out", page, "--threads", "1"}).code == 0);
+  CHECK(contains(bytes_of(page), "5 of 6 jobs done"));
+  CHECK(read_results(out).runs.size() == 5);
+  CHECK(contains(refused({"report", file, "--out", page}),
+                 "study.json: expected run folders or the folder of a study, got a file of JSON"));
+  const Words again = {"matrix", "run", out, "--threads", "1", "--job"};
+  const Result early = decant::apps::decant(again + Words{"split0/student"});
+  CHECK(early.out == "split0/student: done already\n");
   write_bytes(run + ".json", "{}");
   CHECK(contains(refused({"verify", run}), "schema: expected \"decant-results-1\""));
 }
@@ -324,12 +354,25 @@ TEST_CASE("matrix: images that changed since a study began stop it before a job 
   CHECK(decant::apps::decant(run + Words{"--job", "split0/student"}).code == 0);
 }
 
+TEST_CASE("matrix: relative paths begin at the folder of the study's file") {
+  const TemporaryFolder folder;
+  Json matrix = small_matrix();
+  matrix["data"] = "data";
+  matrix["splits"] = "folds/mine.json";
+  matrix["train"]["init"] = "encoder=weights.safetensors";
+  const Matrix read = read_matrix(write_matrix(folder, matrix));
+  CHECK(read.data == folder / "data");
+  CHECK(read.splits == folder / "folds/mine.json");
+  CHECK(read.train["init"] == "encoder=" + (folder / "weights.safetensors"));
+  CHECK(read_matrix(write_matrix(folder, small_matrix())).splits == "random:2:0.6:0.2");
+}
+
 TEST_CASE("matrix: a study is frozen: its settings are written out, its files named once") {
   const TemporaryFolder folder;
   Json matrix = small_matrix();
   matrix["splits"] = "random:1:0.6:0.2";
   matrix["teacher"]["init"] = "encoder=weights.safetensors";
-  write_bytes(folder / "weights.safetensors", "weights");
+  fs::copy(trained() + "/best.safetensors", folder / "weights.safetensors");
   matrix["student"]["model"] = "teachers/run";
   fs::create_directories(folder.path() / "teachers");
   fs::copy(trained(), folder / "teachers/run", fs::copy_options::recursive);
@@ -463,7 +506,7 @@ TEST_CASE("matrix: a job that fails is named, the others are done") {
   Json matrix = small_matrix();
   matrix["splits"] = "random:1:0.6:0.2";
   matrix["teacher"]["init"] = "encoder=" + (folder / "damaged.safetensors");
-  write_bytes(folder / "damaged.safetensors", "weights");
+  fs::copy(trained() + "/state.safetensors", folder / "damaged.safetensors");  // of no network
   const std::string out = folder / "study";
   const std::string message = refused(run_words(write_matrix(folder, matrix), out));
   CHECK(contains(message, "1 of 3 jobs failed, the first split0/teacher_strong"));
@@ -528,6 +571,24 @@ TEST_CASE("matrix: what is wrong in a study's file is one clear line") {
   bad = small_matrix();
   bad["presets"] = Json::array({{{"name", "L.provenance"}, {"preset", "L_KLD"}}});
   CHECK(contains(refused(folder, bad), "that is no file's, got \"L.provenance\""));
+  bad = small_matrix();
+  bad["splits"] = "";
+  CHECK(contains(refused(folder, bad), "study.json: splits: expected words as of --split"));
+  bad["splits"] = "random:1000000:14:5";
+  CHECK(contains(refused(folder, bad), "split: expected 1 .. 1000 as K, got 1000000 in"));
+  bad = small_matrix();
+  bad["train"]["epochs"] = 0;  // named where it was written, not where it was noticed
+  CHECK(contains(refused(folder, bad), "study.json: train: epochs: expected "));
+  bad = small_matrix();
+  bad["teacher"]["optim.lr"] = -1;
+  CHECK(contains(refused(folder, bad), "study.json: teacher: optim.lr: expected "));
+  bad = small_matrix();
+  bad["axes"] = {{"batch", {4, 0}}};
+  CHECK(contains(refused(folder, bad), "study.json: axes: batch: expected "));
+  bad = small_matrix();
+  bad["student"]["init"] = "network=" + (folder / "one.safetensors");
+  write_bytes(folder / "one.safetensors", "w");
+  CHECK(contains(refused(folder, bad), "study.json: student: init: "));
   CHECK_FALSE(fs::exists(folder / "out"));  // nothing was begun
 
   const std::string file = write_matrix(folder, small_matrix());
@@ -541,6 +602,87 @@ TEST_CASE("matrix: what is wrong in a study's file is one clear line") {
   CHECK(contains(refused({"matrix", "paln", folder / "out"}), "did you mean \"plan\"?"));
   CHECK(contains(refused({"matrix", "table", folder / "out", "--format", "html"}),
                  "format: expected text"));
+}
+
+TEST_CASE("matrix: a folder that holds something else is no place for a study") {
+  const TemporaryFolder folder;
+  Json matrix = small_matrix();
+  matrix["data"] = folder / "data";
+  fs::copy(phantoms(), folder / "data", fs::copy_options::recursive);
+  const std::string file = write_matrix(folder, matrix);
+  const auto said = [&](const std::string& out) {
+    const auto before = contents(out);
+    const std::string message = refused({"matrix", "plan", file, "--steps", "0", "--out", out});
+    CHECK(contents(out) == before);
+    return message;
+  };
+  CHECK(contains(said(folder / "data"), "which holds its images"));
+  fs::copy(trained(), folder / "run", fs::copy_options::recursive);
+  CHECK(contains(said(folder / "run"), "which holds best.safetensors"));
+  fs::create_directories(folder.path() / "pairs/masks");
+  CHECK(contains(said(folder / "pairs"), "which holds masks"));
+}
+
+TEST_CASE("matrix: a study under another name is the same") {
+  const TemporaryFolder folder;
+  const std::string out = folder / "study";
+  Json matrix = small_matrix();
+  begin_study(write_matrix(folder, matrix), out);
+  matrix["name"] = "renamed";
+  matrix["train"]["epochs"] = 3;
+  CHECK(begin_study(write_matrix(folder, matrix), out).changes ==
+        "train.epochs: 2, now 3; name: \"small\", now \"renamed\"");
+  write_bytes(out + "/latency.json", "{}");  // as if jobs had run
+  matrix["name"] = "renamed again";
+  CHECK(begin_study(write_matrix(folder, matrix), out).matrix.name == "renamed");
+  matrix["train"]["epochs"] = 2;
+  CHECK_THROWS_WITH_AS(begin_study(write_matrix(folder, matrix), out),
+                       doctest::Contains("train.epochs: expected 3 as in the study"), Error);
+}
+
+TEST_CASE("matrix: a study's folder that cannot be written can be read") {
+  if (geteuid() != 0) {
+    MESSAGE("not shown: only root can become the user of somebody else's folder");
+    return;
+  }
+  const TemporaryFolder folder;
+  fs::permissions(folder.path(), fs::perms(0755));
+  Json matrix = small_matrix();
+  matrix["splits"] = "random:1:0.6:0.2";
+  matrix["train"]["epochs"] = 1;
+  const std::string out = folder / "study";
+  const Result whole =
+      decant::apps::decant(run_words(write_matrix(folder, matrix), out) + Words{"--workers", "3"});
+  REQUIRE(whole.code == 0);
+  // Of jobs that end at a time each is counted in its own line.
+  for (const char* count : {"\n1/3  ", "\n2/3  ", "\n3/3  "}) CHECK(contains(whole.out, count));
+  fs::remove(out + "/results.json");
+  fs::permissions(out + "/.guard", fs::perms(0644));
+  const auto before = contents(out);
+  const std::string said = folder / "said";
+  fs::create_directory(said);
+  fs::permissions(said, fs::perms(0777));
+  const auto as_nobody = [&](const Words& words) {
+    std::cout << std::flush;  // else the child would write it too
+    const pid_t process = fork();
+    if (process == 0) {
+      if (seteuid(65534) != 0) _exit(3);
+      dup2(open((said + "/err").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), STDERR_FILENO);
+      dup2(open((said + "/out").c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644), STDOUT_FILENO);
+      const int code = run_program(words);
+      std::cout << std::flush;
+      _exit(code);
+    }
+    CHECK(wait_for(process) == 0);
+    return bytes_of(said + "/err");
+  };
+  CHECK(contains(as_nobody({"matrix", "table", out}), "cannot be written: this table is not kept"));
+  CHECK(contains(bytes_of(said + "/out"), "small. Dice on "));
+  as_nobody({"matrix", "plan", out, "--slurm", said + "/jobs"});
+  CHECK(fs::exists(said + "/jobs/submit.sh"));
+  as_nobody({"report", out, "--out", said + "/page.html"});
+  CHECK(contains(bytes_of(said + "/page.html"), "The folder of the study cannot be written"));
+  CHECK(contents(out) == before);
 }
 
 TEST_CASE("matrix: a flag that its action does not take is an error, not forgotten") {
@@ -585,6 +727,21 @@ TEST_CASE("matrix: job arrays for Slurm wait for the teachers of their split") {
   CHECK(bytes_of(jobs + "/teachers.txt") == "split0/teacher_strong\nsplit1/teacher_strong\n");
   CHECK(contains(bytes_of(jobs + "/teachers.sbatch"), " --job "));
   CHECK(bytes_of(jobs + "/teachers.sbatch").ends_with("\" ${DECANT_WORDS:-}\n"));
+
+  CHECK(contains(bytes_of(jobs + "/teachers.sbatch"), "--output=%x-%A_%a.log\n"));
+  CHECK(contains(bytes_of(jobs + "/table.sbatch"), "--output=%x-%j.log\n"));
+  const Words plan = {"matrix", "plan", file, "--steps", "0", "--out", folder / "out", "--slurm"};
+  CHECK(contains(refused(plan + Words{""}), "slurm: expected a folder, got none"));
+  // Of jobs that are done no element is handed in.
+  fs::create_directories(folder / "out/runs/split0");
+  write_bytes(folder / "out/runs/split0/teacher_strong.json", "{}");
+  REQUIRE(decant::apps::decant(plan + Words{jobs}).code == 0);
+  CHECK(bytes_of(jobs + "/teachers.txt") == "split1/teacher_strong\n");
+  CHECK(contains(bytes_of(jobs + "/submit.sh"),
+                 "distilled_split1=$(sbatch --parsable --array=1-1 "
+                 "--dependency=afterok:${teachers}_1 "));
+  CHECK(contains(bytes_of(jobs + "/submit.sh"),
+                 "distilled_split0=$(sbatch --parsable --array=1-1 \"$@\" "));
 
   Json named = small_matrix();
   named["name"] = "a_b & <c> %d|e\n#SBATCH --exclusive 'x'";

@@ -12,6 +12,7 @@
 #include "apps/console.h"
 #include "apps/study/html.h"
 #include "apps/study/report_page.h"
+#include "apps/study/study.h"
 #include "engine/core/rng.h"
 #include "tests/apps/page_reader.h"
 #include "tests/apps/small_matrix.h"
@@ -192,6 +193,45 @@ TEST_CASE("the page of a study shows the figures of its results.json") {
   CHECK(dots.count("pretend3: 12.500") == 1);
   CHECK(dots.count("pretend1: 0.500") == 2);
   CHECK(std::ranges::none_of(dots, [](const auto& dot) { return dot.starts_with("pretend0"); }));
+}
+
+TEST_CASE("where only figures of a study were kept, the page is of them") {
+  const TemporaryFolder folder;
+  const std::string out = folder / "study";
+  begin_study(write_matrix(folder, small_matrix()), out);
+  write_bytes(out + "/results.json", to_json(small_study("kept")).dump());
+  const Result result = report({out}, folder / "page.html");
+  CAPTURE(result.err);
+  REQUIRE(result.code == 0);
+  CHECK(bytes_of(folder / "page.html").find("Best distilled: L_kld") != std::string::npos);
+}
+
+TEST_CASE("a page calls no network the best that does not beat the student alone") {
+  Report all{.results = small_study("x"), .files = {}, .gallery = {}, .remarks = {}};
+  all.files.resize(all.results.runs.size());
+  all.results.cells[0].latency_ms = 15.86;
+  for (size_t i = 1; i < 4; ++i) all.results.cells[i].latency_ms = 0.451;
+  const std::string page = report_page(all);
+  CHECK(page.find("Best distilled: L_kld") != std::string::npos);
+  CHECK(page.find("No distilled network is better") == std::string::npos);
+  CHECK(page.find("<b>36 ×</b> 0.45 ms per image instead of 16") != std::string::npos);
+  CHECK(page.find("&quot;to teacher&quot;") == std::string::npos);  // of no comparison
+  for (TableRow& row : all.results.table) row.to_student.points = -5;
+  all.results.table[2].to_teacher.points = -9;
+  all.results.table[2].n_seeds = 2;
+  all.results.table[2].dice_seeds_std = 0.0719;
+  const std::string worse = report_page(all);
+  CHECK(worse.find("No distilled network is better than the student alone (alone, 0.292).") !=
+        std::string::npos);
+  CHECK(worse.find("&quot;to teacher&quot; is against teacher; ") != std::string::npos);
+  const Words row = row_of(worse, "Dice and cost of every network", "L_mse");
+  CHECK(row[row.size() - 2] == "0.0719");
+  CHECK(row.back() == "2");
+  // A learning rate that stays needs no chart.
+  for (RunFiles& files : all.files) files.curves = {{1, 2}, {{"lr", {0.1, 0.1}}}};
+  CHECK(report_page(all).find("Learning rate") == std::string::npos);
+  all.files[1].curves.columns[0].values[1] = 0.05;
+  CHECK(report_page(all).find("Learning rate") != std::string::npos);
 }
 
 TEST_CASE("the page of a large study is bounded, and says what it leaves out") {

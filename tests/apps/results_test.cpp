@@ -53,6 +53,7 @@ TEST_CASE("results: written and read again they are the same") {
   Json before = json;  // a file of before it was noted who is compared with whom
   before["cells"][1].erase("student");
   before["runs"][0].erase("program");
+  before["table"][0].erase("n_seeds");
   CHECK(to_json(results_from_json(before, "results.json")) == json);
   const Results read = results_from_json(json, "results.json");
   CHECK(std::isnan(read.cells[0].latency_ms));
@@ -89,6 +90,10 @@ TEST_CASE("results: what is wrong is named by file and key") {
   CHECK(message_of(bad) ==
         "results.json: runs[0].images[0].dice: expected a number for an image with a lesion, got "
         "null");
+  bad = good;
+  bad["runs"][0]["images"][1]["dice"] = 17;
+  CHECK(message_of(bad) ==
+        "results.json: runs[0].images[1].dice: expected a number of 0 to 1, got 17");
   bad = good;
   bad["runs"][0]["images"][1]["dice"] = nullptr;  // of none
   CHECK(message_of(bad).empty());

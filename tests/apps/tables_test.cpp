@@ -79,14 +79,59 @@ TEST_CASE("tables: an image that was tested twice is one image; means by hand") 
   CHECK(contains(table_text(results, "csv"), "wilcoxon_p,wilcoxon_exact,wilcoxon_p_holm"));
   CHECK(Json::parse(table_text(results, "json"))[2]["cell"] == "L_KLD");
   CHECK(Json::parse(table_text(results, "json"))[2]["part"] == "test");
-  CHECK(contains(table_text(results, "csv"), ",n_splits,part,chose_checkpoint,"));
+  CHECK(contains(table_text(results, "csv"),
+                 ",n_splits,n_seeds,dice_seeds_std,part,chose_checkpoint,"));
   CHECK(contains(table_text(results, "csv"), ",test,false,"));
+  // Every format has the same facts, and no two columns one head.
+  const Json row = Json::parse(table_text(results, "json"))[2];
+  for (const char* key : {"role", "network", "parameters", "macs", "latency_ms", "pathway"})
+    CHECK(row.contains(key));
+  CHECK(row["network"] == "thin_unet");
+  CHECK(contains(table_text(results, "markdown"),
+                 "| to teacher | 95 % CI (teacher) | Wilcoxon p (teacher) | "
+                 "Wilcoxon, Holm (teacher) |"));
+  CHECK(contains(table_text(results, "text"), "\"to teacher\" is against teacher; "));
+  CHECK(
+      contains(table_text(results, "text"), "\"to student\" is against the same network alone, "));
   results.runs[0].chose_checkpoint = true;
   CHECK(contains(caption_of(results), "CHOSE THE CHECKPOINTS"));
   results.runs[1].part = "val";
   results.table = table_of(results);
   CHECK(results.table[0].part == "test+val");
   CHECK(results.table[0].chose_checkpoint == true);
+}
+
+TEST_CASE("tables: what a split's mean differs by from seed to seed has a column of its own") {
+  Results results;
+  results.splits = {"a", "b"};
+  results.cells = {{.name = "student", .role = "student", .network = "thin_unet"}};
+  const auto add = [&](const char* split, uint64_t seed, double dice) {
+    RunResult run;
+    run.cell = "student";
+    run.split = split;
+    run.seed = seed;
+    run.part = "test";
+    run.images = {{.name = split, .lesion = true, .dice = dice}};
+    results.runs.push_back(run);
+  };
+  add("a", 0, 0.167);
+  add("b", 0, 0.174);
+  results.table = table_of(results);
+  CHECK(results.table[0].n_seeds == 1);
+  CHECK_FALSE(results.table[0].dice_seeds_std);
+  CHECK_FALSE(contains(table_text(results, "text"), "seeds"));
+  add("a", 1, 0.072);
+  add("b", 1, 0.066);
+  results.table = table_of(results);
+  CHECK(results.table[0].n_seeds == 2);
+  // 0.095 and 0.108 apart: variances of 0.095^2 / 2 and 0.108^2 / 2.
+  const double pooled = std::sqrt((0.095 * 0.095 + 0.108 * 0.108) / 4);
+  CHECK(results.table[0].dice_seeds_std.value() == doctest::Approx(pooled));
+  CHECK(contains(table_text(results, "text"), " 7.19 "));
+  for (const char* format : {"text", "markdown", "latex"})
+    CHECK(contains(table_text(results, format), "over seeds"));
+  CHECK(Json::parse(table_text(results, "json"))[0]["n_seeds"] == 2);
+  CHECK(results_from_json(to_json(results), "x").table[0].n_seeds == 2);
 }
 
 TEST_CASE("tables: names of any letters stay names; what is approximated says so") {

@@ -189,6 +189,24 @@ TEST_CASE("the manifest's split, and specs that mean nothing") {
     CHECK(contains(message_of([&] { make_splits(d, spec, 0); }), spec));
   for (const char* spec : {"random:1:10", "random:1:8:2", "kfold:1", "kfold:11"})
     CHECK(contains(message_of([&] { make_splits(d, spec, 0); }), spec));
+  const auto says = [&](const char* spec, const char* words) {
+    CAPTURE(spec);
+    CHECK(message_of([&] { make_splits(d, spec, 0); }) == words);
+  };
+  says("random:0:3", "split: expected 1 .. 1000 as K, got 0 in 'random:0:3'");
+  says("random:2:0", "split: expected 1 .. 1000000 as TRAIN, got 0 in 'random:2:0'");
+  says("random:2:3:0.0",
+       "split: expected a share between 0 and 1 as VAL, got 0.0 in 'random:2:3:0.0'");
+  says("random:1000000:4:5", "split: expected 1 .. 1000 as K, got 1000000 in 'random:1000000:4:5'");
+  says("random:1:80:11",
+       "split: expected to leave an image for test, got 10 images in the data set, of which "
+       "'random:1:80:11' asks for 80 to train, 11 to choose by (val)");
+  says("random:1:10",
+       "split: expected to leave an image for val, got 10 images in the data set, of which "
+       "'random:1:10' asks for 10 to train");
+  says("kfold:11", "split: expected 2 to 10 folds of 10 images, got 11 in 'kfold:11'");
+  d.samples.resize(1);
+  says("kfold:3:test", "split: expected at least 3 images for 'kfold:3:test', got 1");
 }
 
 TEST_CASE("without a spec the manifest's split stands where it is whole") {

@@ -1,4 +1,5 @@
 #include <doctest/doctest.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <array>
@@ -11,6 +12,7 @@
 #include "engine/core/allocator.h"
 #include "engine/core/arena.h"
 #include "engine/core/parallel.h"
+#include "engine/core/processors.h"
 #include "engine/core/rng.h"
 #include "engine/core/tensor.h"
 
@@ -43,6 +45,20 @@ TEST_CASE("random numbers are independent of the order of asking and have the ri
   CHECK(Rng(RngKey::of(7, "test", 1)).uniform(0) != rng.uniform(0));
   CHECK(Rng(RngKey::of(7, "test").part("a")).uniform(0) != rng.uniform(0));
   for (uint64_t i = 0; i < 1000; ++i) CHECK(rng.below(i, 7) < 7);
+}
+
+TEST_CASE("the processors that a process may run on are those of its affinity") {
+  cpu_set_t before;
+  REQUIRE(sched_getaffinity(0, sizeof before, &before) == 0);
+  CHECK(available_processors() == CPU_COUNT(&before));
+  int first = 0;
+  while (!CPU_ISSET(first, &before)) ++first;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(first, &one);
+  REQUIRE(sched_setaffinity(0, sizeof one, &one) == 0);  // as taskset does
+  CHECK(available_processors() == 1);
+  REQUIRE(sched_setaffinity(0, sizeof before, &before) == 0);
 }
 
 TEST_CASE("parallel_for runs every chunk once, nested or not, and rethrows") {
