@@ -38,8 +38,8 @@ struct Command {
 bool parse(const Command& command, std::span<const Key> keys, std::vector<std::string> words,
            Arguments& arguments);
 
-/// What `--threads` asks for; 0 takes what the machine has. Throws Error for fewer, and for more
-/// than 16 where that is more than four for each processor.
+/// What `--threads` asks for; 0: as many as it may use processors. Throws Error for fewer, and for
+/// more than 16 where that is more than four for each processor.
 void take_threads(int threads);
 
 /// For a file that the end of a long command will write ("" for none): throws Error naming it now

@@ -28,7 +28,7 @@ struct PredictOptions {
     v("run", run, "run folder or checkpoint", "run");
     v("input", input, "images, or folders of images", "--input");
     v("out", out, "folder for NAME_mask.png, NAME_probability.png, NAME_overlay.png", "--out");
-    v("threads", threads, "0 takes what the machine has", "--threads");
+    v("threads", threads, "0: as many as it may use processors", "--threads");
     v("device", device, kDeviceHelp, "--device");
     v("precision", precision, kPrecisionHelp, "--precision");
   }

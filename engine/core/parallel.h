@@ -6,7 +6,8 @@
 
 namespace decant {
 
-/// How many threads parallel_for uses, the caller's included. The default is the machine's count.
+/// How many threads parallel_for uses, the caller's included. The default is as many as the process
+/// may use processors.
 int num_threads();
 /// Throws Error unless 1 <= count <= 1024 and the system gives that many. Not to be called from
 /// inside parallel_for.
