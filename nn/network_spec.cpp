@@ -153,8 +153,15 @@ void with_key(NetworkSpec& spec, std::string_view key, auto&& set) {
 }
 
 Json parse_json(std::string_view text, std::string_view what) {
+  std::set<std::string> given;
+  const auto refuse_twice = [&](int depth, Json::parse_event_t event, const Json& key) {
+    check(event != Json::parse_event_t::key || depth != 1 ||
+              given.insert(key.get<std::string>()).second,
+          "network: expected ", key.dump(), " once, got it twice in ", what);
+    return true;
+  };
   try {
-    return Json::parse(text);
+    return Json::parse(text, refuse_twice);
   } catch (const Json::parse_error& error) {
     throw Error(str("network: expected JSON in ", what, ", got an error at byte ", error.byte));
   }

@@ -614,6 +614,8 @@ TEST_CASE("unknown names and keys are refused with the nearest known one") {
   CHECK(message("{\"decoder\": 3}").find("expected a name") != std::string::npos);
   CHECK(message("{\"clases\": 3}").find("did you mean \"classes\"?") != std::string::npos);
   CHECK(message("{\"decoder\"").find("expected JSON") != std::string::npos);
+  CHECK(message(R"({"decoder": "unet", "depth": 4, "depth": 5})").find("\"depth\" once, got it") !=
+        std::string::npos);
   CHECK(message("nowhere.json").find("cannot read nowhere.json") != std::string::npos);
   CHECK_THROWS_WITH_AS(make_network({.decoder = "unet", .encoder = "resnet81"}),
                        doctest::Contains("did you mean \"resnet"), Error);
