@@ -22,7 +22,8 @@ nn::Metadata to_metadata(CheckpointNotes notes) {
 CheckpointNotes notes_of(const nn::Metadata& metadata, const std::filesystem::path& path) {
   const auto found = metadata.find(kNotes);
   check(found != metadata.end(), path.string(),
-        ": expected a checkpoint that decant trained, got one without its notes");
+        ": expected a checkpoint that decant trained, got one without its notes; decant convert ",
+        path, " OUT.safetensors --size N notes the size of its images");
   CheckpointNotes notes;
   const Json json = Json::parse(found->second, nullptr, /*allow_exceptions=*/false);
   read_json(keys_of(notes), json, path.string());
@@ -38,6 +39,15 @@ TrainedNetwork load_trained(const std::filesystem::path& path) {
   trained.network = std::move(loaded.network);
   trained.notes = notes_of(loaded.metadata, trained.path);
   return trained;
+}
+
+AnyNetwork load_any(const std::filesystem::path& path) {
+  if (nn::is_smp_folder(path)) return {nn::read_smp_folder(path), {}};
+  const std::filesystem::path file = find_checkpoint(path);
+  nn::LoadedNetwork loaded = nn::network_from_checkpoint(file);
+  AnyNetwork any{std::move(loaded.network), {}};
+  if (loaded.metadata.contains(kNotes)) any.notes = notes_of(loaded.metadata, file);
+  return any;
 }
 
 std::filesystem::path find_weights(const std::filesystem::path& path) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "apps/options.h"
@@ -58,8 +59,16 @@ struct TrainedNetwork {
   CheckpointNotes notes;
 };
 
-/// From a checkpoint or a run folder (its best).
+/// From a checkpoint or a run folder (its best). Throws Error where it has no notes.
 TrainedNetwork load_trained(const std::filesystem::path& path);
+
+struct AnyNetwork {
+  std::unique_ptr<nn::Network> network;
+  std::optional<CheckpointNotes> notes;  ///< none of what decant did not train
+};
+
+/// The same for those who need no notes, and of a folder of SMP.
+AnyNetwork load_any(const std::filesystem::path& path);
 
 /// Where weights lie that a path means: the file itself, a folder of segmentation_models.pytorch,
 /// or the best checkpoint of a run folder. Throws Error where it is none of them.

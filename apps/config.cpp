@@ -111,6 +111,7 @@ nn::NetworkSpec read_network(const Json& model) {
     try {
       return nn::parse_network(name);
     } catch (const Error&) {
+      if (name.starts_with('{')) throw;  // a network's JSON
       const std::string decoder = name.substr(0, name.find_first_of("/:"));
       const bool may_be_a_name = !near_name(decoder, nn::decoder_names()).empty();
       const bool there = std::filesystem::exists(name);
@@ -136,9 +137,21 @@ TrainConfig resolve(TrainConfig config, bool distilling) {
   validate(config, distilling);
   const nn::NetworkSpec network = read_network(config.model);
   config.model = Json(nn::to_json(network));
+  check(network.classes <= 2,
+        "model: expected one class, or two, as the pixels of a mask are lesion or not, got "
+        "classes=",
+        network.classes);
+  nn::check_loss(config.loss, network.classes);
   write_learning_rate(config);
+  const bool from_file = config.augment.is_string();
+  const std::string augment_file = from_file ? config.augment.get<std::string>() : "";
   config.augment = resolve_augment(config.augment);
-  pipeline(config);  // throws for what it does not know
+  try {
+    pipeline(config);  // throws for what it does not know
+  } catch (const Error& error) {
+    if (!from_file || config.augment.is_string()) throw;
+    throw Error(str(augment_file, ": ", error.what()));
+  }
   config.data.path = absolute(config.data.path);
   const size_t file = config.init.find('=') + 1;
   if (!config.init.empty())

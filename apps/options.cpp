@@ -160,8 +160,7 @@ Json read_json_object(const std::string& path) {
 }
 
 std::string suggestion(std::string_view word, std::span<const std::string> known) {
-  const std::string nearest = near_name(word, known);
-  return nearest.empty() ? "" : ", did you mean \"" + nearest + "\"?";
+  return did_you_mean(word, known);
 }
 
 }  // namespace decant::apps

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "engine/io/atomic_file.h"
+#include "nn/files/smp_folder.h"
 
 namespace decant::apps {
 namespace {
@@ -275,9 +276,14 @@ void RunFolder::repair(const std::function<void(const fs::path&)>& write_last) {
 
 fs::path find_checkpoint(const fs::path& path) {
   if (!fs::is_directory(path)) {
-    check(fs::exists(path), path.string(), ": expected a run folder or a checkpoint, got nothing");
+    check(fs::exists(path), path.string(),
+          ": expected a run folder or a checkpoint, got nothing: there is no such file or folder");
     return path;
   }
+  check(!nn::is_smp_folder(path), path.string(),
+        ": expected a run folder or a checkpoint, got a model's folder of "
+        "segmentation_models.pytorch; decant convert ",
+        path, " OUT.safetensors --size N makes a checkpoint of it");
   check(fs::exists(path / kBest), path.string(), ": expected a run folder with ", kBest,
         has_no_epoch(path)
             ? ", got one that has finished no epoch; decant train --resume goes on with it"
@@ -286,7 +292,7 @@ fs::path find_checkpoint(const fs::path& path) {
 }
 
 bool has_no_epoch(const fs::path& path) {
-  return fs::exists(path / kConfig) && !fs::exists(path / kBest);
+  return fs::exists(path / kConfig) && !fs::exists(path / kBest) && !nn::is_smp_folder(path);
 }
 
 std::string read_bytes(const fs::path& path) {

@@ -62,7 +62,7 @@ Pipeline Pipeline::preset(std::string_view name, int size) {
   const auto names = preset_names();
   if (std::ranges::find(names, name) == names.end())
     throw Error(str("augmentation: expected one of none, weak, strong, strong_flip, got '", name,
-                    "', did you mean '", nearest_name(name, names), "'?"));
+                    "'", did_you_mean(name, names, '\'')));
   const int larger = (size * 9 + 4) / 8;  // size * 1.125, rounded
   const auto resize_to = [](int s) {
     return json{{"name", "Resize"}, {"height", s}, {"width", s}};

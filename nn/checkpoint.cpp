@@ -84,8 +84,8 @@ StateMatch match(const std::vector<Entry>& entries, const std::vector<NamedTenso
     if (got != expected)
       match.reshaped.push_back(str(entry.name, " expected ", expected, " got ", got));
     if (is_real(type) == entry.counter)
-      match.retyped.push_back(
-          str(entry.name, " expected ", entry.counter ? "whole" : "real", " numbers got ", type));
+      match.retyped.push_back(str(entry.name, " expected ", entry.counter ? "whole" : "real",
+                                  " numbers got ", entry.counter ? "real" : "whole", " ones"));
     if (got == expected && is_real(type) != entry.counter) match.matched.push_back(entry.name);
   }
   for (const NamedTensor& tensor : state)
@@ -200,6 +200,9 @@ Metadata load_checkpoint(const std::filesystem::path& path, Module& module) {
 }
 
 LoadedNetwork network_from_checkpoint(const std::filesystem::path& path, DType dtype) {
+  check(form_of(path) != TensorForm::torch, path.string(),
+        ": expected a checkpoint of decant, got a file of PyTorch; decant convert FILE "
+        "OUT.safetensors --model DECODER/ENCODER --size N makes one of it");
   TensorFile file = read_safetensors(path);
   const auto spec = file.metadata.find("network");
   check(spec != file.metadata.end(), path.string(),
@@ -230,7 +233,11 @@ void adapt_input(std::vector<NamedTensor>& state, const Entry& first, int64_t ch
 }
 
 TensorFile read_weights(const std::filesystem::path& path) {
-  return read_tensors(is_smp_folder(path) ? path / kSmpWeights : path);
+  const TensorFile file = read_tensors(is_smp_folder(path) ? path / kSmpWeights : path);
+  const std::vector<std::string> bad = not_finite(file.tensors);
+  check(bad.empty(), path.string(), ": expected finite weights, got NaN or infinity",
+        listing("in", bad));
+  return file;
 }
 
 }  // namespace
@@ -259,7 +266,7 @@ void load_encoder_weights(Network& network, const std::filesystem::path& path) {
 
 void load_network_weights(Network& network, const std::filesystem::path& path) {
   TensorFile file = read_weights(path);
-  strip_prefix(file.tensors, common_prefix(file.tensors));
+  strip_common_prefixes(file.tensors);
   const std::vector<Entry> entries = entries_of(network);
   adapt_input(file.tensors, entries.front(), network.spec().in_channels);
   load(entries, file.tensors, path.string(), true);

@@ -172,13 +172,10 @@ Variable loss_by_mode(const Variable& logits, const Target& target, const LossOp
 }
 
 /// Of one that is made for one class, or for several, alone.
-template <class Options, Variable (*kLoss)(const Variable&, const Tensor&, const Options&),
-          Mode kMode>
+template <class Options, Variable (*kLoss)(const Variable&, const Tensor&, const Options&)>
 Variable loss_of_mode(const Variable& logits, const Target& target, const LossOptions& options) {
-  return smp_loss(logits, target, [&](const Variable& z, const Tensor& labels, Mode mode) {
-    check(mode == kMode, "supervised_loss: expected ",
-          kMode == Mode::binary ? "one class for soft_bce" : "several classes for soft_ce",
-          " in \"", options.name, "\", got logits ", z.shape());
+  check_loss(options.name, logits.shape()[3]);
+  return smp_loss(logits, target, [](const Variable& z, const Tensor& labels, Mode) {
     return kLoss(z, labels, Options{});
   });
 }
@@ -194,8 +191,8 @@ constexpr Term kTerms[] = {
     {"jaccard", loss_by_mode<RegionOptions, jaccard_loss>, false},
     {"tversky", loss_by_mode<TverskyOptions, tversky_loss>, false},
     {"focal", loss_by_mode<FocalOptions, focal_loss>, false},
-    {"soft_bce", loss_of_mode<SoftBceOptions, soft_bce_loss, Mode::binary>, false},
-    {"soft_ce", loss_of_mode<SoftCeOptions, soft_ce_loss, Mode::multiclass>, false},
+    {"soft_bce", loss_of_mode<SoftBceOptions, soft_bce_loss>, false},
+    {"soft_ce", loss_of_mode<SoftCeOptions, soft_ce_loss>, false},
 };
 
 const Term& term_named(std::string_view name) {
@@ -204,8 +201,9 @@ const Term& term_named(std::string_view name) {
   std::string known;
   for (const std::string& candidate : loss_names())
     known += (known.empty() ? "" : ", ") + candidate;
-  throw Error(str("loss: expected one of ", known, ", or a sum of them; got \"", name,
-                  "\", did you mean \"", nearest_name(name, loss_names()), "\"?"));
+  check(!name.empty(), "loss: expected one of ", known, ", or a sum of them; got an empty name");
+  throw Error(str("loss: expected one of ", known, ", or a sum of them; got \"", name, '"',
+                  did_you_mean(name, loss_names())));
 }
 
 }  // namespace
@@ -222,6 +220,13 @@ std::vector<std::string> loss_terms(std::string_view name) {
     begin = end + 1;
   }
   return terms;
+}
+
+void check_loss(std::string_view name, int64_t classes) {
+  for (const std::string& term : loss_terms(name))
+    check(classes == 1 ? term != "soft_ce" : term != "soft_bce", "loss: expected ",
+          classes == 1 ? "several classes for soft_ce" : "one class for soft_bce", " in \"", name,
+          "\", got a network of ", classes);
 }
 
 bool stays_on_device(const LossOptions& options) {

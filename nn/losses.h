@@ -29,6 +29,9 @@ struct Target {
 /// or none is given.
 std::vector<std::string> loss_terms(std::string_view name);
 
+/// Throws Error where the sum has a term that is not for so many classes.
+void check_loss(std::string_view name, int64_t classes);
+
 /// Whether a loss leaves its targets on the device, so that a step graph may record it.
 bool stays_on_device(const LossOptions& options);
 

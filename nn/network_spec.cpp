@@ -4,6 +4,7 @@
 #include <charconv>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "engine/core/nearest_name.h"
@@ -16,6 +17,7 @@ using Json = nlohmann::json;
 using Numbers = std::vector<int64_t>;
 
 constexpr int64_t kMostDepth = 16;
+constexpr int64_t kMostChannels = 1 << 16;  // of anything
 
 // The numbers and the options of a spec by name: for JSON, for text, for messages.
 void visit_numbers(auto& spec, auto&& v) {
@@ -62,8 +64,9 @@ std::string joined(const std::vector<std::string>& names) {
   const NetworkSpec spec;
   visit_numbers(spec, add);
   visit_options(spec.options, add);
-  throw Error(str("network: there is no key \"", key, "\"; did you mean \"",
-                  nearest_name(key, keys), "\"? Known: ", joined(keys)));
+  const std::string hint = did_you_mean(key, keys);
+  throw Error(str("network: there is no key \"", key, '"', hint.empty() ? "." : hint,
+                  " Known: ", joined(keys)));
 }
 
 template <class T>
@@ -150,8 +153,15 @@ void with_key(NetworkSpec& spec, std::string_view key, auto&& set) {
 }
 
 Json parse_json(std::string_view text, std::string_view what) {
+  std::set<std::string> given;
+  const auto refuse_twice = [&](int depth, Json::parse_event_t event, const Json& key) {
+    check(event != Json::parse_event_t::key || depth != 1 ||
+              given.insert(key.get<std::string>()).second,
+          "network: expected ", key.dump(), " once, got it twice in ", what);
+    return true;
+  };
   try {
-    return Json::parse(text);
+    return Json::parse(text, refuse_twice);
   } catch (const Json::parse_error& error) {
     throw Error(str("network: expected JSON in ", what, ", got an error at byte ", error.byte));
   }
@@ -170,17 +180,17 @@ NetworkSpec read_json_file(const std::string& path) {
 void expect_one_of(const NetworkSpec& spec, std::string_view key,
                    const std::optional<std::string>& value, const std::vector<std::string>& names) {
   check(!value || std::ranges::count(names, *value) != 0, spec.decoder, ": expected ", key, " of ",
-        joined(names), ", got \"", value.value_or(""), "\"; did you mean \"",
-        nearest_name(value.value_or(""), names), "\"?");
+        joined(names), ", got \"", value.value_or(""), '"',
+        did_you_mean(value.value_or(""), names));
 }
 
 void expect_channels(const NetworkSpec& spec, std::string_view key,
                      const std::optional<Numbers>& numbers, const Numbers& usual) {
-  constexpr int64_t kMost = 1 << 16;
-  check(!numbers || (numbers->size() == usual.size() &&
-                     std::ranges::all_of(*numbers, [](int64_t n) { return n >= 1 && n <= kMost; })),
-        spec.decoder, ": expected ", usual.size(), ' ', key, " of 1 to ", kMost, ", such as ",
-        text_of(usual), ", got ", numbers ? text_of(*numbers) : "");
+  check(!numbers ||
+            (numbers->size() == usual.size() &&
+             std::ranges::all_of(*numbers, [](int64_t n) { return n >= 1 && n <= kMostChannels; })),
+        spec.decoder, ": expected ", usual.size(), ' ', key, " of 1 to ", kMostChannels,
+        ", such as ", text_of(usual), ", got ", numbers ? text_of(*numbers) : "");
 }
 
 /// Fills in what is absent. Throws Error for what the decoder does not take.
@@ -225,6 +235,8 @@ NetworkSpec resolved(NetworkSpec spec) {
   if (spec.depth == 0) spec.depth = kind.usual_depth;
   visit_numbers(spec, [](std::string_view name, int64_t number) {
     check(number >= 1, "network: expected ", name, " of at least 1, got ", number);
+    check(number <= kMostChannels, "network: expected ", name, " of at most ", kMostChannels,
+          ", got ", number);
   });
   check(spec.depth <= kMostDepth, "network: expected depth of at most ", kMostDepth, ", got ",
         spec.depth);
@@ -266,6 +278,7 @@ NetworkSpec parse_network(std::string_view text) {
   spec.decoder = networks.substr(0, slash);
   if (slash != std::string_view::npos) spec.encoder = networks.substr(slash + 1);
   std::string_view rest = colon == std::string_view::npos ? "" : text.substr(colon + 1);
+  std::set<std::string_view> given;
   while (!rest.empty()) {
     const size_t comma = rest.find(',');
     const std::string_view item = rest.substr(0, comma);
@@ -273,6 +286,8 @@ NetworkSpec parse_network(std::string_view text) {
     const size_t equals = item.find('=');
     check(equals != std::string_view::npos, "network: expected KEY=VALUE, got \"", item, "\" in ",
           text);
+    check(given.insert(item.substr(0, equals)).second, "network: expected ", item.substr(0, equals),
+          " once, got it twice in ", text);
     with_key(spec, item.substr(0, equals), [&]<class T>(T& value) {
       check(parse(item.substr(equals + 1), value), "network: expected ", kWanted<T>, ", got \"",
             item, "\" in ", text);

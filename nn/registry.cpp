@@ -36,8 +36,12 @@ const Entry& find(const Table<Entry>& table, std::string_view name, const char* 
   const std::vector<std::string> names = names_of(table);
   std::string known;
   for (const std::string& candidate : names) known += (known.empty() ? "" : ", ") + candidate;
-  throw Error(str("network: there is no ", kind, " \"", name, "\"; did you mean \"",
-                  nearest_name(name, names), "\"? Known: ", known));
+  std::string spelt(name);  // Unet++ is unetplusplus
+  for (size_t at = spelt.find('+'); at != std::string::npos; at = spelt.find('+'))
+    spelt.replace(at, 1, "plus");
+  const std::string hint = did_you_mean(spelt, names);
+  throw Error(str("network: there is no ", kind, " \"", name, '"', hint.empty() ? "." : hint,
+                  " Known: ", known));
 }
 
 }  // namespace

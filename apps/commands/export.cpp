@@ -1,13 +1,11 @@
 #include <filesystem>
 #include <iostream>
 #include <numeric>
-#include <optional>
 
 #include "apps/checkpoint_notes.h"
 #include "apps/command.h"
 #include "apps/memory.h"
 #include "engine/io/atomic_file.h"
-#include "nn/files/smp_folder.h"
 #include "nn/onnx/export.h"
 
 namespace decant::apps {
@@ -50,17 +48,6 @@ Normalization normalization_of(const data::Pipeline& pipeline, int64_t channels)
   return n;
 }
 
-struct Subject {
-  std::unique_ptr<nn::Network> network;
-  std::optional<CheckpointNotes> notes;  ///< none for a folder of SMP
-};
-
-Subject load_subject(const std::string& path) {
-  if (nn::is_smp_folder(path)) return {nn::read_smp_folder(path), {}};
-  TrainedNetwork trained = load_trained(path);
-  return {std::move(trained.network), std::move(trained.notes)};
-}
-
 std::vector<std::string> class_names(const ExportOptions& options, int64_t classes) {
   if (!options.classes.empty()) {
     check(static_cast<int64_t>(options.classes.size()) == classes, "classes: expected ", classes,
@@ -78,7 +65,7 @@ Exit run(ExportOptions& options, const Arguments&) {
   check(options.out.ends_with(".onnx"), "out: expected NAME.onnx, got \"", options.out, '"');
   require_writable(options.out);
   if (options.size != 0) check_size("size", options.size);
-  const Subject subject = load_subject(options.run);
+  const AnyNetwork subject = load_any(options.run);
   const nn::NetworkSpec& spec = subject.network->spec();
   // A network of others: how SMP's own models see images, ImageNet's mean and deviation.
   const int trained_size = subject.notes ? subject.notes->size : 0;

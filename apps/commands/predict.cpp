@@ -10,6 +10,7 @@
 #include "apps/device.h"
 #include "apps/evaluate.h"
 #include "apps/report.h"
+#include "nn/files/tensor_file.h"
 
 namespace decant::apps {
 namespace {
@@ -20,6 +21,7 @@ struct PredictOptions {
   std::string run;
   std::vector<std::string> input;
   std::string out;
+  bool npy = false;
   int threads = 0;
   std::string device = "cpu";
   std::string precision = "float32";
@@ -28,6 +30,7 @@ struct PredictOptions {
     v("run", run, "run folder or checkpoint", "run");
     v("input", input, "images, or folders of images", "--input");
     v("out", out, "folder for NAME_mask.png, NAME_probability.png, NAME_overlay.png", "--out");
+    v("npy", npy, "NAME_probability.npy too: float32, [height, width], for numpy.load", "--npy");
     v("threads", threads, "0: as many as it may use processors", "--threads");
     v("device", device, kDeviceHelp, "--device");
     v("precision", precision, kPrecisionHelp, "--precision");
@@ -53,6 +56,7 @@ std::string unique_name(std::string name, std::set<std::string>& taken) {
 
 constexpr std::array<std::string_view, 3> kEndings = {"_mask.png", "_probability.png",
                                                       "_overlay.png"};
+constexpr std::string_view kArray = "_probability.npy";
 
 // Three files at once are what a prediction left and may be written over; a mask alone is
 // somebody's.
@@ -135,6 +139,8 @@ Exit run(PredictOptions& options, const Arguments&) {
       const data::Image grey = grey_of(probability);
       const data::Image over = overlay(item.own, mask, kStudentColour);
       for (uint8_t& v : mask.pixels) v = static_cast<uint8_t>(255 * v);
+      if (options.npy)
+        nn::write_tensors(stem->string().append(kArray), {{{"array", probability}}, {}});
       const data::Image* const pictures[] = {&mask, &grey, &over};
       for (size_t k = kEndings.size(); k-- > 0;)  // the mask last: see require_own_place
         data::write_png(stem->string().append(kEndings[k]), *pictures[k]);
@@ -160,7 +166,8 @@ Command predict_command() {
   return make_command<PredictOptions>(
       "predict", "write mask, probability and overlay for images",
       "  decant predict runs/L_KLD --input scan.png --out masks\n"
-      "  decant predict runs/L_KLD --input folder other/scan.png --out masks\n",
+      "  decant predict runs/L_KLD --input folder other/scan.png --out masks\n"
+      "  decant predict runs/L_KLD --input folder --out masks --npy\n",
       run);
 }
 

@@ -18,7 +18,8 @@ struct SummaryOptions {
   std::string json;
 
   void visit(auto&& v) {
-    v("model", model, "decoder/encoder, thin_unet, a run folder or a checkpoint", "model");
+    v("model", model,
+      "decoder/encoder, thin_unet, a run folder, checkpoint or an SMP model's folder", "model");
     v("size", size, "side of the input; 0: as trained, or 224", "--size");
     v("json", json, "file to write the figures to", "--json");
   }
@@ -54,9 +55,9 @@ Exit run(SummaryOptions& options, const Arguments&) {
   std::unique_ptr<nn::Network> network;
   int64_t size = options.size;
   if (std::filesystem::exists(options.model) && !options.model.ends_with(".json")) {
-    TrainedNetwork trained = load_trained(options.model);
-    network = std::move(trained.network);
-    if (size == 0) size = trained.notes.size;
+    AnyNetwork there = load_any(options.model);
+    network = std::move(there.network);
+    if (size == 0 && there.notes) size = there.notes->size;
   } else {
     network = nn::make_network(read_network(Json(options.model)));
   }

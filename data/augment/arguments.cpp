@@ -178,10 +178,13 @@ void Arguments::only(const char* name, const nlohmann::json& value) {
 }
 
 void Arguments::finish() const {
-  for (const auto& [name, value] : given_.items())
-    if (std::ranges::find(known_, name) == known_.end())
-      throw Error(str(transform_, ": unknown argument '", name, "', did you mean '",
-                      nearest_name(name, known_), "'?"));
+  for (const auto& [name, value] : given_.items()) {
+    if (std::ranges::find(known_, name) != known_.end()) continue;
+    std::string hint = did_you_mean(name, known_, '\'');
+    if (hint.empty())
+      for (const std::string& known : known_) hint += (hint.empty() ? "; it has " : ", ") + known;
+    throw Error(str(transform_, ": unknown argument '", name, "'", hint));
+  }
 }
 
 }  // namespace decant::data

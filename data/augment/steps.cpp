@@ -32,9 +32,11 @@ Step read_step(json entry) {
         "augmentation: expected an object with a name, got ", entry.dump());
   const auto name = entry["name"].get<std::string>();
   const auto found = registry().find(name);
-  if (found == registry().end())
-    throw Error(str("augmentation: unknown transform '", name, "', did you mean '",
-                    nearest_name(name, transform_names()), "'?"));
+  if (found == registry().end()) {
+    const std::string hint = did_you_mean(name, transform_names(), '\'');
+    throw Error(str("augmentation: unknown transform '", name, "'",
+                    hint.empty() ? "; data/README.md lists those that are known" : hint));
+  }
   const Version version = read_version(name, entry);
   entry.erase("name");
   entry.erase("version");
@@ -70,7 +72,16 @@ std::vector<Step> read_steps(const json& list) {
   check(list.is_array(), "augmentation: expected a list of transforms or Albumentations' to_dict, ",
         "got ", list.type_name());
   std::vector<Step> steps;
-  for (const json& entry : list) steps.push_back(read_step(entry));
+  for (const json& entry : list) {
+    try {
+      steps.push_back(read_step(entry));
+    } catch (const Error& error) {
+      const std::string_view message = error.what();
+      constexpr std::string_view kRoom = "augmentation: ";
+      throw Error(str(kRoom, "entry ", steps.size() + 1, ": ",
+                      message.starts_with(kRoom) ? message.substr(kRoom.size()) : message));
+    }
+  }
   return steps;
 }
 

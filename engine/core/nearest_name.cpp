@@ -59,4 +59,11 @@ std::string near_name(std::string_view wanted, std::span<const std::string> name
   return near ? nearest : "";
 }
 
+std::string did_you_mean(std::string_view wanted, std::span<const std::string> names, char quote) {
+  const std::string near = near_name(wanted, names);
+  if (near.empty()) return "";
+  std::string text = ", did you mean ";
+  return text.append(1, quote).append(near).append(1, quote).append("?");
+}
+
 }  // namespace decant

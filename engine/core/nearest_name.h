@@ -15,4 +15,8 @@ std::string nearest_name(std::string_view wanted, std::span<const std::string> n
 /// away; otherwise "".
 std::string near_name(std::string_view wanted, std::span<const std::string> names);
 
+/// `, did you mean "x"?` of near_name(), or "": what a message about a name ends with.
+std::string did_you_mean(std::string_view wanted, std::span<const std::string> names,
+                         char quote = '"');
+
 }  // namespace decant

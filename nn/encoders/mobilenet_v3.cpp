@@ -36,6 +36,7 @@ struct BlockSpec {
   int64_t out;
   bool squeeze;
   Activation activation;
+  int dilation = 1;
 };
 
 constexpr Activation kRelu = Activation::relu;
@@ -72,11 +73,13 @@ constexpr Variant kSmallVariant = {kSmall, 2, true, {1, 3}, {16, 16, 24, 48, 576
 constexpr Variant kLargeVariant = {kLarge, 1, false, {1, 2, 4}, {16, 24, 40, 112, 960}};
 
 /// timm's initial values: N(0, 2 / (kernel^2 out / groups)).
-Conv2dSpec timm_conv(int64_t in, int64_t out, int kernel, int stride = 1, bool depthwise = false) {
+Conv2dSpec timm_conv(int64_t in, int64_t out, int kernel, int stride = 1, bool depthwise = false,
+                     int dilation = 1) {
   Conv2dSpec spec{.in = in,
                   .out = out,
                   .kernel = kernel,
                   .stride = stride,
+                  .dilation = dilation,
                   .groups = depthwise ? static_cast<int>(in) : 1};
   if (stride > 1) spec.padding = PaddingRule::same_up;
   spec.weight_init = he_normal(static_cast<double>(spec.fan_out()) / spec.groups);
@@ -132,7 +135,7 @@ class InvertedResidual : public Module {
       : has_shortcut_(spec.stride == 1 && in == out),
         conv_pw_(timm_conv(in, middle, 1)),
         bn1_(middle, spec.activation, kEps),
-        conv_dw_(timm_conv(middle, middle, spec.kernel, spec.stride, true)),
+        conv_dw_(timm_conv(middle, middle, spec.kernel, spec.stride, true, spec.dilation)),
         bn2_(middle, spec.activation, kEps),
         se_(squeeze(spec.squeeze, middle)),
         conv_pwl_(timm_conv(middle, out, 1)),
@@ -173,7 +176,7 @@ class MobileNetV3 : public Encoder {
       : Encoder({network.in_channels, scaled(variant.out[0], width), scaled(variant.out[1], width),
                  scaled(variant.out[2], width), scaled(variant.out[3], width),
                  scaled(variant.out[4], width)},
-                network),
+                network, Dilates::yes),
         variant_(variant),
         activation_(minimal ? kRelu : kSwish),
         conv_stem_(timm_conv(network.in_channels, channels()[1], 3, 2)),
@@ -183,12 +186,17 @@ class MobileNetV3 : public Encoder {
             timm_conv(scaled(variant.blocks.back().out, width), scaled(variant.out[4], width), 1)),
         last_norm_(scaled(variant.out[4], width), activation_, kEps) {
     int64_t in = channels()[1];
+    int64_t stride = 2 * variant.first_stride;  // of the maps so far, in the whole encoder
     for (BlockSpec spec : variant.blocks) {
       if (minimal) {
         spec.kernel = 3;
         spec.squeeze = false;
         spec.activation = kRelu;
       }
+      // As timm does it: a block that gives up its stride still has the dilation of those before.
+      spec.dilation = dilation(stride);
+      stride *= spec.stride;
+      if (dilation(stride) != spec.dilation) spec.stride = 1;
       const int64_t middle = round_channels(static_cast<double>(in) * spec.expansion);
       const int64_t out = scaled(spec.out, width);
       blocks_.push_back(std::make_unique<InvertedResidual>(spec, in, middle, out));
@@ -196,8 +204,9 @@ class MobileNetV3 : public Encoder {
     }
   }
 
-  /// At even sizes SAME pads a 3 x 3 by nothing before and a 5 x 5 by one: each of the five layers
-  /// of stride 2 takes cell i to 2 i + 1, all of them together to 32 i + 31.
+  /// At even sizes SAME pads a 3 x 3 by nothing before and a 5 x 5 by one: each layer of
+  /// stride 2 takes cell i to 2 i + 1, five of them together to 32 i + 31; those that an output
+  /// stride dilates are centred.
   double offset() const override { return static_cast<double>(stride() - 1); }
 
   std::vector<Variable> forward(const Variable& x, const Pass& pass) override {

@@ -20,8 +20,8 @@ constexpr std::string_view kOrderedDict = "collections.OrderedDict";
 class PickleMachine {
  public:
   PickleMachine(Pickle& result, std::span<const std::byte> bytes, std::string_view what,
-                Pickle::Allowed allowed, size_t most)
-      : result_(result), in_(bytes, what), what_(what), allowed_(allowed), left_(most) {}
+                Pickle::Refusal refusal, size_t most)
+      : result_(result), in_(bytes, what), what_(what), refusal_(refusal), left_(most) {}
 
   void run() {
     while (spend(1)) {
@@ -258,9 +258,8 @@ class PickleMachine {
 
   void push_global(std::string_view module, std::string_view name) {
     std::string full = str(module, '.', name);
-    check(allowed_(full), what_, ": the pickle asks for \"", shown(full),
-          "\", which no file of weights needs: refused, and nothing of it was run (of a whole "
-          "model, save its state_dict)");
+    const std::string_view reason = refusal_(full);
+    check(reason.empty(), what_, ": the pickle asks for \"", shown(full), "\", ", reason);
     result_.names_.push_back(std::move(full));
     push({.kind = Kind::global, .text = result_.names_.back()});
   }
@@ -331,16 +330,16 @@ class PickleMachine {
   Pickle& result_;
   ByteReader in_;
   std::string_view what_;
-  Pickle::Allowed allowed_;
+  Pickle::Refusal refusal_;
   size_t left_;
   std::vector<PickleNode*> stack_;
   std::vector<size_t> marks_;
   std::unordered_map<uint64_t, PickleNode*> memo_;
 };
 
-Pickle::Pickle(std::span<const std::byte> bytes, std::string_view what, Allowed allowed,
+Pickle::Pickle(std::span<const std::byte> bytes, std::string_view what, Refusal refusal,
                size_t most) {
-  PickleMachine(*this, bytes, what, allowed, most).run();
+  PickleMachine(*this, bytes, what, refusal, most).run();
 }
 
 const PickleNode* find_key(const PickleNode& dict, std::string_view key) {

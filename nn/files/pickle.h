@@ -35,25 +35,26 @@ struct PickleNode {
 
 /// Reads one pickle, a program for a machine with a stack whose instructions build Python objects,
 /// and may call any function of Python by its name. This machine builds PickleNodes and can call
-/// nothing. Of the names only those that `allowed` says yes to may occur, so that who reads the
-/// nodes knows all that they can mean.
+/// nothing. Of the names only those may occur for which `refusal` gives no reason, so that who
+/// reads the nodes knows all that they can mean.
 ///
 /// Instructions: those of protocols 2 to 5 that plain data and PyTorch's files are made of.
 /// collections.OrderedDict() becomes a dict, and what BUILD would set on one (a state dict's
 /// _metadata) is passed over.
-/// Throws Error beginning with `what`: naming a global that is not allowed, an unknown instruction
-/// with its place, an empty stack, a memo that was not filled, the end of the bytes, and more than
-/// `most` instructions, which bounds the memory that a hostile file can ask for: some hundred bytes
-/// each. Who reads several pickles of a file gives the next what those before have left.
-/// Texts refer to `bytes`, which must outlive the Pickle. Nodes may refer to themselves: go to a
-/// known depth, or count. Source: Python's pickletools.
+/// Throws Error beginning with `what`: naming a global that is refused and why, an unknown
+/// instruction with its place, an empty stack, a memo that was not filled, the end of the bytes,
+/// and more than `most` instructions, which bounds the memory that a hostile file can ask for: some
+/// hundred bytes each. Who reads several pickles of a file gives the next what those before have
+/// left. Texts refer to `bytes`, which must outlive the Pickle. Nodes may refer to themselves: go
+/// to a known depth, or count. Source: Python's pickletools.
 class Pickle {
  public:
-  using Allowed = bool (*)(std::string_view global);
+  /// Why a name may not occur, as a message goes on after it; empty where it may.
+  using Refusal = std::string_view (*)(std::string_view global);
 
   static constexpr size_t kMost = size_t{1} << 22;
 
-  Pickle(std::span<const std::byte> bytes, std::string_view what, Allowed allowed,
+  Pickle(std::span<const std::byte> bytes, std::string_view what, Refusal refusal,
          size_t most = kMost);
   Pickle(const Pickle&) = delete;
   Pickle& operator=(const Pickle&) = delete;

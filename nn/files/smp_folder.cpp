@@ -194,8 +194,8 @@ void read_argument(const SmpClass& smp, const std::string& key, const Json& valu
     std::vector<std::string> known = {"encoder_name", "in_channels", "classes"};
     for (const Argument& argument : smp.arguments) known.emplace_back(argument.smp);
     check(expect_argument(smp.fixed, key, value) || expect_argument(kCommonArguments, key, value),
-          "expected arguments of ", smp.name, " that are known here, got \"", shown(key),
-          "\"; did you mean \"", nearest_name(key, known), "\"?");
+          "expected arguments of ", smp.name, " that are known here, got \"", shown(key), '"',
+          did_you_mean(key, known));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include "engine/io/file_type.h"
 #include "engine/io/mapped_file.h"
@@ -54,9 +55,34 @@ constexpr std::string_view kHarmless[] = {"collections.OrderedDict",
 
 constexpr std::string_view kSections[] = {"state_dict", "model_state_dict", "model"};
 
-bool is_allowed(std::string_view global) {
-  return std::ranges::find(kHarmless, global) != std::end(kHarmless) ||
-         std::ranges::find(kStorages, global, &StorageClass::global) != std::end(kStorages);
+/// Names of tensors that are weights and yet none that can be read: how they begin, what they say.
+struct OtherTensor {
+  std::string_view begin;
+  std::string_view reason;
+};
+
+constexpr OtherTensor kOtherTensors[] = {
+    {"torch._utils._rebuild_sparse",
+     "a sparse tensor: expected dense ones (tensor.to_dense() before saving)"},
+    {"torch._utils._rebuild_qtensor",
+     "a quantized tensor: expected real numbers (tensor.dequantize() before saving)"},
+    {"torch.ComplexDoubleStorage", "a tensor of complex numbers: expected real ones"},
+    {"torch.ComplexFloatStorage", "a tensor of complex numbers: expected real ones"},
+    {"torch._utils._rebuild_tensor_v3",
+     "a tensor of float8 or of unsigned whole numbers: expected another type (tensor.float() "
+     "before saving)"},
+    {"torch.float8_", "a tensor of float8: expected another type (tensor.float() before saving)"},
+};
+
+std::string_view refusal_of(std::string_view global) {
+  if (std::ranges::find(kHarmless, global) != std::end(kHarmless) ||
+      std::ranges::find(kStorages, global, &StorageClass::global) != std::end(kStorages))
+    return "";
+  const auto* other = std::ranges::find_if(
+      kOtherTensors, [&](const OtherTensor& t) { return global.starts_with(t.begin); });
+  if (other != std::end(kOtherTensors)) return other->reason;
+  return "which no file of weights needs: refused, and nothing of it was run (of a whole model, "
+         "save its state_dict)";
 }
 
 bool is_call_of(const PickleNode& node, std::string_view global) {
@@ -205,20 +231,39 @@ FindStorage find_in(const std::map<std::string, Bytes>& storages, const std::str
   };
 }
 
+/// Says what an archive is that holds no state dict, where it is one of those that people have.
+void expect_state_dict(const std::vector<ZipEntry>& entries, std::string_view what) {
+  const auto arrays = std::ranges::count_if(
+      entries, [](const ZipEntry& entry) { return entry.name.ends_with(".npy"); });
+  check(arrays == 0 || std::cmp_less(arrays, entries.size()), what,
+        ": expected one array of numpy (.npy), got an archive of ", arrays,
+        " (.npz); numpy.save writes one");
+  check(std::ranges::none_of(
+            entries, [](const ZipEntry& entry) { return entry.name.ends_with("/constants.pkl"); }),
+        what,
+        ": expected a state dict, got a program of TorchScript; torch.save(torch.jit.load(FILE)"
+        ".state_dict(), NEW) makes one of it");
+  for (const ZipEntry& entry : entries)
+    check(entry.method == 0, what, ": \"", shown(entry.name), "\" is compressed (method ",
+          entry.method, "), expected it stored, as PyTorch writes it");
+}
+
 /// <root>/data.pkl, <root>/data/KEY for each storage, <root>/byteorder.
 TorchFile parse_archive(Bytes bytes, std::string_view what) {
   std::map<std::string, Bytes> files;
   std::string root;
-  for (ZipEntry& entry : read_zip(bytes, what)) {
+  const std::vector<ZipEntry> entries = read_zip(bytes, what);
+  expect_state_dict(entries, what);
+  for (const ZipEntry& entry : entries) {
     if (entry.name.ends_with("/data.pkl")) root = entry.name.substr(0, entry.name.size() - 8);
-    files.emplace(std::move(entry.name), entry.data);
+    files.emplace(entry.name, entry.data);
   }
   check(!root.empty(), what, ": expected a PyTorch archive with data.pkl, got another one");
   const auto order = files.find(root + "byteorder");
   check(order == files.end() || ByteReader(order->second, what).text(order->second.size()) != "big",
         what, ": expected little-endian numbers, got big-endian ones");
 
-  const Pickle pickle(files.at(root + "data.pkl"), what, is_allowed);
+  const Pickle pickle(files.at(root + "data.pkl"), what, refusal_of);
   return tensors_of(pickle.root(), find_in(files, root + "data/"), bytes.size(), what);
 }
 
@@ -231,7 +276,7 @@ TorchFile parse_legacy(Bytes bytes, std::string_view what) {
   const auto next = [&]() -> const Pickle& {
     const size_t most = pickles.empty() ? Pickle::kMost : pickles.back().left();
     const Pickle& pickle =
-        pickles.emplace_back(bytes.subspan(in.position()), what, is_allowed, most);
+        pickles.emplace_back(bytes.subspan(in.position()), what, refusal_of, most);
     in.take(pickle.size());
     return pickle;
   };

@@ -11,14 +11,15 @@ namespace decant::nn {
 struct ZipEntry {
   std::string name;
   std::span<const std::byte> data;
+  int method = 0;  ///< 0: `data` lies there as it is ("stored"); 8: deflated; ..
 };
 
-/// The entries of a zip archive whose data lie in it as they are ("stored"), in the order of its
-/// directory; `data` refers to `bytes`. Sizes are those of the directory: writers that stream
-/// (PyTorch) leave them out beside the data. Zip64 is read. Checksums are not compared: PyTorch can
-/// be told to write none.
-/// Throws Error beginning with `what` where the bytes are no archive, an entry is compressed or
-/// encrypted, stands there twice, or leads beyond the end. Source: PKWARE's APPNOTE 6.3.
+/// The entries of a zip archive in the order of its directory; `data` refers to `bytes`, and is
+/// what lies there: packed, where it is. Sizes are those of the directory: writers that stream
+/// (PyTorch) leave them out beside the data. Zip64 is read. The checksum of stored data is compared
+/// unless it is 0, as PyTorch writes it when told to compute none.
+/// Throws Error beginning with `what` where the bytes are no archive, an entry is encrypted, stands
+/// there twice, leads beyond the end or has another checksum. Source: PKWARE's APPNOTE 6.3.
 std::vector<ZipEntry> read_zip(std::span<const std::byte> bytes, std::string_view what);
 
 /// An archive of stored entries, each with its checksum. Equal entries give equal bytes: all are of

@@ -128,6 +128,16 @@ TEST_CASE("values that make no sense are errors that name their key") {
   refuses([](TrainConfig& c) { c.schedule.final_fraction = 2; }, "expected 0 .. 1, got 2");
   refuses([](TrainConfig& c) { c.loss = "mse"; }, "loss: expected one of ce, dice, ce_dice");
   refuses([](TrainConfig& c) { c.loss = "focal+jacard"; }, "did you mean \"jaccard\"?");
+  refuses([](TrainConfig& c) { c.loss = "tversky+soft_ce"; }, "several classes for soft_ce");
+  refuses([](TrainConfig& c) { c.model = "unet/resnet18:classes=3"; }, "got classes=3");
+  refuses([](TrainConfig& c) { c.model = R"({"decoder": "unet")"; }, "expected JSON");
+  refuses([](TrainConfig& c) { c.model = R"({"decoder": "unet"})"; }, "an encoder for unet");
+  const TemporaryFolder folder;
+  const std::string list = folder / "list.json";
+  write_bytes(list, R"([{"name": "HorizontalFlip"}, {"name": "RandomRotate90"}])");
+  refuses(
+      [&](TrainConfig& c) { c.augment = list; },
+      "list.json: augmentation: entry 2: unknown transform 'RandomRotate90'; data/README.md lists");
   refuses([](TrainConfig& c) { c.metric = "dice"; }, "metric: expected one of");
   if (!kWithCuda) refuses([](TrainConfig& c) { c.device = "cuda"; }, "this build has no CUDA");
   refuses([](TrainConfig& c) { c.device = "gpu"; }, "device: expected cpu or cuda, got \"gpu\"");

@@ -1,9 +1,11 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 
 #include "nn/checkpoint.h"
+#include "nn/files/smp_folder.h"
 #include "nn/files/torch_file.h"
 #include "nn/files/zip.h"
 #include "tests/apps/program.h"
@@ -52,12 +54,24 @@ TEST_CASE("what does not match is listed, and nothing is written") {
   const std::string saved = write_torch(folder / "a.pth", state);
   const std::vector<std::string> words = {"convert", saved, folder / "b.safetensors", "--model",
                                           "thin_unet:width=4,depth=2"};
+  const Result stripped = decant(words);  // as --init does
+  CHECK(stripped.code == 0);
+  CHECK(contains(stripped.out, "every name began with module.: taken off"));
+  CHECK(contains(stripped.out, "b.safetensors: written"));
+  const Result again = decant(words + std::vector<std::string>{"--strip", "module."});
+  CHECK(again.code == 0);
+  CHECK(contains(again.out, "b.safetensors: replaced"));
+  std::filesystem::remove(folder / "b.safetensors");
+
+  std::vector<NamedTensor> others = state;
+  for (NamedTensor& tensor : others) tensor.name = "net." + tensor.name;
+  write_torch(saved, others);
   const Result refused = decant(words);
   CHECK(refused.code == 1);
-  CHECK(contains(refused.out, "every name begins with module.; --strip module. takes it off"));
   CHECK(contains(refused.out, "  missing: encoder.stem.0.weight\n"));
+  CHECK(contains(refused.out, "  missing: and "));
+  CHECK(std::ranges::count(refused.out, '\n') < 30);
   CHECK(!std::filesystem::exists(folder / "b.safetensors"));
-  CHECK(decant(words + std::vector<std::string>{"--strip", "module."}).code == 0);
 
   state[0] = {"module.encoder.stem.0.weight", Tensor::zeros({4, 3, 5, 5})};
   state.push_back({"module.fc.bias", Tensor({1})});
@@ -66,6 +80,45 @@ TEST_CASE("what does not match is listed, and nothing is written") {
   CHECK(other.code == 1);
   CHECK(contains(other.out, "unexpected 1, of another shape 1"));
   CHECK(contains(other.out, "encoder.stem.0.weight expected [4, 3, 3, 3] got [4, 3, 5, 5]"));
+}
+
+TEST_CASE("without a place to write to, convert lists what a file holds") {
+  const TemporaryFolder folder;
+  const std::string file = write_torch(
+      folder / "a.pt", {{"w", Tensor::of<float>({1, 2}, {1, NAN})}, {"n", Tensor({}, DType::i64)}});
+  const Result listed = decant({"convert", file});
+  CHECK(listed.code == 0);
+  CHECK(contains(listed.out, "  notice: NaN or infinity in: w (1 of 2 numbers)\n"));
+  CHECK(contains(listed.out, "  w  float32 [1, 2]\n"));
+  const Result near = decant({"convert", file, folder / "w.npy", "--tensor", "ww"});
+  CHECK(contains(near.err, "tensor: expected one of the file's, got \"ww\", did you mean \"w\"?"));
+  // A command that cannot be is refused before anything is read, and nobody's files are mixed.
+  CHECK(contains(decant({"convert", "nowhere.pt", folder / "b.pt", "--size", "-3"}).err, "size: "));
+  CHECK(contains(decant({"convert", file, folder / "x.h5"}).err, "expected a name that ends in"));
+  CHECK(contains(decant({"convert", file, folder.path().string(), "--model", "thin_unet"}).err,
+                 "got one with other files"));
+}
+
+TEST_CASE(
+    "commands that need a run say what to make of a model's folder and of a file of PyTorch") {
+  const TemporaryFolder folder;
+  const auto network = nn::make_network(nn::parse_network("linknet/resnet18"), 1);
+  nn::write_smp_folder(folder / "smp", *network);
+  CHECK(decant({"summary", folder / "smp", "--size", "32"}).code == 0);
+  const std::string torch = write_torch(folder / "a.pth", nn::state_dict(*network));
+  REQUIRE(decant({"convert", folder / "smp", folder / "b.safetensors"}).code == 0);
+  const auto refused = [&](const std::string& name, const char* reason) {
+    const Result result =
+        decant({"predict", folder / name, "--input", phantoms(), "--out", folder / "masks"});
+    CAPTURE(result.err);
+    CHECK(result.code == 2);
+    CHECK(contains(result.err, reason));
+  };
+  refused("smp", "got a model's folder of segmentation_models.pytorch; decant convert");
+  refused("a.pth", "got a file of PyTorch; decant convert");
+  refused("b.safetensors", "without its notes; decant convert");
+  refused("nowhere", "no such file or folder");
+  CHECK(decant({"summary", folder / "b.safetensors", "--size", "32"}).code == 0);
 }
 
 TEST_CASE("training begins with weights of any form") {
@@ -110,7 +163,7 @@ TEST_CASE("hostile files end in one line and exit code 2, and nothing of them ru
     CHECK(std::ranges::count(result.err, '\n') == 1);
   };
   refused("evil.pt", "\"os.system\"");
-  refused("text.pth", "not a safetensors file");
+  refused("text.pth", "safetensors, PyTorch (.pt, .pth) or numpy (.npy)");
   refused("empty.safetensors", "an empty one");
   refused("x.npy", "expected a header");
   refused("nowhere.pt", "nowhere.pt");

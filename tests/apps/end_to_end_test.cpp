@@ -15,6 +15,7 @@
 #include "apps/options.h"
 #include "engine/io/safetensors.h"
 #include "nn/checkpoint.h"
+#include "nn/files/tensor_file.h"
 #include "nn/parameter_set.h"
 #include "tests/apps/program.h"
 
@@ -149,6 +150,11 @@ TEST_CASE("predict takes a data set's images, not its masks, and never its own a
   const auto once = contents(folder / "scans");
   CHECK(once.size() == 8);
   CHECK(predict(folder / "scans", folder / "scans/out").out.find("2 images") != std::string::npos);
+  must({"predict", trained(), "--input", folder / "scans", "--out", folder / "arrays", "--npy"});
+  CHECK(nn::read_tensors(folder.path() / "arrays/benign (1)_probability.npy")
+            .at("array")
+            .shape()
+            .rank() == 2);
   check_same(once, contents(folder / "scans"));
 }
 

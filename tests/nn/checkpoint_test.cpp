@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include "engine/io/safetensors.h"
+#include "nn/files/torch_file.h"
 
 namespace decant::nn {
 namespace {
@@ -140,8 +142,8 @@ TEST_CASE("weights are real, counters whole, and each stands there once") {
   const std::string message = refused(state);
   CHECK(contains(message,
                  "of another type (2): encoder.stem.0.weight expected real numbers got "
-                 "uint8, "));
-  CHECK(contains(message, str(counter->name, " expected whole numbers got float32")));
+                 "whole ones, "));
+  CHECK(contains(message, str(counter->name, " expected whole numbers got real ones")));
 
   state = good;
   state.push_back(good[0]);  // at the end, where the last would win
@@ -178,8 +180,14 @@ TEST_CASE("bad files are refused in one line that names them") {
   fs::copy_file(good, folder / "first300.safetensors");
   fs::resize_file(folder / "first300.safetensors", 300);
   refused(folder / "first300.safetensors", "cut short");
-  std::ofstream(folder / "text.safetensors") << "These are no weights, but a longer text.";
-  refused(folder / "text.safetensors", "not a safetensors file");
+  std::ofstream(folder / "text.weights") << "These are no weights, but a longer text.";
+  refused(folder / "text.weights", "safetensors");
+  const std::vector<std::byte> torch = torch_bytes(state_dict(*network));
+  std::ofstream(folder / "a.pth")
+      .write(reinterpret_cast<const char*>(torch.data()),
+             static_cast<std::streamsize>(torch.size()));
+  CHECK(contains(message_of([&] { network_from_checkpoint(folder / "a.pth"); }),
+                 "a.pth: expected a checkpoint of decant, got a file of PyTorch; decant convert"));
 
   const auto other = make_network(parse_network("thin_unet:width=8,depth=2"), 1);
   save_checkpoint(folder / "other.safetensors", *other);
@@ -192,6 +200,19 @@ TEST_CASE("bad files are refused in one line that names them") {
                   {{"network", R"({"decoder": "unit"})"}});
   CHECK(contains(message_of([&] { network_from_checkpoint(folder / "odd.safetensors"); }),
                  "did you mean \"unet\"?"));
+}
+
+TEST_CASE("weights to begin with that are not finite are refused by their names") {
+  const Folder folder;
+  const auto network = make_network(parse_network("thin_unet:width=4,depth=2"), 1);
+  std::vector<NamedTensor> state = state_dict(*network);
+  state[0].tensor.mutable_data<float>()[1] = std::numeric_limits<float>::infinity();
+  state[0].tensor.mutable_data<float>()[2] = std::numeric_limits<float>::quiet_NaN();
+  write_safetensors(folder / "nan.safetensors", {state, {}});
+  for (const auto load : {load_network_weights, load_encoder_weights})
+    CHECK(contains(message_of([&] { load(*network, folder / "nan.safetensors"); }),
+                   "nan.safetensors: expected finite weights, got NaN or infinity; in (1): "
+                   "encoder.stem.0.weight (2 of 108 numbers)"));
 }
 
 /// The state of a network's encoder under other names.

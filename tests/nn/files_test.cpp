@@ -134,6 +134,10 @@ TEST_CASE("module. and model. are offered for stripping where every name has the
   CHECK(tensors[1].name == "b");
   CHECK(common_prefix(tensors).empty());
   CHECK_THROWS_WITH_AS(strip_prefix(tensors, "model."), doctest::Contains("got \"a\""), Error);
+  tensors = {{"module.model.a", Tensor({1})}, {"module.model.b", Tensor({1})}};
+  CHECK(strip_common_prefixes(tensors) == "module.model.");
+  CHECK(tensors[0].name == "a");
+  CHECK(strip_common_prefixes(tensors).empty());
 }
 
 struct Row {
@@ -185,6 +189,23 @@ TEST_CASE("a pickle that asks for a function of Python is refused by its name, a
                  "nothing of it was run"));
 }
 
+TEST_CASE("of tensors and archives that are none of a state dict's the kind is named") {
+  const auto asking = [](const std::string& name) {
+    return archive_of("\x80\x02" + ("c" + name) + "\n.");
+  };
+  check_refused({
+      {asking("torch._utils\n_rebuild_sparse_tensor"), "a sparse tensor"},
+      {asking("torch._utils\n_rebuild_qtensor"), "a quantized tensor"},
+      {asking("torch._utils\n_rebuild_tensor_v3"), "float8"},
+      {asking("torch\nfloat8_e4m3fn"), "a tensor of float8"},
+      {asking("torch\nComplexFloatStorage"), "complex numbers"},
+      {zip_bytes({{"a/constants.pkl", {}}, {"a/code/a.py", {}}, {"a/data.pkl", {}}}),
+       "a program of TorchScript"},
+      {zip_bytes({{"x.npy", {}}, {"y.npy", {}}}), "an archive of 2 (.npz)"},
+      {bytes_of("these are no weights"), "begins with \"these ar\""},
+  });
+}
+
 TEST_CASE("every damage of a PyTorch file is refused and named") {
   REQUIRE(refusal(archive_of(tensor_pickle("K\0K\x02\x85K\x01\x85"s))) == "accepted");
   const auto archive = [](const std::string& place) { return archive_of(tensor_pickle(place)); };
@@ -196,6 +217,12 @@ TEST_CASE("every damage of a PyTorch file is refused and named") {
   // Methods: of the local header, which nobody reads, and of the directory's entry.
   const std::string_view text(reinterpret_cast<const char*>(good.data()), good.size());
   packed[text.find("PK\x01\x02") + 10] = std::byte{8};
+  Bytes flipped = good;  // in the storage, whose zeros any reader would take for weights
+  flipped[text.find("a/data/0") + 8] = std::byte{1};
+  Bytes unsummed = flipped;  // a checksum of 0 is one that was not computed
+  std::fill_n(unsummed.begin() + static_cast<std::ptrdiff_t>(text.rfind("PK\x01\x02") + 16), 4,
+              std::byte{0});
+  CHECK(refusal(unsummed) == "accepted");
   Bytes encrypted = good;
   encrypted[text.find("PK\x01\x02") + 8] = std::byte{1};
   check_refused({
@@ -204,6 +231,7 @@ TEST_CASE("every damage of a PyTorch file is refused and named") {
       {bytes_of("PK\x03\x04" + std::string(40, ' ')), "directory at the end, got none"},
       {{good.begin(), good.end() - 1}, "directory at the end, got none"},
       {packed, "\"a/data.pkl\" is compressed (method 8)"},
+      {flipped, "\"a/data/0\" is damaged: expected the checksum 190a55ad, got "},
       {encrypted, "\"a/data.pkl\" is encrypted"},
       {zip_bytes({{"a/data.pkl", {}}, {"a/data.pkl", {}}}), "stands in the archive twice"},
       {zip_bytes({{"a/b", {}}}), "with data.pkl"},
@@ -267,7 +295,7 @@ TEST_CASE("every damage of a legacy PyTorch file and of a numpy file is refused 
       {{good.begin(), good.end() - 1}, "cut short"},
       {{good.begin(), good.end() - 40}, "cut short"},
       {bytes_of("\x93NUMPY"), "cut short"},
-      {bytes_of("\x93NUMPX  "), "not a safetensors file"},
+      {bytes_of("\x93NUMPX  "), "safetensors, PyTorch (.pt, .pth) or numpy (.npy)"},
       {bytes_of("\x93NUMPY\x09\0\0\0"s), "version 1 to 3"},
       {npy(""), "expected '{'"},
       {npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", 7),
@@ -331,20 +359,27 @@ TEST_CASE("readers survive damaged files") {
   constexpr uint64_t kRounds = 4000;
   const std::vector<std::pair<const char*, Bytes>> seeds = {
       {"zip", corpus("zip.pt")},
+      {"pickle", bytes_of(tensor_pickle("K\0K\x02\x85K\x01\x85"s))},
       {"legacy", corpus("legacy.pt")},
       {"own zip", torch_bytes({{"a.weight", Tensor::of<float>({1, 2}, {1, 2})}})},
       {"npy", corpus("fortran.npy")},
       {"safetensors", safetensors_bytes({{{"a", Tensor::of<float>({2}, {1, 2})},
                                           {"b", Tensor::of<int64_t>({}, {3})}},
                                          {{"format", "pt"}}})}};
+  // A checksum keeps an archive's damage from its pickle: that is damaged before it is packed.
+  const std::string packed = "pickle";
+  const auto refusal_of = [&](const std::string& name, const Bytes& bytes) {
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return name == packed ? refusal(archive_of(text)) : refusal(bytes);
+  };
   for (const auto& [name, seed] : seeds) {
     CAPTURE(name);
-    REQUIRE(refusal(seed) == "accepted");
+    REQUIRE(refusal_of(name, seed) == "accepted");
     int refused = 0;
     for (uint64_t round = 0; round < kRounds; ++round) {
       CAPTURE(round);
       const Rng rng(RngKey::of(round, name));
-      const std::string message = refusal(damaged(seed, rng));
+      const std::string message = refusal_of(name, damaged(seed, rng));
       if (message == "accepted") continue;
       ++refused;
       if (!message.starts_with("file: ") || contains(message, "\n")) FAIL_CHECK(message);

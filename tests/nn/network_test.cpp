@@ -390,8 +390,11 @@ TEST_CASE("every architecture takes any size, at every depth and output stride")
 
 TEST_CASE("an output stride keeps the last maps large, with the same parameters") {
   const NoGrad no_grad;
-  for (const char* encoder : {"resnet18", "resnet50", "mobilenet_v2", "efficientnet-b0"})
+  for (const char* encoder : {"resnet18", "resnet50", "mobilenet_v2", "efficientnet-b0",
+                              "mobilenet_v3_small_075", "mobilenet_v3_large_100"})
     for (const int64_t stride : {8, 16}) {
+      CAPTURE(encoder);
+      CAPTURE(stride);
       NetworkSpec spec{.decoder = "deeplabv3plus", .encoder = encoder};
       spec.options.output_stride = stride;
       const auto network = make_network(spec);
@@ -399,13 +402,16 @@ TEST_CASE("an output stride keeps the last maps large, with the same parameters"
       const Output y = network->forward(Variable(Tensor::zeros({1, 64, 48, 3})));
       CHECK(y.hidden.shape() == Shape{1, 64 / stride, 48 / stride, network->hidden_channels()});
       CHECK(y.hidden_stride == static_cast<double>(stride));
-      // An EfficientNet pads below and to the right before each of its strides of 2: 1 + 2 + 4 ..
-      const bool centred = network->spec().encoder != "efficientnet-b0";
+      // These pad below and to the right before each of their strides of 2: 1 + 2 + 4 ..
+      const bool centred = network->spec().encoder != "efficientnet-b0" &&
+                           !network->spec().encoder.starts_with("mobilenet_v3");
       CHECK(y.hidden_offset == (centred ? 0 : static_cast<double>(stride - 1)));
     }
-  CHECK_THROWS_WITH_AS(Network({.decoder = "deeplabv3", .encoder = "mobilenet_v3_small_075"}),
+  CHECK(parameter_count(*allocated("deeplabv3/mobilenet_v3_small_075")) == 4'701'993);  // as SMP
+  CHECK(parameter_count(*allocated("deeplabv3plus/mobilenet_v3_large_100")) == 4'708'353);
+  CHECK_THROWS_WITH_AS(Network({.decoder = "deeplabv3", .encoder = "vgg11_bn"}),
                        "deeplabv3: expected an encoder that can keep its maps large, such as "
-                       "resnet18 or mobilenet_v2; mobilenet_v3_small_075 cannot",
+                       "resnet18 or mobilenet_v2; vgg11_bn cannot",
                        Error);
 }
 
@@ -563,6 +569,14 @@ TEST_CASE("unknown names and keys are refused with the nearest known one") {
     return std::string("accepted");
   };
   CHECK(message("unit/resnet18").find("did you mean \"unet\"?") != std::string::npos);
+  CHECK(message("Unet++/resnet18").find("did you mean \"unetplusplus\"?") != std::string::npos);
+  // None that is near is none that was meant.
+  CHECK_THROWS_WITH_AS(make_network({.decoder = "unet", .encoder = "densenet121"}),
+                       doctest::Contains("there is no encoder \"densenet121\". Known: "), Error);
+  CHECK(message("unet/resnet18:depth=4,depth=5") ==
+        "network: expected depth once, got it twice in unet/resnet18:depth=4,depth=5");
+  CHECK(message("unet/resnet18:in_channels=99999999999").find("at most 65536, got 99999999999") !=
+        std::string::npos);
   CHECK(message("thin_unet:widht=3").find("did you mean \"width\"?") != std::string::npos);
   CHECK(message("unet/resnet18:classes=").find("expected a whole number") != std::string::npos);
   CHECK(message("unet/resnet18:classes=0").find("at least 1, got 0") != std::string::npos);
@@ -600,6 +614,8 @@ TEST_CASE("unknown names and keys are refused with the nearest known one") {
   CHECK(message("{\"decoder\": 3}").find("expected a name") != std::string::npos);
   CHECK(message("{\"clases\": 3}").find("did you mean \"classes\"?") != std::string::npos);
   CHECK(message("{\"decoder\"").find("expected JSON") != std::string::npos);
+  CHECK(message(R"({"decoder": "unet", "depth": 4, "depth": 5})").find("\"depth\" once, got it") !=
+        std::string::npos);
   CHECK(message("nowhere.json").find("cannot read nowhere.json") != std::string::npos);
   CHECK_THROWS_WITH_AS(make_network({.decoder = "unet", .encoder = "resnet81"}),
                        doctest::Contains("did you mean \"resnet"), Error);

@@ -319,6 +319,11 @@ TEST_CASE("binary losses have SMP's values") {
   CHECK_THROWS_WITH_AS(loss_terms("focal+jacard"), doctest::Contains("\"jaccard\"?"), Error);
   CHECK_THROWS_WITH_AS(loss_of(x, target, {.name = "ce+soft_ce"}),
                        doctest::Contains("several classes for soft_ce"), Error);
+  CHECK_THROWS_WITH_AS(loss_terms("focal+"), doctest::Contains("got an empty name"), Error);
+  CHECK_NOTHROW(check_loss("ce_dice+soft_bce", 1));
+  CHECK_NOTHROW(check_loss("tversky+soft_ce", 2));
+  CHECK_THROWS_WITH_AS(check_loss("ce+soft_bce", 2), doctest::Contains("one class for soft_bce"),
+                       Error);
   CHECK(stays_on_device({.name = "ce_dice"}));
   CHECK_FALSE(stays_on_device({.name = "ce+focal"}));
   CHECK_THROWS_WITH_AS(loss_of(x, target, {.name = "dicee"}), doctest::Contains("\"dice\"?"),
