@@ -38,7 +38,7 @@ struct Command {
 bool parse(const Command& command, std::span<const Key> keys, std::vector<std::string> words,
            Arguments& arguments);
 
-/// What `--threads` asks for; 0: as many as it may use processors. Throws Error for fewer, and for
+/// What `--threads` asks for; 0 takes what this process may run on. Throws Error for fewer, and for
 /// more than 16 where that is more than four for each processor.
 void take_threads(int threads);
 

@@ -140,7 +140,7 @@ struct TrainConfig {
       "--init");
     v("previews", previews, "validation images drawn at epochs 1, 2, 4, 8 .. and at the end");
     v.section("distill", distill);
-    v("threads", threads, "0: as many as it may use processors", "--threads");
+    v("threads", threads, "0 takes what this process may run on", "--threads");
     v("device", device, kDeviceHelp, "--device");
     v("precision", precision, kPrecisionHelp, "--precision");
     v("step_graph", step_graph, "on cuda: on records a step and replays it; off does not",

@@ -55,7 +55,7 @@ struct BenchOptions {
     v("spec", spec, "of distill: what is distilled, instead of a preset, as distill.spec");
     v("size", size, "side of the input", "--size");
     v("batch", batch, "images per step; 0: 8 to train, 1 to infer", "--batch");
-    v("threads", threads, "0: as many as it may use processors", "--threads");
+    v("threads", threads, "0 takes what this process may run on", "--threads");
     v("device", device, kDeviceHelp, "--device");
     v("precision", precision, kPrecisionHelp, "--precision");
     v("steps", steps, "that are timed", "--steps");

@@ -25,7 +25,7 @@ struct CompareOptions {
     v("split", split, "train, val, test or all; without, test where the runs have one, or val",
       "--split");
     v("json", json, "file to write the table to", "--json");
-    v("threads", threads, "0: as many as it may use processors", "--threads");
+    v("threads", threads, "0 takes what this process may run on", "--threads");
   }
 };
 

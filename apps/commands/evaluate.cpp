@@ -37,7 +37,7 @@ struct EvaluateOptions {
     v("empty_policy", empty_policy, "Dice where truth and prediction are empty: one, nan or zero",
       "--empty-policy");
     v("batch", batch, "images at a time", "--batch");
-    v("threads", threads, "0: as many as it may use processors", "--threads");
+    v("threads", threads, "0 takes what this process may run on", "--threads");
     v("device", device, kDeviceHelp, "--device");
     v("precision", precision, kPrecisionHelp, "--precision");
   }

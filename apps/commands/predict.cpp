@@ -31,7 +31,7 @@ struct PredictOptions {
     v("input", input, "images, or folders of images", "--input");
     v("out", out, "folder for NAME_mask.png, NAME_probability.png, NAME_overlay.png", "--out");
     v("npy", npy, "NAME_probability.npy too: float32, [height, width], for numpy.load", "--npy");
-    v("threads", threads, "0: as many as it may use processors", "--threads");
+    v("threads", threads, "0 takes what this process may run on", "--threads");
     v("device", device, kDeviceHelp, "--device");
     v("precision", precision, kPrecisionHelp, "--precision");
   }
