@@ -233,11 +233,16 @@ void adapt_input(std::vector<NamedTensor>& state, const Entry& first, int64_t ch
 }
 
 TensorFile read_weights(const std::filesystem::path& path) {
-  const TensorFile file = read_tensors(is_smp_folder(path) ? path / kSmpWeights : path);
-  const std::vector<std::string> bad = not_finite(file.tensors);
+  return read_tensors(is_smp_folder(path) ? path / kSmpWeights : path);
+}
+
+/// load() of what a network begins to train with: of finite values.
+void load_initial(const std::vector<Entry>& entries, const std::vector<NamedTensor>& state,
+                  const std::filesystem::path& path) {
+  const std::vector<std::string> bad = not_finite(state);
   check(bad.empty(), path.string(), ": expected finite weights, got NaN or infinity",
         listing("in", bad));
-  return file;
+  load(entries, state, path.string(), true);
 }
 
 }  // namespace
@@ -261,7 +266,7 @@ void load_encoder_weights(Network& network, const std::filesystem::path& path) {
   }
   // The parameters come in state_dict order, so the first is the convolution that sees the image.
   adapt_input(state, entries.front(), network.spec().in_channels);
-  load(entries, state, path.string(), true);
+  load_initial(entries, state, path);
 }
 
 void load_network_weights(Network& network, const std::filesystem::path& path) {
@@ -269,7 +274,7 @@ void load_network_weights(Network& network, const std::filesystem::path& path) {
   strip_common_prefixes(file.tensors);
   const std::vector<Entry> entries = entries_of(network);
   adapt_input(file.tensors, entries.front(), network.spec().in_channels);
-  load(entries, file.tensors, path.string(), true);
+  load_initial(entries, file.tensors, path);
 }
 
 }  // namespace decant::nn

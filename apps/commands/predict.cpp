@@ -58,14 +58,15 @@ constexpr std::array<std::string_view, 3> kEndings = {"_mask.png", "_probability
                                                       "_overlay.png"};
 constexpr std::string_view kArray = "_probability.npy";
 
-// Three files at once are what a prediction left and may be written over; a mask alone is
-// somebody's.
+// Three pictures at once are what a prediction left, with its array, and may be written over; a
+// mask alone, or an array, is somebody's.
 void require_own_place(const fs::path& stem) {
   const auto exists = [&](std::string_view ending) {
     return fs::exists(stem.string().append(ending));
   };
-  check(!exists(kEndings[0]) || std::ranges::all_of(kEndings, exists), "out: ", stem.string(),
-        kEndings[0], " is there and no earlier prediction's; expected a folder for new masks");
+  for (const std::string_view ending : {kEndings[0], kArray})
+    check(!exists(ending) || std::ranges::all_of(kEndings, exists), "out: ", stem.string(), ending,
+          " is there and no earlier prediction's; expected a folder for new masks");
 }
 
 // The images of an input, without what an earlier prediction left in a folder `out` inside of it.
@@ -139,8 +140,11 @@ Exit run(PredictOptions& options, const Arguments&) {
       const data::Image grey = grey_of(probability);
       const data::Image over = overlay(item.own, mask, kStudentColour);
       for (uint8_t& v : mask.pixels) v = static_cast<uint8_t>(255 * v);
+      const std::string array = stem->string().append(kArray);
       if (options.npy)
-        nn::write_tensors(stem->string().append(kArray), {{{"array", probability}}, {}});
+        nn::write_tensors(array, {{{"array", probability}}, {}});
+      else
+        fs::remove(array);  // an earlier prediction's: it would not fit the new pictures
       const data::Image* const pictures[] = {&mask, &grey, &over};
       for (size_t k = kEndings.size(); k-- > 0;)  // the mask last: see require_own_place
         data::write_png(stem->string().append(kEndings[k]), *pictures[k]);

@@ -128,11 +128,6 @@ void reset_peak() {
   pool().statistics.peak_in_use_bytes = pool().statistics.in_use_bytes;
 }
 
-void release_cache() {
-  const std::scoped_lock lock(pool().mutex);
-  pool().arena.trim();
-}
-
 void set_poison(bool on) {
   pool().poison = on;
 }

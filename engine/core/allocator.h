@@ -29,8 +29,6 @@ void release(void* data, size_t bytes) noexcept;
 MemoryStatistics statistics();
 /// Measures peak_in_use_bytes anew.
 void reset_peak();
-/// Gives what is kept behind the last block in use back to the system.
-void release_cache();
 /// Whether fresh blocks are filled with NaN, so that reading what was never written shows.
 void set_poison(bool on);
 /// The most that may be in use; 0 means no limit but the system's.

@@ -1,7 +1,8 @@
 #include "engine/core/arena.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
 
 #include <algorithm>
 
@@ -15,24 +16,30 @@ size_t round_up(size_t bytes, size_t unit) {
   return (bytes + unit - 1) / unit * unit;
 }
 
+// What the machine has, or half of the addresses where these are limited (ulimit -v): threads,
+// files and libraries need some, too.
+size_t most_bytes() {
+  struct sysinfo machine = {};
+  sysinfo(&machine);
+  const size_t memory = (machine.totalram + machine.totalswap) * machine.mem_unit;
+  rlimit addresses = {};
+  const bool limited = getrlimit(RLIMIT_AS, &addresses) == 0 && addresses.rlim_cur != RLIM_INFINITY;
+  return limited ? std::min<size_t>(memory, addresses.rlim_cur / 2) : memory;
+}
+
 }  // namespace
 
 Arena::Arena() {
-  const auto memory =
-      static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  // Half as many addresses, a quarter, ... where they are limited (ulimit -v).
-  for (most_ = round_up(2 * memory, kHugePage); most_ > 0;
-       most_ = most_ / 2 / kHugePage * kHugePage) {
-    reserved_ = most_ + kHugePage;
-    void* const there =
-        mmap(nullptr, reserved_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (there == MAP_FAILED) continue;
-    reservation_ = there;
-    const auto start = reinterpret_cast<uintptr_t>(there);
-    base_ = static_cast<std::byte*>(there) + (round_up(start, kHugePage) - start);
-    madvise(base_, most_, MADV_HUGEPAGE);
-    return;
-  }
+  const size_t most = most_bytes() / kHugePage * kHugePage;
+  reserved_ = most + kHugePage;
+  // Addresses only: memory is asked for by grow(), and may be refused there.
+  void* const there = mmap(nullptr, reserved_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (there == MAP_FAILED) return;  // then nothing can be taken
+  reservation_ = there;
+  const auto start = reinterpret_cast<uintptr_t>(there);
+  base_ = static_cast<std::byte*>(there) + (round_up(start, kHugePage) - start);
+  most_ = most;
+  madvise(base_, most_, MADV_HUGEPAGE);
 }
 
 Arena::~Arena() {
@@ -87,17 +94,6 @@ bool Arena::grow(size_t bytes) {
     free_.push_back({end_, end_ + more});
   end_ += more;
   return true;
-}
-
-void Arena::trim() noexcept {
-  if (!free_at_the_end()) return;
-  Range& last = free_.back();
-  const size_t kept = round_up(last.begin, kHugePage);
-  if (kept >= end_) return;
-  madvise(base_ + kept, end_ - kept, MADV_DONTNEED);
-  mprotect(base_ + kept, end_ - kept, PROT_NONE);
-  end_ = last.end = kept;
-  if (last.begin == last.end) free_.pop_back();
 }
 
 }  // namespace decant

@@ -8,15 +8,16 @@ namespace decant {
 
 /// One stretch of memory that blocks are cut from. A block is the front of the first free range
 /// that is large enough; what comes back joins its free neighbours; where nothing fits, the stretch
-/// grows at its end. Blocks that come and go in the same order at every step of a training leave
-/// little unused between them: 5 % of the most that is in use at once, for Unet-resnet18. Source:
-/// first fit, in order of address; Knuth, The Art of Computer Programming, volume 1, 2.5. Not for
-/// several threads at once.
+/// grows at its end, and it never shrinks. Blocks that come and go in the same order at every step
+/// of a training leave little unused between them: 5 % of the most that is in use at once, for
+/// Unet-resnet18.
+/// Source: first fit, in order of address; Knuth, The Art of Computer Programming, volume 1, 2.5.
+/// Not for several threads at once.
 class Arena {
  public:
   static constexpr size_t kAlignment = 64;  ///< blocks begin and end at its multiples
 
-  /// Reserves addresses, twice as many as the machine has memory, and takes no memory.
+  /// Reserves addresses, as many as the machine has memory, and takes no memory.
   Arena();
   ~Arena();
   Arena(const Arena&) = delete;
@@ -26,8 +27,6 @@ class Arena {
   void* take(size_t bytes);
   /// What take(bytes) gave.
   void give_back(void* block, size_t bytes) noexcept;
-  /// Returns what lies behind the last block to the system.
-  void trim() noexcept;
 
   /// Bytes taken from the system: of blocks, and between them.
   size_t size() const { return end_; }

@@ -10,7 +10,7 @@
 /// that have a device. All work is queued on the one compute stream, in the order of the calls.
 namespace decant::cuda_memory {
 
-/// At least 256-byte aligned. Blocks are kept for reuse as in cpu_memory: a step that repeats takes
+/// At least 256-byte aligned. Blocks are kept for reuse, by size classes: a step that repeats takes
 /// nothing from the driver. With DECANT_CHECK_MEMORY fresh blocks are filled with NaN, and red
 /// zones around them are looked at when they come back. Throws Error with requested, in use, cached
 /// and total bytes where the device has no more.

@@ -138,7 +138,9 @@ std::span<const std::byte> data_of(const Place& place, std::span<const std::byte
   return in.take(place.packed);
 }
 
-ZipEntry read_entry(ByteReader& in, std::span<const std::byte> bytes, std::string_view what) {
+// `left`: bytes of the archive that no entry before has claimed.
+ZipEntry read_entry(ByteReader& in, std::span<const std::byte> bytes, uint64_t& left,
+                    std::string_view what) {
   check(in.number<uint32_t>() == kDirectoryEntry, what,
         ": expected an entry of the zip directory before byte ", in.position());
   in.take(4);  // versions
@@ -161,6 +163,10 @@ ZipEntry read_entry(ByteReader& in, std::span<const std::byte> bytes, std::strin
   check(method != kStored || place.packed == place.size, what, ": expected \"", shown(name),
         "\" of ", place.size, " bytes as it is stored, got ", place.packed);
   const ZipEntry entry{std::string(name), data_of(place, bytes, what), method};
+  // Else a small file could ask for the checksum of the same bytes a million times.
+  check(entry.data.size() <= left, what, ": \"", shown(name),
+        "\" and the entries before it are larger than the file: they overlap");
+  left -= entry.data.size();
   if (method != kStored || sum == 0) return entry;
   const uint32_t found = checksum(entry.data);
   if (found != sum)
@@ -195,8 +201,9 @@ std::vector<ZipEntry> read_zip(std::span<const std::byte> bytes, std::string_vie
   in.seek(directory.offset);
   std::vector<ZipEntry> entries;
   std::set<std::string> names;
+  uint64_t left = bytes.size();
   for (uint64_t i = 0; i < directory.entries; ++i) {
-    entries.push_back(read_entry(in, bytes, what));
+    entries.push_back(read_entry(in, bytes, left, what));
     const std::string& name = entries.back().name;
     check(names.insert(name).second, what, ": \"", shown(name), "\" stands in the archive twice");
   }

@@ -156,6 +156,19 @@ TEST_CASE("predict takes a data set's images, not its masks, and never its own a
             .shape()
             .rank() == 2);
   check_same(once, contents(folder / "scans"));
+
+  // Arrays go with their pictures; one of somebody else's stays.
+  const fs::path array = folder.path() / "arrays/benign (1)_probability.npy";
+  must({"predict", trained(), "--input", folder / "scans", "--out", folder / "arrays"});
+  CHECK_FALSE(fs::exists(array));
+  for (const char* picture : {"mask", "probability", "overlay"})
+    fs::remove(folder.path() / str("arrays/benign (1)_", picture, ".png"));
+  write_bytes(array, "somebody's");
+  const Result refused = apps::decant(
+      {"predict", trained(), "--input", folder / "scans", "--out", folder / "arrays", "--npy"});
+  CHECK(refused.code == 2);
+  CHECK(refused.err.find("benign (1)_probability.npy is there") != std::string::npos);
+  CHECK(bytes_of(array) == "somebody's");
 }
 
 TEST_CASE("predict writes over no mask but its own") {

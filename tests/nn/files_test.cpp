@@ -223,6 +223,21 @@ TEST_CASE("every damage of a PyTorch file is refused and named") {
   std::fill_n(unsummed.begin() + static_cast<std::ptrdiff_t>(text.rfind("PK\x01\x02") + 16), 4,
               std::byte{0});
   CHECK(refusal(unsummed) == "accepted");
+  // A directory that names one file's 1000 bytes three times over.
+  const std::vector<std::byte> thousand(1000);
+  const Bytes one = zip_bytes({{"a/0", thousand}});
+  const std::string_view of_one(reinterpret_cast<const char*>(one.data()), one.size());
+  const auto directory = static_cast<std::ptrdiff_t>(of_one.find("PK\x01\x02"));
+  const auto end = static_cast<std::ptrdiff_t>(of_one.find("PK\x05\x06"));
+  Bytes thrice(one.begin(), one.begin() + directory);
+  for (const char name : {'0', '1', '2'}) {
+    thrice.insert(thrice.end(), one.begin() + directory, one.begin() + end);
+    thrice.back() = static_cast<std::byte>(name);
+  }
+  thrice.insert(thrice.end(), one.begin() + end, one.end());
+  const size_t counts = thrice.size() - static_cast<size_t>(one.end() - (one.begin() + end)) + 8;
+  thrice[counts] = thrice[counts + 2] = std::byte{3};
+  thrice[counts + 4] = static_cast<std::byte>(3 * (end - directory));
   Bytes encrypted = good;
   encrypted[text.find("PK\x01\x02") + 8] = std::byte{1};
   check_refused({
@@ -233,6 +248,7 @@ TEST_CASE("every damage of a PyTorch file is refused and named") {
       {packed, "\"a/data.pkl\" is compressed (method 8)"},
       {flipped, "\"a/data/0\" is damaged: expected the checksum 190a55ad, got "},
       {encrypted, "\"a/data.pkl\" is encrypted"},
+      {thrice, "\"a/1\" and the entries before it are larger than the file: they overlap"},
       {zip_bytes({{"a/data.pkl", {}}, {"a/data.pkl", {}}}), "stands in the archive twice"},
       {zip_bytes({{"a/b", {}}}), "with data.pkl"},
       {archive_of(""), "expected 1 bytes"},
