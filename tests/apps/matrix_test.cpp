@@ -19,6 +19,7 @@
 #include "apps/study/estimate.h"
 #include "apps/study/job_lock.h"
 #include "apps/study/results.h"
+#include "apps/study/slurm.h"
 #include "apps/study/study.h"
 #include "apps/study/study_view.h"
 #include "apps/study/tables.h"
@@ -722,7 +723,7 @@ TEST_CASE("matrix: job arrays for Slurm wait for the teachers of their split") {
   const std::string submit = bytes_of(jobs + "/submit.sh");
   CHECK(contains(submit, "teachers=$(sbatch --parsable --array=1-2 \"$@\" teachers.sbatch)"));
   CHECK(contains(submit,
-                 "distilled_split1=$(sbatch --parsable --array=1-1 "
+                 "distilled_split1=$(sbatch --parsable --array=1 "
                  "--dependency=afterok:${teachers}_2 --kill-on-invalid-dep=yes "));
   CHECK(bytes_of(jobs + "/teachers.txt") == "split0/teacher_strong\nsplit1/teacher_strong\n");
   CHECK(contains(bytes_of(jobs + "/teachers.sbatch"), " --job "));
@@ -732,16 +733,29 @@ TEST_CASE("matrix: job arrays for Slurm wait for the teachers of their split") {
   CHECK(contains(bytes_of(jobs + "/table.sbatch"), "--output=%x-%j.log\n"));
   const Words plan = {"matrix", "plan", file, "--steps", "0", "--out", folder / "out", "--slurm"};
   CHECK(contains(refused(plan + Words{""}), "slurm: expected a folder, got none"));
-  // Of jobs that are done no element is handed in.
+  // Of jobs that are done no element is handed in; those in the queue find their lines again.
   fs::create_directories(folder / "out/runs/split0");
   write_bytes(folder / "out/runs/split0/teacher_strong.json", "{}");
   REQUIRE(decant::apps::decant(plan + Words{jobs}).code == 0);
-  CHECK(bytes_of(jobs + "/teachers.txt") == "split1/teacher_strong\n");
+  CHECK(bytes_of(jobs + "/teachers.txt") == "split0/teacher_strong\nsplit1/teacher_strong\n");
   CHECK(contains(bytes_of(jobs + "/submit.sh"),
-                 "distilled_split1=$(sbatch --parsable --array=1-1 "
-                 "--dependency=afterok:${teachers}_1 "));
+                 "teachers=$(sbatch --parsable --array=2 \"$@\" teachers.sbatch)"));
   CHECK(contains(bytes_of(jobs + "/submit.sh"),
-                 "distilled_split0=$(sbatch --parsable --array=1-1 \"$@\" "));
+                 "distilled_split1=$(sbatch --parsable --array=1 "
+                 "--dependency=afterok:${teachers}_2 "));
+  CHECK(contains(bytes_of(jobs + "/submit.sh"),
+                 "distilled_split0=$(sbatch --parsable --array=1 \"$@\" "));
+
+  Json many = small_matrix();
+  many["seeds"] = {0, 1, 2, 3};
+  const std::string seeds = folder / "seeds";
+  const Study study = begin_study(write_matrix(folder, many), seeds);
+  for (const char* done : {"split0/student.seed1", "split1/student.seed0"}) {
+    fs::create_directories(study.run_folder(study.job(done)).parent_path());
+    write_bytes(study.file(study.job(done), ".json"), "{}");
+  }
+  CHECK(write_slurm(study, jobs) == 2 + 6 + 8);
+  CHECK(contains(bytes_of(jobs + "/submit.sh"), "students=$(sbatch --parsable --array=1,3-4,6-8 "));
 
   Json named = small_matrix();
   named["name"] = "a_b & <c> %d|e\n#SBATCH --exclusive 'x'";
