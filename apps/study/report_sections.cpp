@@ -338,7 +338,8 @@ std::string cost_section(const StudyView& view) {
   return "<div class=\"charts\">\n" + parameters + latency +
          "</div>\n<p class=\"note\">Squares are teachers, the diamond is the student alone, "
          "circles "
-         "are distilled students. Up and to the left is better.</p>\n";
+         "are distilled students. Up and to the left is better. " +
+         (latency.empty() ? "" : escaped(timed_text(view.results))) + "</p>\n";
 }
 
 // --- gallery ---
