@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "apps/console.h"
 #include "apps/study/charts.h"
@@ -77,20 +78,22 @@ Card against(const std::string& whom, const Comparison& comparison) {
   return {"Against " + whom, points_text(comparison.points), note};
 }
 
-// The student alone that no distilled network is better than, with its Dice; "" where one is.
+// The student alone that no distilled network is better than, with its Dice, or of several in
+// words; "" where one is better. Only of networks whose runs are all done.
 std::string unbeaten(const StudyView& view) {
-  std::string alone;
+  std::set<std::string> students;
   for (const Cell& cell : view.results.cells) {
     const TableRow* row = view.row(cell.name);
-    if (cell.role != "distilled" || row == nullptr || !std::isfinite(row->to_student.points))
+    if (cell.role != "distilled" || row == nullptr || !view.complete(cell) ||
+        !std::isfinite(row->to_student.points))
       continue;
     if (row->to_student.points > 0) return "";
-    const Cell* student = view.student_of(cell);
-    if (student != nullptr && alone.empty())
-      alone =
-          str("the student alone (", student->name, ", ", dice_text(view.dice(student->name)), ")");
+    if (const Cell* student = view.student_of(cell)) students.insert(student->name);
   }
-  return alone;
+  if (students.empty()) return "";
+  if (students.size() > 1) return "the same network alone";
+  const std::string& student = *students.begin();
+  return str("the student alone (", student, ", ", dice_text(view.dice(student)), ")");
 }
 
 }  // namespace
