@@ -168,7 +168,8 @@ std::string matrix_section(const StudyView& view) {
                        .title = "Mean Dice by pathway, loss and teacher",
                        .description = ""},
               .corner = "teacher:",
-              .least_span = 0.05};
+              .least_span = 0.05,
+              .bounds = std::array{0.0, 1.0}};
   const auto fits = [](const std::vector<std::string>& names, const std::string& name,
                        size_t most) {
     return names.size() < most || std::ranges::find(names, name) != names.end();
