@@ -41,7 +41,7 @@ class Verdict {
   template <class T>
   void digest(const std::string& what, const T& recorded, const T& found,
               const std::string& file = "") {
-    if (recorded == T{}) return say(true, what, "not recorded");
+    if (recorded == T{}) return missing(what);
     say(recorded == found, what,
         recorded == found ? "as recorded"
                           : str("other bytes than recorded", file.empty() ? "" : ", in ", file));
@@ -66,18 +66,28 @@ class Verdict {
     (agrees ? agree_ : differ_) += 1;
   }
 
-  /// In words, at the end.
+  void missing(const std::string& what) {
+    std::cout << "-     " << what << ": not recorded\n";
+    missing_ += 1;
+  }
+
+  /// In words, at the end. What was not recorded verifies nothing, and is no difference.
   Exit exit() const {
-    const int all = agree_ + differ_;
-    std::cout << (differ_ == 0 ? "verified: " : "NOT verified: ") << agree_ << " of " << all
-              << " agree with what was recorded\n";
-    return differ_ == 0 ? Exit::done : Exit::check_failed;
+    const bool verified = differ_ == 0 && agree_ > 0;
+    std::cout << (verified ? "verified: " : "NOT verified: ") << agree_ << " of "
+              << agree_ + differ_ + missing_ << " agree";
+    if (missing_ == 0)
+      std::cout << " with what was recorded\n";
+    else
+      std::cout << ", " << missing_ << (missing_ == 1 ? " was" : " were") << " not recorded\n";
+    return verified ? Exit::done : Exit::check_failed;
   }
 
  private:
   double tolerance_;
   int agree_ = 0;
   int differ_ = 0;
+  int missing_ = 0;
 };
 
 void verify_validation(Verdict& verdict, const TrainedNetwork& trained, const TrainConfig& config,
@@ -99,7 +109,7 @@ void verify_study(Verdict& verdict, const TrainedNetwork& trained, const std::st
   const RunResult recorded = read_one_run(results_file).runs[0];
   std::vector<std::string> ids;
   for (const ImageResult& image : recorded.images) ids.push_back(image.name);
-  if (ids.empty()) return verdict.say(true, str("Dice on images of ", recorded.part), "of none");
+  if (ids.empty()) return verdict.missing(str("Dice on images of ", recorded.part));
   const data::MetricsReport found = measure(trained, dataset, ids);
   double largest = 0;
   double sum = 0;

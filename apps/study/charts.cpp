@@ -192,6 +192,18 @@ Line thinned(Line line, size_t most) {
   return fewer;
 }
 
+namespace {
+
+// A span that reaches over one of its bounds begins, or ends, there.
+Span inside(const std::optional<std::array<double, 2>>& bounds, const Span& span) {
+  if (!bounds) return span;
+  const auto [low, high] = *bounds;
+  const double shift = std::max(0.0, low - span.low) - std::max(0.0, span.high - high);
+  return {std::max(low, span.low + shift), std::min(high, span.high + shift)};
+}
+
+}  // namespace
+
 std::string heat_map(const HeatMap& map) {
   constexpr double kLeft = 112;
   constexpr double kTop = 26;
@@ -205,7 +217,7 @@ std::string heat_map(const HeatMap& map) {
       if (field) span.add(field->value);
   const bool alike = rounded(span.low, 3) == rounded(span.high, 3);
   if (const double missing = map.least_span - (span.high - span.low); !alike && missing > 0)
-    span = {span.low - missing / 2, span.high + missing / 2};
+    span = inside(map.bounds, {span.low - missing / 2, span.high + missing / 2});
   const std::string low = rounded(span.low, 3);
   const std::string high = rounded(span.high, 3);
   constexpr double kSingle = 0.5;  // the depth of values that do not differ to the eye

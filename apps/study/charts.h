@@ -82,6 +82,7 @@ struct HeatMap {
   std::vector<std::string> rows = {};
   std::vector<std::vector<std::optional<HeatField>>> fields = {};  ///< [row][column]
   double least_span = 0;  ///< of the colours: values that differ by less do not use all of them
+  std::optional<std::array<double, 2>> bounds = {};  ///< of all values: colours stay inside
 };
 std::string heat_map(const HeatMap& map);
 

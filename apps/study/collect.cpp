@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -105,15 +107,27 @@ fs::path timed_run(const Study& study, const Results& results, const std::string
   return {};
 }
 
-// latency.json holds for each machine and program what a network's answer takes: times of another
-// machine, or of a program with other kernels, are no times of this one. Where one is missing all
-// are measured, in one go, so that they compare; not while a job of the study is at work. Cells of
-// one network have one time: what two measurements of it differ by is no difference of the cells.
-void add_latencies(const Study& study, Results& results) {
-  const fs::path file = study.folder / "latency.json";
-  Json known = read_latencies(file);
-  results.timed_on = machine_text();
-  Json& here = known[str(*results.timed_on, ", decant ", program_build())];
+// What an answer of each network takes, as far as it is known, and on which machine.
+struct Times {
+  std::map<std::string, double> of;
+  std::optional<std::string> on;
+};
+
+fs::path latency_file(const Study& study) {
+  return study.folder / "latency.json";
+}
+
+// Times of another machine, or of a program with other kernels, are no times of this one.
+std::string this_program_here() {
+  return str(machine_text(), ", decant ", program_build());
+}
+
+// latency.json holds the times of each machine and program. Where one is missing all are measured,
+// in one go, so that they compare; not while a job of the study is at work. Cells of one network
+// have one time: what two measurements of it differ by is no difference of the cells.
+void measure_latencies(const Study& study, const Results& results) {
+  Json known = read_latencies(latency_file(study));
+  Json& here = known[this_program_here()];
   if (here.is_null()) here = Json::object();
   std::map<std::string, fs::path> runs;  // by network
   for (const Cell& cell : results.cells) {
@@ -124,12 +138,76 @@ void add_latencies(const Study& study, Results& results) {
   const auto is_held = [&](const Job& job) {
     return JobLock::holder(study.file(job, ".lock")).has_value();
   };
-  if (is_kept(study.folder) && std::ranges::any_of(runs, is_missing) &&
-      std::ranges::none_of(study.jobs, is_held)) {
-    for (const auto& [network, run] : runs) here[network] = latency_ms(load_trained(run));
-    write_file_atomically(file, known.dump(1) + "\n");
+  if (std::ranges::none_of(runs, is_missing) || std::ranges::any_of(study.jobs, is_held)) return;
+  for (const auto& [network, run] : runs) here[network] = latency_ms(load_trained(run));
+  write_file_atomically(latency_file(study), known.dump(1) + "\n");
+}
+
+// Those of latency.json.
+Times times_here(const Study& study) {
+  const Json known = read_latencies(latency_file(study));
+  return {known.value(this_program_here(), Json::object()).get<std::map<std::string, double>>(),
+          machine_text()};
+}
+
+// Those of results.json.
+Times kept_times(const Study& study) {
+  Times times;
+  try {
+    if (!fs::exists(study.folder / "results.json")) return times;
+    const Results kept = read_results(study.folder);
+    times.on = kept.timed_on;
+    for (const Cell& cell : kept.cells)
+      if (std::isfinite(cell.latency_ms)) times.of[network_of(study, cell)] = cell.latency_ms;
+  } catch (const Error&) {  // one that was cut has none
   }
-  for (Cell& cell : results.cells) cell.latency_ms = here.value(network_of(study, cell), kNoFigure);
+  return times;
+}
+
+// The times of this machine and program, or where one would be lost that results.json has, all of
+// those: what stands beside each other was measured in one place.
+void note_latencies(const Study& study, Results& results) {
+  const Times here = times_here(study);
+  const Times kept = kept_times(study);
+  const bool would_lose = std::ranges::any_of(results.cells, [&](const Cell& cell) {
+    const std::string network = network_of(study, cell);
+    return kept.of.contains(network) && !here.of.contains(network);
+  });
+  const Times& times = would_lose ? kept : here;
+  results.timed_on = times.on;
+  for (Cell& cell : results.cells) {
+    const auto time = times.of.find(network_of(study, cell));
+    cell.latency_ms = time == times.of.end() ? kNoFigure : time->second;
+  }
+}
+
+// Cells and runs of the jobs that are done.
+Results done_of(const Study& study) {
+  Results results{.program = study.program,
+                  .name = study.matrix.name,
+                  .data = study.data,
+                  .jobs = std::ssize(study.jobs),
+                  .splits = study.splits};
+  for (const Job& job : study.jobs) {
+    if (!study.done(job)) continue;
+    Results one = read_one_run(study.file(job, ".json").string());
+    const MatrixCell& planned = study.cell_of(job);
+    if (planned.student != planned.name) one.cells[0].student = planned.student;
+    one.cells[0].jobs = std::ranges::count(study.jobs, job.cell, &Job::cell);
+    if (const std::string programs = programs_of(study, job); !programs.empty())
+      one.runs[0].program = programs;
+    merge(results, std::move(one));
+  }
+  check(!results.runs.empty(), study.folder.string(),
+        ": expected a study with jobs that are done, ", "got none; decant matrix run ",
+        study.folder.string(), " does them");
+  return results;
+}
+
+Results finished(const Study& study, Results results) {
+  note_latencies(study, results);
+  results.table = table_of(results);
+  return results;
 }
 
 }  // namespace
@@ -175,35 +253,16 @@ std::vector<TableRow> table_of(const Results& results) {
   return table;
 }
 
+Results read_study(const Study& study) {
+  return finished(study, done_of(study));
+}
+
 Results collect(const Study& study) {
-  Results results{.program = study.program,
-                  .name = study.matrix.name,
-                  .data = study.data,
-                  .jobs = std::ssize(study.jobs),
-                  .splits = study.splits};
-  for (const Job& job : study.jobs) {
-    if (!study.done(job)) continue;
-    Results one = read_one_run(study.file(job, ".json").string());
-    const MatrixCell& planned = study.cell_of(job);
-    if (planned.student != planned.name) one.cells[0].student = planned.student;
-    one.cells[0].jobs = std::ranges::count(study.jobs, job.cell, &Job::cell);
-    if (const std::string programs = programs_of(study, job); !programs.empty())
-      one.runs[0].program = programs;
-    merge(results, std::move(one));
-  }
-  check(!results.runs.empty(), study.folder.string(),
-        ": expected a study with jobs that are done, ", "got none; decant matrix run ",
-        study.folder.string(), " does them");
-  const auto finish = [&] {
-    add_latencies(study, results);
-    results.table = table_of(results);
-  };
-  if (!is_kept(study.folder)) {
-    finish();
-    return results;
-  }
+  if (!is_kept(study.folder)) return read_study(study);
+  Results results = done_of(study);
   const FolderGuard guard = guard_study(study.folder);
-  finish();
+  measure_latencies(study, results);
+  results = finished(study, std::move(results));
   write_file_atomically(study.folder / "results.json", to_json(results).dump(1) + "\n");
   return results;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "apps/console.h"
 #include "apps/study/charts.h"
@@ -77,20 +78,22 @@ Card against(const std::string& whom, const Comparison& comparison) {
   return {"Against " + whom, points_text(comparison.points), note};
 }
 
-// The student alone that no distilled network is better than, with its Dice; "" where one is.
+// The student alone that no distilled network is better than, with its Dice, or of several in
+// words; "" where one is better. Only of networks whose runs are all done.
 std::string unbeaten(const StudyView& view) {
-  std::string alone;
+  std::set<std::string> students;
   for (const Cell& cell : view.results.cells) {
     const TableRow* row = view.row(cell.name);
-    if (cell.role != "distilled" || row == nullptr || !std::isfinite(row->to_student.points))
+    if (cell.role != "distilled" || row == nullptr || !view.complete(cell) ||
+        !std::isfinite(row->to_student.points))
       continue;
     if (row->to_student.points > 0) return "";
-    const Cell* student = view.student_of(cell);
-    if (student != nullptr && alone.empty())
-      alone =
-          str("the student alone (", student->name, ", ", dice_text(view.dice(student->name)), ")");
+    if (const Cell* student = view.student_of(cell)) students.insert(student->name);
   }
-  return alone;
+  if (students.empty()) return "";
+  if (students.size() > 1) return "the same network alone";
+  const std::string& student = *students.begin();
+  return str("the student alone (", student, ", ", dice_text(view.dice(student)), ")");
 }
 
 }  // namespace
@@ -165,7 +168,8 @@ std::string matrix_section(const StudyView& view) {
                        .title = "Mean Dice by pathway, loss and teacher",
                        .description = ""},
               .corner = "teacher:",
-              .least_span = 0.05};
+              .least_span = 0.05,
+              .bounds = std::array{0.0, 1.0}};
   const auto fits = [](const std::vector<std::string>& names, const std::string& name,
                        size_t most) {
     return names.size() < most || std::ranges::find(names, name) != names.end();
@@ -338,7 +342,8 @@ std::string cost_section(const StudyView& view) {
   return "<div class=\"charts\">\n" + parameters + latency +
          "</div>\n<p class=\"note\">Squares are teachers, the diamond is the student alone, "
          "circles "
-         "are distilled students. Up and to the left is better.</p>\n";
+         "are distilled students. Up and to the left is better. " +
+         (latency.empty() ? "" : escaped(timed_text(view.results))) + "</p>\n";
 }
 
 // --- gallery ---

@@ -211,11 +211,8 @@ Report report_of_study(const fs::path& path, const MeasuredData& data) {
       study && fs::exists(folder / "results.json") &&
       std::ranges::none_of(study->jobs, [&](const Job& job) { return study->done(job); });
   const bool collecting = study && folder == path && !only_figures;
-  Report report{.results = collecting ? collect(*study) : read_results(path)};
+  Report report{.results = collecting ? read_study(*study) : read_results(path)};
   check(!report.results.runs.empty(), path.string(), ": expected the results of runs, got none");
-  if (collecting && !is_kept(folder))
-    report.remarks.push_back(str("The folder of the study cannot be written: its results.json may ",
-                                 "be of fewer jobs than this page."));
   if (!collecting && study) remark_newer_jobs(report, *study);
   add_files(report, folder, data);
   return report;

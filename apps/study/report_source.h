@@ -9,11 +9,11 @@
 
 namespace decant::apps {
 
-/// The report of a study: what collect() finds by now, with what lies in the folders of its runs.
-/// Of a results.json, alone in a folder or named itself: what that says. Throws Error where no job
-/// is done. A run or a data set that is not there any more is a remark on the page. `data`: where
-/// the images are now; of an empty path, where they were. Throws Error where results.json is not
-/// there or not such a file.
+/// The report of a study: what read_study() finds by now, with what lies in the folders of its
+/// runs. Of a results.json, alone in a folder or named itself: what that says. Throws Error where
+/// no job is done. A run or a data set that is not there any more is a remark on the page. `data`:
+/// where the images are now; of an empty path, where they were. Throws Error where results.json is
+/// not there or not such a file.
 Report report_of_study(const std::filesystem::path& folder, const MeasuredData& data);
 
 /// The report of runs that were made one by one: they are measured on the same images first, with

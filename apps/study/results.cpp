@@ -209,11 +209,17 @@ std::string several_programs(const Results& results) {
   return line + ".";
 }
 
+std::string timed_text(const Results& results) {
+  if (!results.timed_on) return "";
+  return str("Times are medians of single answers on ", *results.timed_on, ".");
+}
+
 std::string untimed_text(const Results& results) {
   const auto untimed = [](const Cell& cell) { return std::isnan(cell.latency_ms); };
   if (!results.jobs || std::ranges::none_of(results.cells, untimed)) return "";
   return "A time that is missing was not measured: jobs of the study were at work then, the folder "
-         "of the run is gone, or that of the study cannot be written.";
+         "of the run is gone, that of the study cannot be written, or nobody has asked for decant "
+         "matrix table since.";
 }
 
 bool has_seeds(const Results& results) {

@@ -220,6 +220,9 @@ struct Results {
 /// several builds stand beside each other then.
 std::string several_programs(const Results& results);
 
+/// One line on where an answer's time was measured, "" where that was not noted.
+std::string timed_text(const Results& results);
+
 /// One line where the cells of a study have no time of an answer, "" where all have one.
 std::string untimed_text(const Results& results);
 

@@ -26,6 +26,18 @@ std::string command(const std::string& words) {
   return str("exec ", shell_word(program_path()), " matrix ", words, "\n");
 }
 
+// Numbers that ascend, as sbatch takes the elements of an array: "3,7,12-30".
+std::string ranges_text(const std::vector<size_t>& numbers) {
+  std::string text;
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    const size_t first = numbers[i];
+    while (i + 1 < numbers.size() && numbers[i + 1] == numbers[i] + 1) ++i;
+    text += str(text.empty() ? "" : ",", first);
+    if (numbers[i] != first) text += str("-", numbers[i]);
+  }
+  return text;
+}
+
 class Slurm {
  public:
   Slurm(const Study& study, fs::path folder) : study_(study), folder_(std::move(folder)) {
@@ -53,28 +65,31 @@ class Slurm {
  private:
   std::string study() const { return shell_word(fs::absolute(study_.folder).string()); }
 
-  // An array of the jobs to do of a role, in one split or, where `split` is "", in all: its
-  // elements are the lines of NAME.txt.
+  // An array of the jobs of a role, in one split or, where `split` is "", in all: its elements are
+  // the lines of NAME.txt, which has all of them, done or not. An element reads its line as it
+  // starts: those that wait in the queue from before mean the same jobs.
   void array(const std::string& name, Role role, const std::string& split,
              const std::string& dependency) {
     std::string names;
-    int64_t count = 0;
+    size_t line = 0;
+    std::vector<size_t> left;
     for (const Job& job : study_.jobs) {
       if (study_.cell_of(job).role != role || (!split.empty() && job.split != split)) continue;
-      if (study_.done(job)) continue;
       names += job.name + "\n";
-      ++count;
-      if (role == Role::teacher) teachers_.push_back(job.split);
+      ++line;
+      if (study_.done(job)) continue;
+      left.push_back(line);
+      if (role == Role::teacher) teachers_.push_back({line, job.split});
     }
-    if (count == 0) return;
-    elements_ += count;
+    if (left.empty()) return;
+    elements_ += std::ssize(left);
     write_file_atomically(folder_ / (name + ".txt"), names);
     const std::string list = shell_word(fs::absolute(folder_ / (name + ".txt")).string());
     script(name, "%A_%a",
            "run " + study() + " --job \"$(sed -n \"${SLURM_ARRAY_TASK_ID}p\" " + list +
                ")\" --threads \"${SLURM_CPUS_PER_TASK:-0}\" ${DECANT_WORDS:-}");
-    submit_ += str(name, "=$(sbatch --parsable --array=1-", count, dependency, " \"$@\" ", name,
-                   ".sbatch)\n");
+    submit_ += str(name, "=$(sbatch --parsable --array=", ranges_text(left), dependency, " \"$@\" ",
+                   name, ".sbatch)\n");
     all_ += ":$" + name;
   }
 
@@ -86,17 +101,22 @@ class Slurm {
   // failed, what waits for it goes from the queue, and the table does not wait for ever.
   std::string after_teachers_of(const std::string& split) const {
     std::string elements;
-    for (size_t i = 0; i < teachers_.size(); ++i)
-      if (teachers_[i] == split) elements += str(":${teachers}_", i + 1);
+    for (const Teacher& teacher : teachers_)
+      if (teacher.split == split) elements += str(":${teachers}_", teacher.element);
     return elements.empty() ? ""
                             : " --dependency=afterok" + elements + " --kill-on-invalid-dep=yes";
   }
 
+  struct Teacher {
+    size_t element;  // of the array
+    std::string split;
+  };
+
   const Study& study_;
   fs::path folder_;
   std::string submit_;
-  std::string all_;                    // ":$teachers:$students..."
-  std::vector<std::string> teachers_;  // the split of each element of that array
+  std::string all_;                // ":$teachers:$students..."
+  std::vector<Teacher> teachers_;  // that are to do
   int64_t elements_ = 0;
 };
 

@@ -91,18 +91,6 @@ std::string ran_text(const Study& study) {
   return "";
 }
 
-// `why` it stays as it is.
-void check_same(const Study& begun, const Matrix& asked, const std::string& file,
-                const std::string& why) {
-  Matrix renamed = asked;
-  renamed.name = begun.matrix.name;  // another name is no other study
-  const auto found = differences(json_of(begun.matrix), json_of(renamed));
-  if (found.empty()) return;
-  throw Error(str(file, ": ", found[0].key, ": expected ", found[0].mine, " as in the study in ",
-                  begun.folder.string(), ", ", why, ", got ", found[0].other,
-                  "; --out NEW begins another"));
-}
-
 Matrix read_asked(const std::string& file) {
   Matrix matrix = read_matrix(file);
   matrix.data = fs::absolute(matrix.data).lexically_normal().string();
@@ -138,13 +126,50 @@ struct Asked {
     check(splits.folds.size() <= kMostSplits, file, ": splits: expected at most ", kMostSplits,
           ", got ", splits.folds.size(), " in ", matrix.splits);
   }
-
-  // What the file of one split holds.
-  nlohmann::json split_file(size_t i) const {
-    const std::string fold = splits.folds.size() > 1 ? str(" fold ", i) : "";
-    return data::to_json(data::SplitSet{splits.origin + fold, {splits.folds[i]}});
-  }
 };
+
+// What the file of one split holds.
+nlohmann::json split_file(const data::SplitSet& splits, size_t i) {
+  const std::string fold = splits.folds.size() > 1 ? str(" fold ", i) : "";
+  return data::to_json(data::SplitSet{splits.origin + fold, {splits.folds[i]}});
+}
+
+// Whether the folds that are asked for are those of the study, which a file may name.
+bool same_splits(const Study& study, const data::SplitSet& asked) {
+  if (asked.folds.size() != study.splits.size()) return false;
+  for (size_t i = 0; i < study.splits.size(); ++i) {
+    const fs::path file = study.split_file(study.splits[i]);
+    if (!fs::exists(file) || nlohmann::json(read_json_file(file.string())) != split_file(asked, i))
+      return false;
+  }
+  return true;
+}
+
+// Whether a study's file of splits lies elsewhere by now, with the same folds.
+bool splits_moved(const Study& begun, const Matrix& asked) {
+  if (!begun.matrix.splits.ends_with(".json") || !asked.splits.ends_with(".json")) return false;
+  try {
+    const data::Dataset dataset = data::open_dataset(asked.data, asked.layout);
+    return same_splits(begun, data::make_splits(dataset, asked.splits, asked.split_seed));
+  } catch (const Error&) {  // what cannot be read is not known to be the same
+    return false;
+  }
+}
+
+// `why` it stays as it is.
+void check_same(const Study& begun, const Matrix& asked, const std::string& file,
+                const std::string& why) {
+  Matrix renamed = asked;
+  renamed.name = begun.matrix.name;  // another name is no other study
+  auto found = differences(json_of(begun.matrix), json_of(renamed));
+  std::erase_if(found, [&](const Difference& difference) {
+    return difference.key == "splits" && splits_moved(begun, asked);
+  });
+  if (found.empty()) return;
+  throw Error(str(file, ": ", found[0].key, ": expected ", found[0].mine, " as in the study in ",
+                  begun.folder.string(), ", ", why, ", got ", found[0].other,
+                  "; --out NEW begins another"));
+}
 
 // A folder that holds something else stays alone: who names it has taken it for another.
 void refuse_foreign(const fs::path& folder, const Matrix& asked) {
@@ -190,21 +215,10 @@ void write_beginning(const Asked& asked, const fs::path& folder, const Study& be
                   .names = study.splits,
                   .init = asked.init};
   for (size_t i = 0; i < study.splits.size(); ++i)
-    write_json(study.split_file(study.splits[i]), Json(asked.split_file(i)));
+    write_json(study.split_file(study.splits[i]), Json(split_file(asked.splits, i)));
   write_json(folder / kOrigin, to_json(keys_of(origins)));
   write_json(folder / kCells, to_json(asked.cells));
   write_json(folder / kMatrix, json_of(asked.matrix));  // last: from now on it is a study
-}
-
-// Whether the folds that are asked for are those of the study, which a file may name.
-bool same_splits(const Study& study, const Asked& asked) {
-  if (asked.splits.folds.size() != study.splits.size()) return false;
-  for (size_t i = 0; i < study.splits.size(); ++i) {
-    const fs::path file = study.split_file(study.splits[i]);
-    if (!fs::exists(file) || nlohmann::json(read_json_file(file.string())) != asked.split_file(i))
-      return false;
-  }
-  return true;
 }
 
 // What another plan than the one of the study would change, in words.
@@ -224,7 +238,7 @@ std::string changes_of(const Study& study, const Asked& asked) {
     words.push_back(str("program: decant ", study.program, ", now ", program_build()));
   if (words.empty() && to_json(asked.cells) != to_json(study.cells))
     words.push_back("what files that its settings name hold");
-  if (words.empty() && !same_splits(study, asked))
+  if (words.empty() && !same_splits(study, asked.splits))
     words.push_back(str("splits: ", Json(asked.matrix.splits).dump(), " (other images)"));
   std::string all;
   for (const std::string& each : words) all += (all.empty() ? "" : "; ") + each;

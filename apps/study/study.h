@@ -63,7 +63,8 @@ struct Study {
 /// splits and writes them into `folder`. Where it has begun already: opens it, or as long as no job
 /// of it has run and file, images or splits have changed since, begins it anew. Throws Error where
 /// a job has run and the file is not the study that has begun, with the first key in which they
-/// differ and both values, or the images have changed since.
+/// differ and both values, or the images have changed since. A file of splits may lie elsewhere by
+/// then, with the same folds.
 Study begin_study(const std::string& file, const std::filesystem::path& folder);
 
 /// Opens a study that has begun, where its file is given too. Throws Error where there is none, or

@@ -131,8 +131,7 @@ std::string notes(const Results& results, std::string (*escape)(std::string_view
   if (has_seeds(results))
     text += " " + escape(str("+- over seeds is the standard deviation of a split's mean from seed ",
                              "to seed, pooled over splits."));
-  if (results.timed_on)
-    text += str(" Times are medians of single answers on ", escape(*results.timed_on), ".");
+  if (const std::string timed = timed_text(results); !timed.empty()) text += " " + escape(timed);
   if (const std::string untimed = untimed_text(results); !untimed.empty())
     text += " " + escape(untimed);
   const std::string programs = escape(several_programs(results));

@@ -285,3 +285,21 @@ TEST_CASE("half a point of Dice does not fill the colours of a heat map") {
   const double apart = number(fields[1], "fill-opacity") - number(fields[0], "fill-opacity");
   CHECK(apart == doctest::Approx(0.92 * 0.1));
 }
+
+TEST_CASE("the colours of a heat map stay within the bounds of its values") {
+  const auto ticks = [](double low, double high) {
+    const auto found =
+        select(read(heat_map({.text = {.id = "x", .title = "t", .description = "d"},
+                              .columns = {"a", "b"},
+                              .rows = {"logits"},
+                              .fields = {{HeatField{low, "", ""}, HeatField{high, "", ""}}},
+                              .least_span = 0.05,
+                              .bounds = std::array{0.0, 1.0}})),
+               "text", "tick");
+    REQUIRE(found.size() == 2);
+    return str(found[0].text, " ", found[1].text);
+  };
+  CHECK(ticks(0.985, 0.99) == "0.950 1.000");
+  CHECK(ticks(0.002, 0.01) == "0.000 0.050");
+  CHECK(ticks(0.5, 0.51) == "0.480 0.530");
+}

@@ -227,6 +227,23 @@ TEST_CASE("a page calls no network the best that does not beat the student alone
   const Words row = row_of(worse, "Dice and cost of every network", "L_mse");
   CHECK(row[row.size() - 2] == "0.0719");
   CHECK(row.back() == "2");
+  // Of several students alone each network has its own, and what is not done counts for nothing.
+  Report two{.results = all.results, .files = {}, .gallery = {}, .remarks = {}};
+  two.files.resize(two.results.runs.size() + 1);
+  for (auto* of : {&two.results.cells[1], &two.results.cells[3]}) of->jobs = 1;
+  two.results.cells.push_back(two.results.cells[1]);
+  two.results.cells.back().name = "alone.wide";
+  two.results.runs.push_back(two.results.runs[1]);
+  two.results.runs.back().cell = "alone.wide";
+  two.results.table.push_back(two.results.table[1]);
+  two.results.table.back().cell = "alone.wide";
+  two.results.cells[3].student = "alone.wide";
+  const std::string several = "No distilled network is better than the same network alone.";
+  CHECK(report_page(two).find(several) != std::string::npos);
+  two.results.cells[2].jobs = 2;
+  CHECK(report_page(two).find("than the student alone (alone.wide, 0.292).") != std::string::npos);
+  two.results.cells[3].jobs = 2;
+  CHECK(report_page(two).find("No distilled network is better") == std::string::npos);
   // A learning rate that stays needs no chart.
   for (RunFiles& files : all.files) files.curves = {{1, 2}, {{"lr", {0.1, 0.1}}}};
   CHECK(report_page(all).find("Learning rate") == std::string::npos);

@@ -184,6 +184,21 @@ TEST_CASE("matrix: a file of splits that changed is noticed as long as no job ha
   CHECK(begin_study(study, out).changes == str("splits: \"", file, "\" (other images)"));
   CHECK(Json::parse(bytes_of(out + "/splits/split0.json"))["folds"][0]["val"] == fold["val"]);
   CHECK(begin_study(study, out).changes.empty());
+
+  // Once a job has run the file may lie elsewhere, with the same folds.
+  write_bytes(out + "/results.json", "{}");
+  matrix["splits"] = folder / "moved.json";
+  write_matrix(folder, matrix);
+  fs::rename(file, folder / "moved.json");
+  CHECK(begin_study(study, out).changes.empty());
+  CHECK(open_study_of(study, out).matrix.splits == file);
+  std::swap(fold["val"], fold["test"]);
+  write_bytes(folder / "moved.json", folds.dump());
+  const auto is_refused = doctest::Contains("splits: expected \"");
+  CHECK_THROWS_WITH_AS(begin_study(study, out), is_refused, Error);
+  CHECK_THROWS_WITH_AS(open_study_of(study, out), is_refused, Error);
+  fs::remove(folder / "moved.json");
+  CHECK_THROWS_WITH_AS(open_study_of(study, out), is_refused, Error);
 }
 
 TEST_CASE("matrix: a run of other images is no run of its job") {
