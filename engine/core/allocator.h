@@ -6,8 +6,8 @@
 namespace decant {
 
 struct MemoryStatistics {
-  size_t in_use_bytes =
-      0;  ///< handed out and not yet given back, rounded up (cuda: to size classes)
+  /// Handed out and not yet given back, rounded up: to the alignment, on cuda to size classes.
+  size_t in_use_bytes = 0;
   size_t cached_bytes = 0;       ///< given back, kept for the next request
   size_t graph_bytes = 0;        ///< given back, kept for the next replay of a step graph (cuda)
   size_t peak_in_use_bytes = 0;  ///< the most that was in use at once since reset_peak()

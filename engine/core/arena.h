@@ -9,9 +9,11 @@ namespace decant {
 /// One stretch of memory that blocks are cut from. A block is the front of the first free range
 /// that is large enough; what comes back joins its free neighbours; where nothing fits, the stretch
 /// grows at its end, and it never shrinks. Blocks that come and go in the same order at every step
-/// of a training leave little unused between them: 5 % of the most that is in use at once, for
-/// Unet-resnet18.
+/// of a training leave little unused between them: `decant bench train --size 224` of Unet-resnet18
+/// has 553 MiB in use at once, in a process of 591.
+///
 /// Source: first fit, in order of address; Knuth, The Art of Computer Programming, volume 1, 2.5.
+///
 /// Not for several threads at once.
 class Arena {
  public:

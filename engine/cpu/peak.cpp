@@ -1,7 +1,6 @@
 #include "engine/cpu/peak.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 
 #include "engine/core/parallel.h"

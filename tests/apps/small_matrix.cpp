@@ -18,6 +18,12 @@ Json small_matrix() {
           {"presets", {"L_KLD"}}};
 }
 
+Json three_jobs() {
+  Json matrix = small_matrix();
+  matrix["splits"] = "random:1:0.6:0.2";
+  return matrix;
+}
+
 std::string write_matrix(const TemporaryFolder& folder, const Json& matrix) {
   write_bytes(folder.path() / "study.json", matrix.dump());
   return folder / "study.json";

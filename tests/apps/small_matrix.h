@@ -15,6 +15,8 @@ using Words = std::vector<std::string>;
 /// A study of six jobs of two epochs: in each of two splits of the phantoms a teacher, a student
 /// alone, a distilled one.
 Json small_matrix();
+/// The same of one split: a teacher, a student alone, a distilled one.
+Json three_jobs();
 
 /// Writes it into `folder` as study.json, whose path is returned.
 std::string write_matrix(const TemporaryFolder& folder, const Json& matrix);

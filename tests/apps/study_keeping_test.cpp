@@ -15,17 +15,6 @@ using namespace decant;
 using namespace decant::apps;
 namespace fs = std::filesystem;
 
-namespace {
-
-// The small study with one split: a teacher, a student alone, a distilled one.
-Json three_jobs() {
-  Json matrix = small_matrix();
-  matrix["splits"] = "random:1:0.6:0.2";
-  return matrix;
-}
-
-}  // namespace
-
 TEST_CASE("matrix: a run that is gone is named, and done again where its results go too") {
   const TemporaryFolder folder;
   const std::string out = folder / "study";

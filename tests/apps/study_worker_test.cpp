@@ -19,8 +19,7 @@ namespace fs = std::filesystem;
 
 TEST_CASE("matrix: a worker that is killed is named, the others go on, a second run does its job") {
   const TemporaryFolder folder;
-  Json matrix = small_matrix();
-  matrix["splits"] = "random:1:0.6:0.2";
+  Json matrix = three_jobs();
   matrix["teacher"]["epochs"] = 60;  // time enough to be killed in
   const std::string file = write_matrix(folder, matrix);
   const std::string out = folder / "study";
@@ -68,8 +67,7 @@ TEST_CASE("matrix: a worker that is killed is named, the others go on, a second 
 
 TEST_CASE("matrix: a job that starts while its study is planned anew does not train the old one") {
   const TemporaryFolder folder;
-  Json matrix = small_matrix();
-  matrix["splits"] = "random:1:0.6:0.2";
+  Json matrix = three_jobs();
   const std::string out = folder / "study";
   const Study study = begin_study(write_matrix(folder, matrix), out);
   const Job& job = study.job("split0/student");
