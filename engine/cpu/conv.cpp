@@ -25,7 +25,10 @@ constexpr int64_t kMinPixels = 96;  // of a block, so that each part of a panel 
 int64_t lines_per_block(const Gather& g, const SourceLines& source) {
   const int64_t enough = ceil_div(kMinPixels, g.columns);
   const int64_t shared = ceil_div(g.lines(), kTasks);
-  return std::min(source.lines_in_cache(), std::max(enough, shared));
+  const int64_t block = std::min(source.lines_in_cache(), std::max(enough, shared));
+  // Of the deepest maps few lines fit: worse than a source beyond the cache are filters that are
+  // read again for each block.
+  return block < enough && source.fits(enough) ? enough : block;
 }
 
 // Output channels of all groups, and the panels that each group's are packed in.
@@ -109,6 +112,7 @@ void run(const Gather& g, const PackedFilters& filters, const Source& source, co
         args.segment_count = static_cast<int64_t>(taken.size());
         args.b = filters.packed.data() + out.offset(group, panel) + k * width;
         args.width = width;
+        args.prefetch = lines.buffer_size(1) == 0;
         args.start = k > 0 ? Start::accumulate : filters.has_bias ? Start::bias : Start::zero;
         args.bias = filters.padded_bias.data() + group * out.panels.padded_columns() +
                     out.panels.first(panel);

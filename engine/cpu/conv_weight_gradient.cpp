@@ -8,8 +8,9 @@
 
 // dw[o, k] is a sum over all pixels of source element k of the pixel's taps times dy[o]. Pixels are
 // cut into slots, each with accumulators of its own that are merged in order, so that the result
-// does not depend on threads. A task is one slot of some source elements k of one panel of output
-// channels: slots are for many pixels, where there are few the outputs are cut finer.
+// does not depend on threads. A task is one slot of some source elements k of some panels of output
+// channels: slots are for many pixels, where there are few the rest is cut finer. It adds up a
+// chunk of pixels at a time, whose dy stays in the first-level cache.
 
 namespace decant::cpu {
 namespace {
@@ -17,70 +18,153 @@ namespace {
 constexpr int64_t kTasks = 16;
 constexpr int64_t kSlotPixels = 512;  // so that adding up dwarfs merging
 constexpr int64_t kMaxAccumulators = 20'000'000 / sizeof(float);
-constexpr int64_t kChunkPixels = 128;  // of packed dy at a time: 32 KB of the first-level cache
+constexpr int64_t kChunkPixels = 128;  // of packed dy: 32 KB of the first-level cache
 constexpr int64_t kMinDepth = 96;      // source elements of a task
 
-// Copies `columns` channels of `pixels` pixels of dy into rows of `width`, the rest zero.
-float* pack_pixels(const float* dy, int64_t pixels, int64_t channels, int64_t columns,
-                   int64_t width, float* to) {
+// Where pixels lie far apart, the kernel is fed from a copy, some elements of all pixels after each
+// other: a tile takes 24 bytes of each pixel, and lines of the cache so far apart fall into few of
+// its sets, as a stream that no processor foresees. They are copied once for all panels of a task.
+constexpr int64_t kFarApart = 256;
+constexpr int64_t kNearRows = 24;   // whole tiles of any width; 12 KB of a chunk, beside dy's 32
+constexpr int64_t kMaxDepth = 512;  // 256 KB of a chunk, in the second-level cache
+
+// Lines in a buffer are a copy already.
+bool lies_far_apart(const SourceLines& lines) {
+  return lines.buffer_size(1) == 0 && lines.pixel_stride() >= kFarApart;
+}
+
+// Output pixels [begin, end) of each of some lines: all of a few short ones, or a piece of one.
+struct Chunk {
+  int64_t first_line, last_line;
+  int64_t begin, end;
+
+  int64_t line_pixels() const { return end - begin; }
+  int64_t pixels() const { return (last_line - first_line) * line_pixels(); }
+};
+
+// What a task adds up: rows [first, first + depth of the segments) of some panels of dw.
+struct Part {
+  const Gather& g;
+  std::vector<Segment> segments;
+  int64_t group_offset;  // channels of x before the group
+  const float* dy;       // the group's first channel
+  int64_t channels;      // of dy, all groups
+  Panels panels;
+  int64_t first_panel, last_panel;
+  float* sums;  // [depth, width] of each panel
+  int64_t depth, first;
+};
+
+// Elements of the taps that follow each other, as the kernel takes them.
+struct Run {
+  int64_t rows;
+  const float* x;
+  int64_t stride;               // of pixels
+  std::vector<int64_t> starts;  // of lines
+};
+
+std::vector<Run> runs_in_place(const Part& part, const SourceLines& lines, const Chunk& chunk) {
+  const float* const first = lines.line(chunk.first_line);
+  std::vector<int64_t> starts;
+  for (int64_t l = chunk.first_line; l < chunk.last_line; ++l)
+    starts.push_back(lines.line(l) - first);
+  const float* const x = first + chunk.begin * lines.pixel_stride() + part.group_offset;
+  std::vector<Run> runs;
+  for (const Segment& s : part.segments)
+    runs.push_back(
+        {.rows = s.length, .x = x + s.offset, .stride = lines.pixel_stride(), .starts = starts});
+  return runs;
+}
+
+// The same from a copy in `near`, which is made pixel by pixel: long streams are read.
+std::vector<Run> runs_copied(const Part& part, const SourceLines& lines, const Chunk& chunk,
+                             float* near) {
+  std::vector<Run> runs;
+  std::vector<int64_t> offsets;  // of each run in a pixel
+  const float* x = near;
+  for (const Segment& s : part.segments) {
+    for (int64_t k = 0; k < s.length; k += kNearRows) {
+      const int64_t rows = std::min(kNearRows, s.length - k);
+      runs.push_back({.rows = rows, .x = x, .stride = rows, .starts = {0}});
+      offsets.push_back(part.group_offset + s.offset + k);
+      x += chunk.pixels() * rows;
+    }
+  }
+  for (int64_t i = 0; i < chunk.pixels(); ++i) {
+    const float* const pixel = lines.line(chunk.first_line + i / chunk.line_pixels()) +
+                               (chunk.begin + i % chunk.line_pixels()) * lines.pixel_stride();
+    float* to = near;  // of the run's first pixel
+    for (size_t r = 0; r < runs.size(); ++r) {
+      const int64_t rows = runs[r].rows;
+      if (rows == kNearRows)  // a number that the compiler knows needs no call
+        std::copy_n(pixel + offsets[r], kNearRows, to + i * kNearRows);
+      else
+        std::copy_n(pixel + offsets[r], rows, to + i * rows);
+      to += chunk.pixels() * rows;
+    }
+  }
+  return runs;
+}
+
+// `columns` channels of consecutive pixels of dy as rows of `width`, the rest zero.
+void pack_pixels(const float* dy, int64_t pixels, int64_t channels, int64_t columns, int64_t width,
+                 float* to) {
   for (int64_t i = 0; i < pixels; ++i, dy += channels, to += width) {
     std::copy_n(dy, columns, to);
     std::fill(to + columns, to + width, 0.0F);
   }
-  return to;
 }
 
-// Everything a task needs to know to add up its pixels.
-struct Slot {
-  const Gather& g;
-  const float* x;
-  const float* dy;
-  int64_t channels;  // of dy, all groups
-  int64_t columns, width;
-  std::vector<Segment> segments;
-  int64_t group_offset;  // channels of x before the group
-  float* sum;            // [depth, width]
-};
+void add_chunk(const Part& part, const std::vector<Run>& runs, const Chunk& chunk, bool first,
+               float* packed) {
+  const float* const dy =
+      part.dy + (part.g.out_pixel(chunk.first_line) + chunk.begin) * part.channels;
+  for (int64_t panel = part.first_panel; panel < part.last_panel; ++panel) {
+    const int64_t width = part.panels.width(panel);
+    pack_pixels(dy + part.panels.first(panel), chunk.pixels(), part.channels,
+                part.panels.columns(panel), width, packed);
+    float* c = part.sums + part.panels.offset(panel, part.depth) + part.first * width;
+    for (const Run& run : runs) {
+      const auto line_count = static_cast<int64_t>(run.starts.size());
+      kernels().outer({.rows = run.rows,
+                       .columns = width,
+                       .a = run.x,
+                       .a_stride = run.stride,
+                       .lines = run.starts.data(),
+                       .line_count = line_count,
+                       .pixels = chunk.pixels() / line_count,
+                       .b = packed,
+                       .b_stride = width,
+                       .width = width,
+                       .start = first ? Start::zero : Start::accumulate,
+                       .c = c,
+                       .c_stride = width});
+      c += run.rows * width;
+    }
+  }
+}
 
-void add_pixels(const Slot& slot, SourceLines& lines, int64_t begin, int64_t end, float* buffer,
-                float* packed, bool first) {
-  const Kernels& kernels = cpu::kernels();
-  const Gather& g = slot.g;
-  lines.fetch(slot.x, begin, end, buffer);
-  // A chunk is several short lines, or a piece of a long one.
-  const int64_t chunk_lines = std::max<int64_t>(1, kChunkPixels / g.columns);
-  const int64_t pieces = ceil_div(g.columns, kChunkPixels + kChunkPixels / 2);
-  const int64_t piece = ceil_div(g.columns, pieces);
+int64_t most_chunk_pixels(const Gather& g) {
+  return std::max(kChunkPixels, g.columns) + kChunkPixels;
+}
+
+// Lines [begin, end), which have been fetched.
+void add_lines(const Part& part, const SourceLines& lines, int64_t begin, int64_t end, bool first,
+               float* near, float* packed) {
+  const int64_t columns = part.g.columns;
+  const int64_t chunk_lines = std::max<int64_t>(1, kChunkPixels / columns);
+  const int64_t pieces = ceil_div(columns, kChunkPixels + kChunkPixels / 2);
+  const int64_t piece = ceil_div(columns, pieces);
+  const bool far = lies_far_apart(lines);
   for (int64_t l = begin; l < end; l += chunk_lines) {
-    const int64_t last = std::min(end, l + chunk_lines);
-    for (int64_t j = 0; j < g.columns; j += piece) {
-      const int64_t pixels = std::min(piece, g.columns - j);
-      std::vector<int64_t> starts;
-      float* to = packed;
-      for (int64_t line = l; line < last; ++line) {
-        const float* dy = slot.dy + (g.out_pixel(line) + j) * slot.channels;
-        to = pack_pixels(dy, pixels, slot.channels, slot.columns, slot.width, to);
-        starts.push_back(lines.line(line) - lines.line(l));
-      }
-      OuterArgs args{};
-      args.columns = slot.width;
-      args.a_stride = lines.pixel_stride();
-      args.lines = starts.data();
-      args.line_count = last - l;
-      args.pixels = pixels;
-      args.b = packed;
-      args.b_stride = slot.width;
-      args.width = slot.width;
-      args.start = first ? Start::zero : Start::accumulate;
-      args.c = slot.sum;
-      args.c_stride = slot.width;
-      const float* a = lines.line(l) + j * lines.pixel_stride() + slot.group_offset;
-      for (const Segment& s : slot.segments) {
-        args.rows = s.length;
-        args.a = a + s.offset;
-        kernels.outer(args);
-        args.c += s.length * slot.width;
-      }
+    for (int64_t j = 0; j < columns; j += piece) {
+      const Chunk chunk = {.first_line = l,
+                           .last_line = std::min(end, l + chunk_lines),
+                           .begin = j,
+                           .end = std::min(columns, j + piece)};
+      add_chunk(part,
+                far ? runs_copied(part, lines, chunk, near) : runs_in_place(part, lines, chunk),
+                chunk, first, packed);
       first = false;
     }
   }
@@ -110,48 +194,54 @@ void direct_weight_gradient(const ConvShape& shape, const float* x, const float*
   const std::vector<Segment> segments = geometry.segments(s.c_in / s.groups);
   const int64_t group_size = panels.packed_size(depth);
   const int64_t size = s.groups * group_size;
-  const int64_t panel_count = s.groups * panels.count();
   const int64_t lines_per_slot =
       ceil_div(g.lines(), slots_for(g.lines(), g.lines() * g.columns, size));
   const int64_t slots = ceil_div(g.lines(), lines_per_slot);
-  const int64_t wanted_parts = std::min(ceil_div(kTasks, slots * panel_count), depth / kMinDepth);
-  const int64_t part = ceil_div(depth, std::max<int64_t>(1, wanted_parts));
+  const bool far = lies_far_apart(geometry);
+  const int64_t least_parts = far ? ceil_div(depth, kMaxDepth) : 1;
+  const int64_t panel_groups =
+      std::clamp<int64_t>(kTasks / (slots * s.groups * least_parts), 1, panels.count());
+  const int64_t group_panels = ceil_div(panels.count(), panel_groups);
+  const int64_t wanted_parts =
+      std::min(ceil_div(kTasks, slots * s.groups * panel_groups), depth / kMinDepth);
+  const int64_t part = ceil_div(depth, std::max(least_parts, wanted_parts));
   const int64_t parts = ceil_div(depth, part);
   Scratch sums(slots * size);
 
-  parallel_for(slots * panel_count * parts, [&](int64_t task) {
-    const int64_t slot = task / parts / panel_count;
-    const int64_t group = task / parts % panel_count / panels.count();
-    const int64_t panel = task / parts % panels.count();
+  parallel_for(slots * s.groups * panel_groups * parts, [&](int64_t task) {
     const int64_t first = task % parts * part;
-    const int64_t width = panels.width(panel);
-    const Slot adder{.g = g,
-                     .x = x,
-                     .dy = dy + group * channels + panels.first(panel),
-                     .channels = s.c_out,
-                     .columns = panels.columns(panel),
-                     .width = width,
+    const int64_t first_panel = task / parts % panel_groups * group_panels;
+    const int64_t group = task / parts / panel_groups % s.groups;
+    const int64_t slot = task / parts / panel_groups / s.groups;
+    const Part adder{.g = g,
                      .segments = cut(segments, first, first + part),
                      .group_offset = group * (s.c_in / s.groups),
-                     .sum = sums.data() + slot * size + group * group_size +
-                            panels.offset(panel, depth) + first * width};
+                     .dy = dy + group * channels,
+                     .channels = s.c_out,
+                     .panels = panels,
+                     .first_panel = first_panel,
+                     .last_panel = std::min(panels.count(), first_panel + group_panels),
+                     .sums = sums.data() + slot * size + group * group_size,
+                     .depth = depth,
+                     .first = first};
     const int64_t block = std::min(geometry.lines_in_cache(), lines_per_slot);
     SourceLines lines(geometry);
     Scratch buffer(lines.buffer_size(block));
-    const int64_t chunk = std::max(kChunkPixels, g.columns) + kChunkPixels;
-    Scratch packed(chunk * width);
+    Scratch near(far ? most_chunk_pixels(g) * part : 0);
+    Scratch packed(most_chunk_pixels(g) * kernels().max_width);
     const int64_t slot_begin = slot * lines_per_slot;
     const int64_t slot_end = std::min(g.lines(), slot_begin + lines_per_slot);
     for (int64_t begin = slot_begin; begin < slot_end; begin += block) {
       const int64_t end = std::min(slot_end, begin + block);
-      add_pixels(adder, lines, begin, end, buffer.data(), packed.data(), begin == slot_begin);
+      lines.fetch(x, begin, end, buffer.data());
+      add_lines(adder, lines, begin, end, begin == slot_begin, near.data(), packed.data());
     }
   });
 
   // Merge the slots in order, a tile of dw at a time, turning [depth, width] into [c_out, depth].
   constexpr int64_t kMergeDepth = 128;
   const int64_t pieces = ceil_div(depth, kMergeDepth);
-  parallel_for(panel_count * pieces, [&](int64_t task) {
+  parallel_for(s.groups * panels.count() * pieces, [&](int64_t task) {
     const int64_t group = task / pieces / panels.count();
     const int64_t panel = task / pieces % panels.count();
     const int64_t width = panels.width(panel);

@@ -33,7 +33,8 @@ struct RowsArgs {
   const Segment* segments;
   int64_t segment_count;
   const float* b;
-  int64_t width;  // of rows: a whole number of vectors, at most max_width
+  int64_t width;          // of rows: a whole number of vectors, at most max_width
+  bool prefetch = false;  // of rows: a comes from memory rather than from a cache
   Start start;
   const float* bias;  // [width], of dots [columns], where start is bias
   float* c;
