@@ -40,6 +40,7 @@ Pool& pool() {
 }
 
 #ifdef __SANITIZE_ADDRESS__
+constexpr bool kWithAddressSanitizer = true;
 // Blocks of the system's own: an arena would hide use after free from AddressSanitizer.
 void* take(Pool&, size_t bytes) {
   return std::aligned_alloc(Arena::kAlignment, bytes);
@@ -49,6 +50,7 @@ void give_back(Pool&, void* block, size_t) noexcept {
   std::free(block);
 }
 #else
+constexpr bool kWithAddressSanitizer = false;
 void* take(Pool& p, size_t bytes) {
   return p.arena.take(bytes);
 }
@@ -80,13 +82,66 @@ std::array<std::span<unsigned char>, 2> red_zones(unsigned char* block, size_t b
   return {std::span(block, kRedZone), std::span(block + kRedZone + bytes, kRedZone)};
 }
 
+// What a thread keeps while it works on a loop.
+class KeptBlocks {
+ public:
+  bool on = false;
+
+  unsigned char* take(size_t bytes) {
+    const auto end = blocks_.begin() + static_cast<std::ptrdiff_t>(count_);
+    const auto found = std::ranges::find(blocks_.begin(), end, bytes, &Block::bytes);
+    if (found == end) return nullptr;
+    unsigned char* const data = found->data;
+    *found = blocks_[--count_];
+    return data;
+  }
+  bool keep(unsigned char* data, size_t bytes) {
+    constexpr size_t kLargest = size_t{512} << 10U;
+    if (!on || bytes > kLargest || count_ == blocks_.size()) return false;
+    blocks_[count_++] = {data, bytes};
+    return true;
+  }
+  void give_back_all() noexcept {
+    if (count_ == 0) return;
+    Pool& p = pool();
+    const std::scoped_lock lock(p.mutex);
+    for (; count_ > 0; --count_) {
+      const Block& block = blocks_[count_ - 1];
+      p.statistics.in_use_bytes -= block.bytes;
+      give_back(p, block.data, block.bytes);
+    }
+  }
+
+ private:
+  struct Block {
+    unsigned char* data;
+    size_t bytes;
+  };
+  std::array<Block, 8> blocks_ = {};
+  size_t count_ = 0;
+};
+
+thread_local KeptBlocks kept;
+
+// Tools that look for damage want to see each block come and go.
+constexpr bool kMayKeep = kRedZone == 0 && !kWithAddressSanitizer;
+
 }  // namespace
+
+KeepBlocks::KeepBlocks() {
+  kept.on = kMayKeep;
+}
+
+KeepBlocks::~KeepBlocks() {
+  kept.on = false;
+  kept.give_back_all();
+}
 
 void* allocate(size_t bytes) {
   Pool& p = pool();
   const size_t rounded = block_size(bytes);
-  unsigned char* block = nullptr;
-  {
+  unsigned char* block = kept.take(rounded);
+  if (block == nullptr) {
     const std::scoped_lock lock(p.mutex);
     if (p.damaged.exchange(false))
       throw Error("allocate: memory beside an earlier tensor was overwritten");
@@ -110,6 +165,7 @@ void release(void* data, size_t bytes) noexcept {
     if (std::ranges::any_of(zone, [](auto b) { return b != kRedZoneByte; })) p.damaged = true;
   if (kRedZone > 0) std::memset(data, kPoisonByte, bytes);
   const size_t rounded = block_size(bytes);
+  if (kept.keep(block, rounded)) return;
   const std::scoped_lock lock(p.mutex);
   p.statistics.in_use_bytes -= rounded;
   give_back(p, block, rounded);

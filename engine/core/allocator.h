@@ -26,6 +26,17 @@ namespace cpu_memory {
 void* allocate(size_t bytes);
 void release(void* data, size_t bytes) noexcept;
 
+/// While it lives, the calling thread keeps up to eight blocks of up to 512 KB that it releases,
+/// for its next requests of the same sizes. The tasks of a loop ask for the same buffers again and
+/// again; threads then need not wait for each other. What is kept counts as in use.
+class KeepBlocks {
+ public:
+  KeepBlocks();
+  ~KeepBlocks();
+  KeepBlocks(const KeepBlocks&) = delete;
+  KeepBlocks& operator=(const KeepBlocks&) = delete;
+};
+
 MemoryStatistics statistics();
 /// Measures peak_in_use_bytes anew.
 void reset_peak();

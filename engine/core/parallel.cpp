@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/core/allocator.h"
 #include "engine/core/error.h"
 #include "engine/core/processors.h"
 
@@ -37,6 +38,7 @@ struct Loop {
   std::exception_ptr error;
 
   void work() {
+    const cpu_memory::KeepBlocks for_the_next_chunk;
     for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) {
       try {
         call(context, i);

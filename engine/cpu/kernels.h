@@ -200,8 +200,8 @@ struct WinogradArgs {
 };
 
 /// The kernels of one instruction set. All work on float32, all are deterministic: an element's
-/// sum runs in the order of the formula, whatever the tile it falls into. The moments are sums of
-/// even and of odd pixels, added up at the end.
+/// sum runs in the order of the formula, whatever the tile it falls into. Those of the moments run
+/// in four chains of pixels, added up at the end.
 struct Kernels {
   int64_t lanes;      // of a vector
   int64_t max_width;  // of a packed panel

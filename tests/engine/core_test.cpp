@@ -118,6 +118,38 @@ TEST_CASE("the allocator reuses blocks and reports exhaustion with figures") {
   cpu_memory::set_limit(0);
 }
 
+#if !defined(DECANT_CHECK_MEMORY) && !defined(__SANITIZE_ADDRESS__)
+TEST_CASE("within a loop a thread finds its blocks again, and behind it none is kept") {
+  const size_t before = cpu_memory::statistics().in_use_bytes;
+  constexpr size_t kBytes = 5000;
+  constexpr size_t kLarge = size_t{1} << 20U;
+  {
+    const cpu_memory::KeepBlocks keep;
+    void* const first = cpu_memory::allocate(kBytes);
+    void* const second = cpu_memory::allocate(kBytes);
+    cpu_memory::release(first, kBytes);
+    CHECK(cpu_memory::statistics().in_use_bytes > before + kBytes);
+    CHECK(cpu_memory::allocate(kBytes) == first);
+    void* const other = cpu_memory::allocate(kBytes / 2);
+    CHECK(other != first);
+    for (void* const block : {first, second}) cpu_memory::release(block, kBytes);
+    cpu_memory::release(other, kBytes / 2);
+    const size_t kept = cpu_memory::statistics().in_use_bytes;
+    cpu_memory::release(cpu_memory::allocate(kLarge), kLarge);
+    CHECK(cpu_memory::statistics().in_use_bytes == kept);
+    // More sizes than are kept.
+    for (size_t i = 1; i <= 20; ++i)
+      cpu_memory::release(cpu_memory::allocate(kBytes + i * 64), kBytes + i * 64);
+  }
+  CHECK(cpu_memory::statistics().in_use_bytes == before);
+  parallel_for(100, [](int64_t i) {
+    const size_t bytes = 64 * (1 + static_cast<size_t>(i) % 12);
+    cpu_memory::release(cpu_memory::allocate(bytes), bytes);
+  });
+  CHECK(cpu_memory::statistics().in_use_bytes == before);
+}
+#endif
+
 TEST_CASE("sizes that do not fit are refused, not wrapped") {
   CHECK_THROWS_WITH_AS(Shape({int64_t{1} << 61, 1}), doctest::Contains("2^56"), Error);
   CHECK_THROWS_AS(Shape({int64_t{1} << 40, int64_t{1} << 40}), Error);
