@@ -41,11 +41,13 @@ bool winograd_is_cheaper(const ConvShape& s, ConvPass pass, int64_t images) {
 }
 
 // The direct kernels fill a vector of output channels; where most of it would stay empty, vectors
-// of input channels do better.
+// along the source do better: forward along its channels (but for four outputs, see narrow.inc),
+// for the weight gradient along a row of the kernel.
 bool has_few_outputs(const ConvShape& s, ConvPass pass) {
   const int64_t lanes = kernels().lanes;
-  return s.groups == 1 && 3 * s.c_out < lanes && s.c_in % lanes == 0 &&
-         pass != ConvPass::input_gradient;
+  if (s.groups != 1 || 3 * s.c_out >= lanes || pass == ConvPass::input_gradient) return false;
+  if (pass == ConvPass::forward) return s.c_in % lanes == 0 && s.c_out != 4;
+  return (s.dilation == 1 ? s.kw * s.c_in : s.c_in) % lanes == 0;
 }
 
 }  // namespace
