@@ -7,6 +7,7 @@
 #include <cstring>
 #include <mutex>
 #include <span>
+#include <utility>
 
 #include "engine/core/arena.h"
 #include "engine/core/error.h"
@@ -77,6 +78,17 @@ size_t cached_bytes(const Pool& p) {
                   p.statistics.in_use_bytes, ", cached ", cached_bytes(p), ", limit ", limit));
 }
 
+// Null where the limit or the system forbids it.
+unsigned char* take_counted(Pool& p, size_t bytes) {
+  MemoryStatistics& s = p.statistics;
+  if (p.limit != 0 && s.in_use_bytes + bytes > p.limit) return nullptr;
+  auto* const block = static_cast<unsigned char*>(take(p, bytes));
+  if (block == nullptr) return nullptr;
+  s.in_use_bytes += bytes;
+  s.peak_in_use_bytes = std::max(s.peak_in_use_bytes, s.in_use_bytes);
+  return block;
+}
+
 // The red zones of a block: before the data, and after it.
 std::array<std::span<unsigned char>, 2> red_zones(unsigned char* block, size_t bytes) {
   return {std::span(block, kRedZone), std::span(block + kRedZone + bytes, kRedZone)};
@@ -105,6 +117,10 @@ class KeptBlocks {
     if (count_ == 0) return;
     Pool& p = pool();
     const std::scoped_lock lock(p.mutex);
+    give_back_all(p);
+  }
+  // While the pool is locked.
+  void give_back_all(Pool& p) noexcept {
     for (; count_ > 0; --count_) {
       const Block& block = blocks_[count_ - 1];
       p.statistics.in_use_bytes -= block.bytes;
@@ -128,13 +144,11 @@ constexpr bool kMayKeep = kRedZone == 0 && !kWithAddressSanitizer;
 
 }  // namespace
 
-KeepBlocks::KeepBlocks() {
-  kept.on = kMayKeep;
-}
+KeepBlocks::KeepBlocks() : previous_(std::exchange(kept.on, kMayKeep)) {}
 
 KeepBlocks::~KeepBlocks() {
-  kept.on = false;
-  kept.give_back_all();
+  kept.on = previous_;
+  if (!previous_) kept.give_back_all();
 }
 
 void* allocate(size_t bytes) {
@@ -145,12 +159,12 @@ void* allocate(size_t bytes) {
     const std::scoped_lock lock(p.mutex);
     if (p.damaged.exchange(false))
       throw Error("allocate: memory beside an earlier tensor was overwritten");
-    MemoryStatistics& s = p.statistics;
-    const bool allowed = p.limit == 0 || s.in_use_bytes + rounded <= p.limit;
-    if (allowed) block = static_cast<unsigned char*>(take(p, rounded));
+    block = take_counted(p, rounded);
+    if (block == nullptr) {
+      kept.give_back_all(p);
+      block = take_counted(p, rounded);
+    }
     if (block == nullptr) out_of_memory(p, bytes);
-    s.in_use_bytes += rounded;
-    s.peak_in_use_bytes = std::max(s.peak_in_use_bytes, s.in_use_bytes);
   }
   for (const auto zone : red_zones(block, bytes)) std::ranges::fill(zone, kRedZoneByte);
   if (p.poison) std::memset(block + kRedZone, kPoisonByte, bytes);

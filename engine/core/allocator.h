@@ -35,6 +35,9 @@ class KeepBlocks {
   ~KeepBlocks();
   KeepBlocks(const KeepBlocks&) = delete;
   KeepBlocks& operator=(const KeepBlocks&) = delete;
+
+ private:
+  bool previous_;
 };
 
 MemoryStatistics statistics();

@@ -10,7 +10,7 @@
 namespace decant::cpu {
 
 /// sums[c] = sum over rows of x[row, c]: the gradient of a bias. In double, in blocks of rows that
-/// are merged in order, 16 sums in registers at a time: rows of few columns lie several abreast.
+/// are merged in order, 16 sums at a time: rows of few columns lie several abreast.
 template <class T>
 void column_sums(const T* x, int64_t rows, int64_t columns, T* sums) {
   constexpr int64_t kSums = 16;

@@ -12,8 +12,8 @@
 #include "engine/cpu/winograd.h"
 
 // Forward and input gradient. Work is cut into blocks of output lines, whose source lines fit the
-// second-level cache, times groups of weight panels. Within a block, a part of a panel stays in the
-// first-level cache while all lines pass by.
+// second-level cache (but for the deepest maps, see lines_per_block), times groups of weight
+// panels. Within a block, a part of a panel stays in the first-level cache while all lines pass by.
 
 namespace decant::cpu {
 namespace {

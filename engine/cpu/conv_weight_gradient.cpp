@@ -19,14 +19,22 @@ constexpr int64_t kTasks = 16;
 constexpr int64_t kSlotPixels = 512;  // so that adding up dwarfs merging
 constexpr int64_t kMaxAccumulators = 20'000'000 / sizeof(float);
 constexpr int64_t kChunkPixels = 128;  // of packed dy: 32 KB of the first-level cache
-constexpr int64_t kMinDepth = 96;      // source elements of a task
+constexpr int64_t kMostPixels = kChunkPixels + kChunkPixels / 2;  // rather than two small chunks
+constexpr int64_t kMinDepth = 96;                                 // source elements of a task
 
 // Where pixels lie far apart, the kernel is fed from a copy, some elements of all pixels after each
 // other: a tile takes 24 bytes of each pixel, and lines of the cache so far apart fall into few of
 // its sets, as a stream that no processor foresees. They are copied once for all panels of a task.
 constexpr int64_t kFarApart = 256;
-constexpr int64_t kNearRows = 24;   // whole tiles of any width; 12 KB of a chunk, beside dy's 32
+constexpr int64_t kNearRows = 24;   // 12 KB of a chunk, beside dy's 32
 constexpr int64_t kMaxDepth = 512;  // 256 KB of a chunk, in the second-level cache
+constexpr int64_t kNearGap = 16;    // between runs, lest they begin in the same set of the cache
+
+// Floats of a copy of `depth` elements in so many segments.
+int64_t near_size(int64_t depth, size_t segments) {
+  const int64_t runs = depth / kNearRows + static_cast<int64_t>(segments);
+  return kMostPixels * depth + runs * kNearGap;
+}
 
 // Lines in a buffer are a copy already.
 bool lies_far_apart(const SourceLines& lines) {
@@ -55,55 +63,55 @@ struct Part {
   int64_t depth, first;
 };
 
-// Elements of the taps that follow each other, as the kernel takes them.
+// The source elements of a chunk as the kernel takes them: runs of those that follow each other.
 struct Run {
   int64_t rows;
   const float* x;
-  int64_t stride;               // of pixels
-  std::vector<int64_t> starts;  // of lines
+  int64_t stride;  // of pixels
+};
+struct Runs {
+  std::vector<Run> runs;
+  std::vector<int64_t> starts;  // of the chunk's lines, in each run
 };
 
-std::vector<Run> runs_in_place(const Part& part, const SourceLines& lines, const Chunk& chunk) {
-  const float* const first = lines.line(chunk.first_line);
-  std::vector<int64_t> starts;
-  for (int64_t l = chunk.first_line; l < chunk.last_line; ++l)
-    starts.push_back(lines.line(l) - first);
-  const float* const x = first + chunk.begin * lines.pixel_stride() + part.group_offset;
-  std::vector<Run> runs;
+Runs runs_in_place(const Part& part, const SourceLines& lines, const Chunk& chunk) {
+  const float* const line = lines.line(chunk.first_line);
+  const float* const x = line + chunk.begin * lines.pixel_stride() + part.group_offset;
+  Runs all;
   for (const Segment& s : part.segments)
-    runs.push_back(
-        {.rows = s.length, .x = x + s.offset, .stride = lines.pixel_stride(), .starts = starts});
-  return runs;
+    all.runs.push_back({.rows = s.length, .x = x + s.offset, .stride = lines.pixel_stride()});
+  for (int64_t l = chunk.first_line; l < chunk.last_line; ++l)
+    all.starts.push_back(lines.line(l) - line);
+  return all;
 }
 
 // The same from a copy in `near`, which is made pixel by pixel: long streams are read.
-std::vector<Run> runs_copied(const Part& part, const SourceLines& lines, const Chunk& chunk,
-                             float* near) {
-  std::vector<Run> runs;
-  std::vector<int64_t> offsets;  // of each run in a pixel
+Runs runs_copied(const Part& part, const SourceLines& lines, const Chunk& chunk, float* near) {
+  Runs all{.runs = {}, .starts = {0}};  // in the copy all pixels are one line
+  std::vector<int64_t> offsets;         // of each run in a pixel
   const float* x = near;
   for (const Segment& s : part.segments) {
     for (int64_t k = 0; k < s.length; k += kNearRows) {
       const int64_t rows = std::min(kNearRows, s.length - k);
-      runs.push_back({.rows = rows, .x = x, .stride = rows, .starts = {0}});
+      all.runs.push_back({.rows = rows, .x = x, .stride = rows});
       offsets.push_back(part.group_offset + s.offset + k);
-      x += chunk.pixels() * rows;
+      x += chunk.pixels() * rows + kNearGap;
     }
   }
   for (int64_t i = 0; i < chunk.pixels(); ++i) {
     const float* const pixel = lines.line(chunk.first_line + i / chunk.line_pixels()) +
                                (chunk.begin + i % chunk.line_pixels()) * lines.pixel_stride();
     float* to = near;  // of the run's first pixel
-    for (size_t r = 0; r < runs.size(); ++r) {
-      const int64_t rows = runs[r].rows;
+    for (size_t r = 0; r < offsets.size(); ++r) {
+      const int64_t rows = all.runs[r].rows;
       if (rows == kNearRows)  // a number that the compiler knows needs no call
         std::copy_n(pixel + offsets[r], kNearRows, to + i * kNearRows);
       else
         std::copy_n(pixel + offsets[r], rows, to + i * rows);
-      to += chunk.pixels() * rows;
+      to += chunk.pixels() * rows + kNearGap;
     }
   }
-  return runs;
+  return all;
 }
 
 // `columns` channels of consecutive pixels of dy as rows of `width`, the rest zero.
@@ -115,8 +123,9 @@ void pack_pixels(const float* dy, int64_t pixels, int64_t channels, int64_t colu
   }
 }
 
-void add_chunk(const Part& part, const std::vector<Run>& runs, const Chunk& chunk, bool first,
+void add_chunk(const Part& part, const Runs& source, const Chunk& chunk, bool first,
                float* packed) {
+  const auto lines = static_cast<int64_t>(source.starts.size());
   const float* const dy =
       part.dy + (part.g.out_pixel(chunk.first_line) + chunk.begin) * part.channels;
   for (int64_t panel = part.first_panel; panel < part.last_panel; ++panel) {
@@ -124,15 +133,14 @@ void add_chunk(const Part& part, const std::vector<Run>& runs, const Chunk& chun
     pack_pixels(dy + part.panels.first(panel), chunk.pixels(), part.channels,
                 part.panels.columns(panel), width, packed);
     float* c = part.sums + part.panels.offset(panel, part.depth) + part.first * width;
-    for (const Run& run : runs) {
-      const auto line_count = static_cast<int64_t>(run.starts.size());
+    for (const Run& run : source.runs) {
       kernels().outer({.rows = run.rows,
                        .columns = width,
                        .a = run.x,
                        .a_stride = run.stride,
-                       .lines = run.starts.data(),
-                       .line_count = line_count,
-                       .pixels = chunk.pixels() / line_count,
+                       .lines = source.starts.data(),
+                       .line_count = lines,
+                       .pixels = chunk.pixels() / lines,
                        .b = packed,
                        .b_stride = width,
                        .width = width,
@@ -144,16 +152,12 @@ void add_chunk(const Part& part, const std::vector<Run>& runs, const Chunk& chun
   }
 }
 
-int64_t most_chunk_pixels(const Gather& g) {
-  return std::max(kChunkPixels, g.columns) + kChunkPixels;
-}
-
 // Lines [begin, end), which have been fetched.
 void add_lines(const Part& part, const SourceLines& lines, int64_t begin, int64_t end, bool first,
                float* near, float* packed) {
   const int64_t columns = part.g.columns;
   const int64_t chunk_lines = std::max<int64_t>(1, kChunkPixels / columns);
-  const int64_t pieces = ceil_div(columns, kChunkPixels + kChunkPixels / 2);
+  const int64_t pieces = ceil_div(columns, kMostPixels);
   const int64_t piece = ceil_div(columns, pieces);
   const bool far = lies_far_apart(lines);
   for (int64_t l = begin; l < end; l += chunk_lines) {
@@ -199,9 +203,10 @@ void direct_weight_gradient(const ConvShape& shape, const float* x, const float*
   const int64_t slots = ceil_div(g.lines(), lines_per_slot);
   const bool far = lies_far_apart(geometry);
   const int64_t least_parts = far ? ceil_div(depth, kMaxDepth) : 1;
-  const int64_t panel_groups =
+  const int64_t wanted_groups =
       std::clamp<int64_t>(kTasks / (slots * s.groups * least_parts), 1, panels.count());
-  const int64_t group_panels = ceil_div(panels.count(), panel_groups);
+  const int64_t group_panels = ceil_div(panels.count(), wanted_groups);
+  const int64_t panel_groups = ceil_div(panels.count(), group_panels);
   const int64_t wanted_parts =
       std::min(ceil_div(kTasks, slots * s.groups * panel_groups), depth / kMinDepth);
   const int64_t part = ceil_div(depth, std::max(least_parts, wanted_parts));
@@ -213,28 +218,31 @@ void direct_weight_gradient(const ConvShape& shape, const float* x, const float*
     const int64_t first_panel = task / parts % panel_groups * group_panels;
     const int64_t group = task / parts / panel_groups % s.groups;
     const int64_t slot = task / parts / panel_groups / s.groups;
-    const Part adder{.g = g,
-                     .segments = cut(segments, first, first + part),
-                     .group_offset = group * (s.c_in / s.groups),
-                     .dy = dy + group * channels,
-                     .channels = s.c_out,
-                     .panels = panels,
-                     .first_panel = first_panel,
-                     .last_panel = std::min(panels.count(), first_panel + group_panels),
-                     .sums = sums.data() + slot * size + group * group_size,
-                     .depth = depth,
-                     .first = first};
-    const int64_t block = std::min(geometry.lines_in_cache(), lines_per_slot);
+    const Part own{.g = g,
+                   .segments = cut(segments, first, first + part),
+                   .group_offset = group * (s.c_in / s.groups),
+                   .dy = dy + group * channels,
+                   .channels = s.c_out,
+                   .panels = panels,
+                   .first_panel = first_panel,
+                   .last_panel = std::min(panels.count(), first_panel + group_panels),
+                   .sums = sums.data() + slot * size + group * group_size,
+                   .depth = depth,
+                   .first = first};
+    // Lines that are read in place need not fit a buffer.
+    const int64_t block = geometry.buffer_size(1) == 0
+                              ? lines_per_slot
+                              : std::min(geometry.lines_in_cache(), lines_per_slot);
     SourceLines lines(geometry);
     Scratch buffer(lines.buffer_size(block));
-    Scratch near(far ? most_chunk_pixels(g) * part : 0);
-    Scratch packed(most_chunk_pixels(g) * kernels().max_width);
+    Scratch near(far ? near_size(part, own.segments.size()) : 0);
+    Scratch packed(kMostPixels * kernels().max_width);
     const int64_t slot_begin = slot * lines_per_slot;
     const int64_t slot_end = std::min(g.lines(), slot_begin + lines_per_slot);
     for (int64_t begin = slot_begin; begin < slot_end; begin += block) {
       const int64_t end = std::min(slot_end, begin + block);
       lines.fetch(x, begin, end, buffer.data());
-      add_lines(adder, lines, begin, end, begin == slot_begin, near.data(), packed.data());
+      add_lines(own, lines, begin, end, begin == slot_begin, near.data(), packed.data());
     }
   });
 

@@ -64,8 +64,8 @@ class SourceLines {
   /// so those blocks are whole images, each row made once, or so long that rows are made 3/2 times
   /// at most.
   int64_t lines_per_block(int64_t tasks) const;
-  /// Whether a buffer for so many lines is small enough to make the source in, block by block,
-  /// instead of making it whole beforehand.
+  /// Whether a buffer for so many lines, though beyond the cache, is small enough to copy or to
+  /// make the source in, block by block.
   bool fits(int64_t lines) const;
 
   /// Fetches lines [begin, end) into `buffer`.

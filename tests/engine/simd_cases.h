@@ -138,6 +138,8 @@ inline const Case kCases[] = {
     {"1x1, pixels far apart: slots, parts, panels", 2, 17, 19, 530, 70, 1, 1, 1, 0, 0, 0, 0, 1, 1},
     {"1x1, pixels far apart, long lines", 1, 2, 200, 270, 130, 1, 1, 1, 0, 0, 0, 0, 1, 1},
     {"1x1 stride 2, pixels far apart", 2, 9, 12, 140, 40, 1, 1, 2, 0, 0, 0, 0, 1, 1},
+    {"2x2 stride 2, groups, pixels far apart", 2, 8, 10, 280, 36, 2, 2, 2, 0, 0, 0, 0, 1, 2},
+    {"1x1, five panels in groups", 1, 40, 41, 260, 300, 1, 1, 1, 0, 0, 0, 0, 1, 1},
     {"3x3 stride 2, few lines in the cache", 2, 14, 14, 512, 16, 3, 3, 2, 1, 1, 1, 1, 1, 1},
     {"1x1 with padding", 1, 5, 6, 8, 8, 1, 1, 1, 2, 1, 0, 3, 1, 1},
     {"asymmetric padding", 2, 8, 9, 8, 16, 3, 3, 2, 0, 1, 0, 1, 1, 1},
