@@ -15,15 +15,19 @@ rounds of each round's median step, the ratio the median of the rounds' ratios (
 faster).
 
 PyTorch, 1.13 (Debian's python3-torch) or 2.x, runs at its best: channels_last, memory kept from going
-back to the system between steps, and for training eager as well as compiled where it can. For inference
+back to the system between steps, Adam in one kernel, and for training eager as well as compiled where it
+can. For inference
 the peers are ONNX Runtime, where Python has it with onnx, and PyTorch. The peers stay in memory
 from round to round, with what they have compiled; Decant starts afresh.
 
-Peak memory is the process's high-water mark less what it was before the network was built, so that
-Python and the libraries that a peer loads do not count against it.
+Peak memory is the process's high-water mark of its steps less what it had before the network was built.
+Python and the libraries, loaded and used once before that, do not count against a peer, nor does
+what prepares the comparison; Decant's is that of its whole run.
 """
 import argparse
+import gc
 import json
+import mmap
 import os
 import statistics
 import struct
@@ -38,32 +42,67 @@ ROWS = ("train:unet/resnet18", "train:unet/resnet34", "train:linknet/resnet50",
 TEACHER = "unet/resnet34"
 
 
-def high_water_mib():
+def memory_mib(what):
+    """VmRSS: what the process has; VmHWM: the most it had."""
     with open("/proc/self/status") as status:
         for line in status:
-            if line.startswith("VmHWM"):
+            if line.startswith(what):
                 return int(line.split()[1]) / 1024
     return float("nan")
 
 
-def read_safetensors(path):
+def forget_high_water():
+    gc.collect()
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def read_safetensors(path, prefixes=("",)):
+    """Tensors whose names begin so. They are the file itself, and take no memory once they are dropped."""
     import torch
     kinds = {"F32": torch.float32, "F64": torch.float64, "I64": torch.int64}
     with open(path, "rb") as file:
-        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-        data = bytearray(file.read())
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    start = 8 + struct.unpack("<Q", data[:8])[0]
     tensors = {}
-    for name, entry in header.items():
-        if name == "__metadata__":
+    for name, entry in json.loads(data[8:start]).items():
+        if name == "__metadata__" or not name.startswith(tuple(prefixes)):
             continue
         begin, end = entry["data_offsets"]
-        tensors[name] = torch.frombuffer(data[begin:end], dtype=kinds[entry["dtype"]]).reshape(entry["shape"])
+        kind = kinds[entry["dtype"]]
+        count = (end - begin) // torch.empty(0, dtype=kind).element_size()
+        tensors[name] = torch.frombuffer(data, dtype=kind, count=count, offset=start + begin).reshape(entry["shape"])
     return tensors
 
 
 def under(prefix, tensors):
     """In the order in which the network has them, which their numbers say: "state.0000.NAME"."""
     return [tensor for name, tensor in sorted(tensors.items()) if name.startswith(prefix)]
+
+
+def adam(network):
+    """In one kernel, where PyTorch has that for the CPU."""
+    import torch
+    parameters = list(network.parameters())
+    try:
+        return torch.optim.Adam(parameters, 3e-4, fused=True)
+    except (RuntimeError, TypeError):
+        return torch.optim.Adam(parameters, 3e-4)
+
+
+def load_libraries(kind):
+    """What PyTorch and ONNX Runtime load when they are first used does not count as a network's memory."""
+    import torch
+    if kind == "onnxruntime":
+        import onnxruntime  # noqa: F401
+        return
+
+    def loss(x):
+        return (layer(x) ** 2).mean()
+    layer = torch.nn.Conv2d(1, 1, 3)
+    optimizer = adam(layer)
+    (torch.compile(loss) if kind == "compiled" else loss)(torch.ones(1, 1, 8, 8)).backward()
+    optimizer.step()
 
 
 class TrainingPeer:
@@ -96,9 +135,9 @@ class TrainingPeer:
         self.teacher = None
         if arguments.what == "distill":
             self.teacher = network(TEACHER, under("teacher.", saved)).eval()
-        self.optimizer = torch.optim.Adam(self.network.parameters(), 3e-4)
-        self.images = saved["images"].contiguous(memory_format=torch.channels_last)
-        self.masks = saved["masks"]
+        self.optimizer = adam(self.network)
+        self.images = saved["images"].contiguous(memory_format=torch.channels_last).clone()
+        self.masks = saved["masks"].clone()
         self.losses = torch.compile(losses) if compiled else losses
         loss = self.losses(self.images, self.masks).item()
         expected = float(saved["loss"])
@@ -143,7 +182,7 @@ def time_start(arguments):
     from pytorch_networks import build
     torch.set_num_threads(arguments.threads)
     network = build(arguments.model).to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.Adam(network.parameters(), 3e-4)
+    optimizer = adam(network)
     images = torch.randn(arguments.batch, 3, arguments.size, arguments.size)
     images = images.contiguous(memory_format=torch.channels_last)
     masks = (torch.rand(arguments.batch, 1, arguments.size, arguments.size) < 0.5).float()
@@ -151,28 +190,36 @@ def time_start(arguments):
     optimizer.step()
 
 
+def export_onnx(arguments):
+    """In a process of its own, likewise: the network as ONNX beside the saved file."""
+    import torch
+    from pytorch_networks import build, load_in_order
+    saved = read_safetensors(arguments.saved)
+    network = build(arguments.model)
+    load_in_order(network, under("state.", saved))
+    torch.onnx.export(network.eval(), (saved["images"].contiguous(),), arguments.saved + ".onnx", dynamo=False)
+
+
 class InferencePeer:
     """Answers for one image by ONNX Runtime, or by PyTorch."""
 
     def __init__(self, arguments, saved, onnx):
         import torch
-        from pytorch_networks import build, load_in_order
-        network = build(arguments.model)
-        load_in_order(network, under("state.", saved))
-        network.eval()
-        images = saved["images"].contiguous()
+        images = saved["images"].contiguous().clone()
         if onnx:
             import onnxruntime
-            with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
-                torch.onnx.export(network, (images,), file.name, dynamo=False)
-                options = onnxruntime.SessionOptions()
-                options.intra_op_num_threads = arguments.threads
-                session = onnxruntime.InferenceSession(file.name, options, providers=["CPUExecutionProvider"])
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = arguments.threads
+            session = onnxruntime.InferenceSession(arguments.saved + ".onnx", options,
+                                                   providers=["CPUExecutionProvider"])
             name = session.get_inputs()[0].name
             feed = {name: images.numpy()}
             self.step = lambda: session.run(None, feed)[0]
         else:
-            network = network.to(memory_format=torch.channels_last)
+            from pytorch_networks import build, load_in_order
+            network = build(arguments.model)
+            load_in_order(network, under("state.", saved))
+            network = network.eval().to(memory_format=torch.channels_last)
             images = images.contiguous(memory_format=torch.channels_last)
 
             def step():
@@ -189,13 +236,16 @@ def serve(arguments):
     """The peer's process: one line with its figures for every line that asks for so many steps."""
     import torch
     torch.set_num_threads(arguments.threads)
-    before = high_water_mib()
-    saved = read_safetensors(arguments.saved)
     kind = arguments.serve
+    load_libraries(kind)
+    forget_high_water()
+    before = memory_mib("VmRSS")
+    saved = read_safetensors(arguments.saved, ("state.", "teacher.", "images", "masks", "loss", "logits"))
     if arguments.what == "infer":
         peer = InferencePeer(arguments, saved, kind == "onnxruntime")
     else:
         peer = TrainingPeer(arguments, saved, kind == "compiled")
+    del saved
     version = torch.__version__
     if kind == "onnxruntime":
         import onnxruntime
@@ -203,12 +253,13 @@ def serve(arguments):
     print(json.dumps({"version": version, "agreement": peer.agreement}), flush=True)
     for line in sys.stdin:
         times = []
+        forget_high_water()
         for step in range(int(line) + 3):
             start = time.perf_counter()
             peer.step()
             if step >= 3:
                 times.append(time.perf_counter() - start)
-        print(json.dumps({"step_ms": 1e3 * statistics.median(times), "peak_mib": high_water_mib() - before}),
+        print(json.dumps({"step_ms": 1e3 * statistics.median(times), "peak_mib": memory_mib("VmHWM") - before}),
               flush=True)
 
 
@@ -224,6 +275,11 @@ def python_environment(arguments):
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         environment.pop(name, None)  # they would slow PyTorch down
     return environment
+
+
+def run_python(kind, arguments, saved):
+    return subprocess.run(python_command(kind, arguments, saved), check=True, text=True, stdout=subprocess.PIPE,
+                          env=python_environment(arguments)).stdout
 
 
 class Peer:
@@ -299,15 +355,16 @@ def compare(arguments):
     if arguments.what == "start":
         return compare_starts(arguments)
     gradients = None
-    with tempfile.NamedTemporaryFile(suffix=".safetensors") as saved:
-        run_decant(arguments, "--steps", "1", "--save", saved.name)
+    kinds = [kind for kind in kinds_of(arguments.what) if not arguments.peers or kind in arguments.peers]
+    with tempfile.TemporaryDirectory() as folder:
+        saved = folder + "/saved.safetensors"
+        run_decant(arguments, "--steps", "1", "--save", saved)
         if arguments.what != "infer":
-            judged = subprocess.run(python_command("gradients", arguments, saved.name), check=True, text=True,
-                                    env=python_environment(arguments), stdout=subprocess.PIPE)
-            gradients = json.loads(judged.stdout)
+            gradients = json.loads(run_python("gradients", arguments, saved))
             assert gradients["ours"] <= 5 * gradients["theirs"], ("gradients disagree", gradients)
-        kinds = [kind for kind in kinds_of(arguments.what) if not arguments.peers or kind in arguments.peers]
-        peers = [Peer(kind, arguments, saved.name) for kind in kinds]
+        if "onnxruntime" in kinds:
+            run_python("export", arguments, saved)
+        peers = [Peer(kind, arguments, saved) for kind in kinds]
     ours = []
     for _ in range(arguments.rounds):
         ours.append(run_decant(arguments, "--steps", steps))
@@ -355,7 +412,8 @@ def main():
             parser.error(f"expected train:MODEL, distill:MODEL, infer:MODEL or start:MODEL, got {row}")
         arguments.batch = 1 if arguments.what == "infer" else 8
         if arguments.serve:
-            return {"start": time_start, "gradients": judge_gradients}.get(arguments.serve, serve)(arguments)
+            servants = {"start": time_start, "gradients": judge_gradients, "export": export_onnx}
+            return servants.get(arguments.serve, serve)(arguments)
         compare(arguments)
 
 
