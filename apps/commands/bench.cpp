@@ -406,10 +406,19 @@ Exit run(BenchOptions& options, const Arguments&) {
   require_writable(options.save);
   if (options.batch == 0) options.batch = options.what == "infer" ? 1 : 8;
   check_size("size", options.size);
-  check(options.batch > 0 && options.steps > 0 && options.warmup >= 0,
-        "expected batch and steps above 0, got batch ", options.batch, ", steps ", options.steps);
+  check(options.batch > 0, "batch: expected a number above 0, got ", options.batch);
+  check(options.steps > 0, "steps: expected a number above 0, got ", options.steps);
+  check(options.warmup >= 0, "warmup: expected 0 or more, got ", options.warmup);
+  check(options.save.empty() || options.save != options.json,
+        "save and json: expected two files, got ", options.save, " for both");
+  const BenchOptions defaults;
+  check(options.what == "distill" || (options.teacher == defaults.teacher &&
+                                      options.preset == defaults.preset && options.spec.is_null()),
+        "teacher, preset and spec: expected with distill, got ", options.what);
   take_threads(options.threads);
   const Device device = use_device(options.device, options.precision);
+  check(device == Device::cuda || options.precision == "float32",
+        "precision: expected float32, the only one on the cpu, got ", options.precision);
   check(!options.ops || device == Device::cpu, "ops: expected the device cpu, got cuda");
   check(options.save.empty() || device == Device::cpu, "save: expected the device cpu, got cuda");
   Json json = {{"what", options.what}, {"network", read_network(options.model).name()}};

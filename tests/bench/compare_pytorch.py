@@ -26,9 +26,11 @@ what prepares the comparison; Decant's is that of its whole run.
 """
 import argparse
 import gc
+import importlib.util
 import json
 import mmap
 import os
+import shutil
 import statistics
 import struct
 import subprocess
@@ -277,9 +279,22 @@ def python_environment(arguments):
     return environment
 
 
+def end(*words):
+    print("compare_pytorch:", *words, file=sys.stderr)
+    raise SystemExit(2)
+
+
+def run_or_end(command, **options):
+    """Its output; where it fails, this program ends with the last line of what it said."""
+    done = subprocess.run(command, text=True, **options)
+    if done.returncode != 0:
+        said = (done.stderr or "").strip().splitlines()
+        end(said[-1] if said else f"{command[0]} ended with status {done.returncode}")
+    return done.stdout
+
+
 def run_python(kind, arguments, saved):
-    return subprocess.run(python_command(kind, arguments, saved), check=True, text=True, stdout=subprocess.PIPE,
-                          env=python_environment(arguments)).stdout
+    return run_or_end(python_command(kind, arguments, saved), capture_output=True, env=python_environment(arguments))
 
 
 class Peer:
@@ -318,7 +333,7 @@ def run_decant(arguments, *more):
                    "--batch", str(arguments.batch), "--threads", str(arguments.threads), "--json", report.name, *more]
         if arguments.what == "distill":
             command += ["--teacher", TEACHER]
-        subprocess.run(command, check=True, capture_output=True)
+        run_or_end(command, capture_output=True)
         return json.load(open(report.name))
 
 
@@ -340,7 +355,7 @@ def compare_starts(arguments):
     for _ in range(arguments.rounds):
         for name, command in (("decant", decant), ("PyTorch", python_command("start", arguments, ""))):
             begin = time.perf_counter()
-            subprocess.run(command, check=True, capture_output=True, env=python_environment(arguments))
+            run_or_end(command, capture_output=True, env=python_environment(arguments))
             times[name].append(time.perf_counter() - begin)
     ratios = [b / a for a, b in zip(times["decant"], times["PyTorch"])]
     print(f"start {arguments.model} and one training step, batch {arguments.batch}, "
@@ -349,19 +364,24 @@ def compare_starts(arguments):
           f"ratio {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})", flush=True)
 
 
-def compare(arguments):
+def compare(arguments, failures):
     median = statistics.median
     steps = str(arguments.steps * (4 if arguments.what == "infer" else 1))
     if arguments.what == "start":
         return compare_starts(arguments)
     gradients = None
     kinds = [kind for kind in kinds_of(arguments.what) if not arguments.peers or kind in arguments.peers]
+    if not kinds:
+        end(f"--peers: expected one of {', '.join(kinds_of(arguments.what))} for {arguments.what}, "
+            f"got {', '.join(arguments.peers)}")
     with tempfile.TemporaryDirectory() as folder:
         saved = folder + "/saved.safetensors"
         run_decant(arguments, "--steps", "1", "--save", saved)
         if arguments.what != "infer":
             gradients = json.loads(run_python("gradients", arguments, saved))
-            assert gradients["ours"] <= 5 * gradients["theirs"], ("gradients disagree", gradients)
+            if gradients["ours"] > 5 * gradients["theirs"]:
+                end(f"{arguments.model}: the gradients disagree, from PyTorch's in float64 decant's lie "
+                    f"{gradients['ours']:.1e} and PyTorch's {gradients['theirs']:.1e}")
         if "onnxruntime" in kinds:
             run_python("export", arguments, saved)
         peers = [Peer(kind, arguments, saved) for kind in kinds]
@@ -381,7 +401,8 @@ def compare(arguments):
     for peer in peers:
         name = "ONNX Runtime" if peer.kind == "onnxruntime" else f"PyTorch, {peer.kind}"
         if peer.failed:
-            print(f"  {name:24s}  failed: {peer.failed[:120]}")
+            print(f"  {name:24s}  failed: {peer.failed[:120]}", flush=True)
+            failures.append(f"{arguments.what}:{arguments.model}, {name}")
             continue
         ratios = [b["step_ms"] / a["step_ms"] for a, b in zip(ours, peer.rounds)]
         memory = median(r["peak_mib"] for r in ours) / median(r["peak_mib"] for r in peer.rounds)
@@ -393,28 +414,44 @@ def compare(arguments):
     sys.stdout.flush()
 
 
+def positive(text):
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
+    return int(text)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="WHAT:MODEL", help="default: " + " ".join(ROWS))
     parser.add_argument("--decant", default="build/release/bin/decant")
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=7)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--size", type=positive, default=224)
+    parser.add_argument("--threads", type=positive, default=2)
+    parser.add_argument("--steps", type=positive, default=7)
+    parser.add_argument("--rounds", type=positive, default=7)
     parser.add_argument("--peers", nargs="+", choices=("eager", "compiled", "onnxruntime"),
                         help="of those that there are for the row, only these")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--saved", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    for row in arguments.rows or ROWS:
-        arguments.what, _, arguments.model = row.partition(":")
-        if arguments.what not in ("train", "distill", "infer", "start") or not arguments.model:
-            parser.error(f"expected train:MODEL, distill:MODEL, infer:MODEL or start:MODEL, got {row}")
+    rows = [row.partition(":")[::2] for row in arguments.rows or ROWS]
+    for what, model in rows:
+        if what not in ("train", "distill", "infer", "start") or not model:
+            end(f"expected train:MODEL, distill:MODEL, infer:MODEL or start:MODEL, got {what}:{model}")
+    if not arguments.serve:
+        if not shutil.which(arguments.decant):
+            end(f"--decant: expected the program (built by the README's first command), got {arguments.decant}")
+        if importlib.util.find_spec("torch") is None:
+            end("expected Python with PyTorch (and onnx and onnxruntime for infer), got none; "
+                "python3-torch or pip install torch onnx onnxruntime")
+    failures = []
+    for arguments.what, arguments.model in rows:
         arguments.batch = 1 if arguments.what == "infer" else 8
         if arguments.serve:
             servants = {"start": time_start, "gradients": judge_gradients, "export": export_onnx}
             return servants.get(arguments.serve, serve)(arguments)
-        compare(arguments)
+        compare(arguments, failures)
+    if failures:
+        end("not compared:", "; ".join(failures))
 
 
 if __name__ == "__main__":

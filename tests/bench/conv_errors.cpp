@@ -3,9 +3,9 @@
 // form and of the direct sum, in units of 1e-7; and in that unit what Winograd's is held to in the
 // tests.
 //   conv_errors [side of the network's input, 128]
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <functional>
 #include <vector>
 
@@ -64,14 +64,14 @@ void print(const Pass& pass) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int64_t side = argc > 1 ? std::atoi(argv[1]) : 128;
+  const int64_t side = argc > 1 ? bench::number("side", argv[1]) : 128;
   std::printf("%-16s %24s %25s %25s\n", "1e-7", "forward |", "input gradient |",
               "weight gradient |");
   std::printf("%-16s", "layer, one image");
   for (int pass = 0; pass < 3; ++pass) std::printf(" %8s %6s %6s |", "winograd", "direct", "bound");
   std::printf("\n");
   for (auto [layer, count] : bench::kLayers) {
-    layer.size = layer.size * side / 128;
+    layer.size = std::max<int64_t>(1, layer.size * side / 128);
     const auto algorithm = cpu::algorithm_of(bench::shape_of(layer), cpu::ConvPass::forward);
     if (algorithm != cpu::ConvAlgorithm::winograd) continue;
     layer.batch = 1;

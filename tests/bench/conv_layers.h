@@ -1,8 +1,24 @@
 #pragma once
 
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
 #include "tests/bench/conv_layer.h"
 
 namespace decant::bench {
+
+/// A number of at least 1 from the command line; the program ends where it is none.
+inline int64_t number(const char* name, std::string_view text) {
+  int64_t value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  if (error == std::errc() && rest == end && value >= 1) return value;
+  std::fprintf(stderr, "%s: expected a number above 0, got \"%.*s\"\n", name,
+               static_cast<int>(text.size()), text.data());
+  std::exit(2);
+}
 
 /// The convolutions of Unet-resnet18, for an input of 128 x 128, and others.
 struct LayerCount {

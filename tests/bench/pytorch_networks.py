@@ -237,7 +237,7 @@ def build(name):
         network = ThinUnet()
         assert sum(p.numel() for p in network.parameters()) == PARAMETERS[name]
         return network
-    decoder, encoder = name.split("/")
+    decoder, _, encoder = name.partition("/")
     encoders = {
         "resnet18": lambda: ResNet((2, 2, 2, 2)),
         "resnet34": lambda: ResNet((3, 4, 6, 3)),
@@ -245,7 +245,11 @@ def build(name):
         "resnext101_32x8d": lambda: ResNet((3, 4, 23, 3), True, 32, 8),
         "mobilenet_v3_small_075": lambda: MobileNetV3Small(0.75),
     }
-    network = {"unet": Unet, "linknet": Linknet}[decoder](encoders[encoder]())
+    decoders = {"unet": Unet, "linknet": Linknet}
+    if decoder not in decoders or encoder not in encoders:
+        raise SystemExit(f"expected thin_unet, or unet or linknet with one of {', '.join(encoders)}, got {name}; "
+                         "this comparison has no other networks in PyTorch")
+    network = decoders[decoder](encoders[encoder]())
     count = sum(p.numel() for p in network.parameters())
     assert count == PARAMETERS[name], (name, count, PARAMETERS[name])
     return network

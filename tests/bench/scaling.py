@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How the time of a training step grows with the work: one axis at a time away from batch 8, 224 x 224.
 
-    tests/bench/scaling.py                       # the thin U-Net and Unet-resnet18, on an idle machine: 5 minutes
+    tests/bench/scaling.py                       # the thin U-Net and Unet-resnet18, on an idle machine: 3 minutes
     tests/bench/scaling.py unet/resnet34 --steps 5
 
 Prints a table in Markdown: milliseconds per step, microseconds per thousand pixels, and how many times the
@@ -10,7 +10,9 @@ table's first row of that axis this is. Flat is linear; the line bends where it 
 import argparse
 import json
 import pathlib
+import shutil
 import subprocess
+import sys
 import tempfile
 
 BATCHES = (1, 2, 4, 8, 16, 32)
@@ -21,9 +23,11 @@ WIDTHS = (16, 32, 64)  # of the thin U-Net: channels x 1, x 2, x 4
 def measure(arguments, model, batch=8, size=224, threads=2):
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "bench.json"
-        subprocess.run([arguments.decant, "bench", "train", "--model", model, "--size", str(size), "--batch",
-                        str(batch), "--threads", str(threads), "--steps", str(arguments.steps), "--json", file],
-                       check=True, stdout=subprocess.DEVNULL)
+        done = subprocess.run([arguments.decant, "bench", "train", "--model", model, "--size", str(size), "--batch",
+                               str(batch), "--threads", str(threads), "--steps", str(arguments.steps), "--json", file],
+                              stdout=subprocess.DEVNULL)
+        if done.returncode != 0:  # it has said why
+            raise SystemExit(2)
         return json.loads(file.read_text())
 
 
@@ -46,7 +50,10 @@ def main():
     parser.add_argument("--decant", default="build/release/bin/decant")
     parser.add_argument("--steps", type=int, default=9)
     arguments = parser.parse_args()
-    print("| network | | ms per step (quartiles) | us per 1000 pixels | times the first | MiB |\n|---|---|---|---|---|---|")
+    if not shutil.which(arguments.decant):
+        print(f"scaling: --decant: expected the program, got {arguments.decant}", file=sys.stderr)
+        raise SystemExit(2)
+    print("| network | | ms per step (quartiles) | us per 1000 pixels | times the first | MiB |\n|---|---|---|---|---|---|", flush=True)
     for model in arguments.models:
         axis(arguments, model, "batch", [(n, {"batch": n}) for n in BATCHES])
         axis(arguments, model, "size", [(n, {"size": n}) for n in SIZES])
