@@ -5,6 +5,10 @@
 #include <sys/sysinfo.h>
 
 #include <algorithm>
+#include <fstream>
+#include <limits>
+#include <string>
+#include <string_view>
 
 namespace decant {
 namespace {
@@ -25,6 +29,24 @@ size_t most_bytes() {
   rlimit addresses = {};
   const bool limited = getrlimit(RLIMIT_AS, &addresses) == 0 && addresses.rlim_cur != RLIM_INFINITY;
   return limited ? std::min<size_t>(memory, addresses.rlim_cur / 2) : memory;
+}
+
+// The number that follows `name` in a file of the system's, or the largest there is.
+size_t number_in(const char* file, std::string_view name) {
+  std::ifstream facts(file);
+  for (std::string word; facts >> word;)
+    if (size_t number = 0; word == name && facts >> number) return number;
+  return std::numeric_limits<size_t>::max();
+}
+
+// What this process may have: it has some, and the system can still give some. More is granted all
+// the same, but using it ends the process.
+size_t affordable_bytes() {
+  constexpr size_t kUnknown = std::numeric_limits<size_t>::max();
+  const size_t available = number_in("/proc/meminfo", "MemAvailable:");
+  const size_t resident = number_in("/proc/self/status", "VmRSS:");
+  if (available == kUnknown || resident == kUnknown) return kUnknown;
+  return (available - available / 32 + resident) * 1024;  // the system's tables grow, too
 }
 
 }  // namespace
@@ -86,6 +108,8 @@ bool Arena::grow(size_t bytes) {
   const size_t there = free_at_the_end() ? free_.back().end - free_.back().begin : 0;
   const size_t more = round_up(bytes - there, kHugePage);
   if (more > most_ - end_) return false;
+  constexpr size_t kWorthAsking = size_t{32} << 20U;
+  if (more >= kWorthAsking && end_ + more > affordable_bytes()) return false;
   if (mprotect(base_ + end_, more, PROT_READ | PROT_WRITE) != 0) return false;
   ++requests_;
   if (free_at_the_end())

@@ -25,7 +25,9 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  /// `bytes`: a multiple of kAlignment, not 0. Null where the system has no more.
+  /// `bytes`: a multiple of kAlignment, not 0. Null where the system has no more: before a growth
+  /// by 32 MB or more, what it says to have available (/proc/meminfo) is asked, as what it grants
+  /// beyond that ends the process when it is used.
   void* take(size_t bytes);
   /// What take(bytes) gave.
   void give_back(void* block, size_t bytes) noexcept;

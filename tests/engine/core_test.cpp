@@ -5,7 +5,9 @@
 #include <array>
 #include <atomic>
 #include <cmath>
+#include <fstream>
 #include <limits>
+#include <string>
 #include <thread>
 
 #include "engine/core/affine.h"
@@ -192,6 +194,24 @@ TEST_CASE("a tensor that was only declared is refused where values are needed") 
   CHECK_THROWS_AS(none.version(), Error);
   CHECK_THROWS_AS(none.copy_from(Tensor({1})), Error);
   CHECK_THROWS_AS(Tensor({1}).copy_from(none), Error);
+}
+
+TEST_CASE("an arena takes no more than the system says it can give") {
+  const auto half_way = [] {
+    std::ifstream facts("/proc/meminfo");
+    size_t total = 0;
+    size_t available = 0;
+    for (std::string name; facts >> name;) {
+      if (name == "MemTotal:") facts >> total;
+      if (name == "MemAvailable:") facts >> available;
+    }
+    return (total + available) / 2 * 1024;  // the machine has it, but not free
+  };
+  bool refused = false;
+  // Other programs may give memory back at the same time.
+  for (int i = 0; i < 5 && !refused; ++i) refused = Arena().take(half_way()) == nullptr;
+  CHECK(refused);
+  CHECK(Arena().take(size_t{64} << 20U) != nullptr);
 }
 
 TEST_CASE("a block is the front of the first free range that holds it") {
