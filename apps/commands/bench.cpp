@@ -19,6 +19,7 @@
 #include "engine/core/cuda_memory.h"
 #include "engine/core/parallel.h"
 #include "engine/core/rng.h"
+#include "engine/cpu/conv_algorithm.h"
 #include "engine/cpu/peak.h"
 #include "engine/cuda/step_graph.h"
 #include "engine/io/atomic_file.h"
@@ -43,6 +44,7 @@ struct BenchOptions {
   std::string precision = "float32";
   int64_t steps = 15;
   int64_t warmup = 3;
+  bool exact = false;
   bool ops = false;
   std::string save;
   std::string json;
@@ -59,6 +61,7 @@ struct BenchOptions {
     v("threads", threads, "0 takes what this process may run on", "--threads");
     v("device", device, kDeviceHelp, "--device");
     v("precision", precision, kPrecisionHelp, "--precision");
+    v("exact", exact, "on cpu: convolutions are summed directly, never by Winograd's transforms");
     v("steps", steps, "that are timed", "--steps");
     v("warmup", warmup, "steps before them", "--warmup");
     v("ops", ops, "of cpu: where the time of a step goes, op by op, and by which algorithm",
@@ -419,6 +422,7 @@ Exit run(BenchOptions& options, const Arguments&) {
   const Device device = use_device(options.device, options.precision);
   check(device == Device::cuda || options.precision == "float32",
         "precision: expected float32, the only one on the cpu, got ", options.precision);
+  cpu::set_exact_convolutions(options.exact);
   check(!options.ops || device == Device::cpu, "ops: expected the device cpu, got cuda");
   check(options.save.empty() || device == Device::cpu, "save: expected the device cpu, got cuda");
   Json json = {{"what", options.what}, {"network", read_network(options.model).name()}};

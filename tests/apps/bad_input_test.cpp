@@ -330,6 +330,22 @@ const std::vector<BadInput>& table() {
                       "8192",  "--model", "thin_unet:width=1024,depth=2"};
        },
        {"size: expected a step", "GiB of memory", "size 8192 and batch 8"}},
+      {"steps to time in a precision that the cpu has not",
+       [](const TemporaryFolder&) {
+         return Words{"bench", "train", "--size", "32", "--precision", "bf16"};
+       },
+       {"precision: expected float32, the only one on the cpu, got bf16"}},
+      {"a preset for steps that distil nothing",
+       [](const TemporaryFolder&) { return Words{"bench", "train", "--preset", "L_KLDD"}; },
+       {"expected with distill, got train"}},
+      {"fewer than no steps before those that are timed",
+       [](const TemporaryFolder&) { return Words{"bench", "train", "--warmup", "-1"}; },
+       {"warmup: expected 0 or more, got -1"}},
+      {"one file for figures and tensors",
+       [](const TemporaryFolder& f) {
+         return Words{"bench", "train", "--size", "32", "--json", f / "a", "--save", f / "a"};
+       },
+       {"save and json: expected two files"}},
       {"a preset in small letters",
        [](const TemporaryFolder& f) {
          return tiny_run("distill") +

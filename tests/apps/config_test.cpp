@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "engine/cpu/conv_algorithm.h"
 #include "tests/apps/program.h"
 
 using namespace decant;
@@ -219,6 +220,20 @@ TEST_CASE("a run's folder or checkpoint stands for its network, a network's name
   const nn::NetworkSpec named = read_network("thin_unet");
   std::filesystem::current_path(here);
   CHECK(named.width == nn::parse_network("thin_unet").width);
+}
+
+TEST_CASE("bench of exact=true sums directly, in a step and in a plan") {
+  for (const char* what : {"train", "infer"})
+    for (const bool exact : {false, true}) {
+      const Result timed =
+          decant::apps::decant({"bench", what, "--size", "64", "--steps", "1", "--warmup", "0",
+                                "--ops", "--batch", "1", exact ? "exact=true" : "exact=false"});
+      CAPTURE(timed.err);
+      CHECK(timed.code == 0);
+      CHECK((timed.out.find("winograd") == std::string::npos) == exact);
+      CHECK((timed.out.find(", exact\"") != std::string::npos) == exact);
+    }
+  cpu::set_exact_convolutions(false);
 }
 
 TEST_CASE("train's help is about training") {
