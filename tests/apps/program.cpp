@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -147,6 +148,30 @@ void leave_lock(const std::filesystem::path& file, const std::string& host) {
                           {"pid", owner.pid},
                           {"started", owner.started - 1}})  // an earlier process of this pid
                         .dump());
+}
+
+void check_one_line(const Result& result, const std::vector<const char*>& message) {
+  CHECK(result.code == 2);
+  CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
+  CHECK(result.err.starts_with("decant"));
+  // A message begins with what the user gave, not with what the source calls it.
+  for (const char* inner :
+       {"open_dataset:", "require_masks:", "read_image:", "read_mask:", "load_sample:", "Loader:",
+        "Pipeline::", "Dataset::", "DistillSpec:", "write_file_atomically:", "filesystem error"}) {
+    CAPTURE(inner);
+    CHECK(result.err.find(inner) == std::string::npos);
+  }
+  for (const char* part : message) {
+    CAPTURE(part);
+    CHECK(result.err.find(part) != std::string::npos);
+  }
+}
+
+void check_no_temporaries(const std::filesystem::path& folder) {
+  for (const auto& [name, bytes] : contents(folder)) {
+    CAPTURE(name);
+    CHECK(name.find(".tmp") == std::string::npos);
+  }
 }
 
 }  // namespace decant::apps

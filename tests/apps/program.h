@@ -64,4 +64,9 @@ std::vector<std::string> operator+(std::vector<std::string> a, const std::vector
 /// Leaves the lock of a process of this host that is dead, or of one of another host.
 void leave_lock(const std::filesystem::path& file, const std::string& host);
 
+/// Exit code 2 and one line that has all parts of `message`, and no name of the source in it.
+void check_one_line(const Result& result, const std::vector<const char*>& message);
+/// That no file below the folder is one that was being written.
+void check_no_temporaries(const std::filesystem::path& folder);
+
 }  // namespace decant::apps
